@@ -1,0 +1,83 @@
+# Two commands set up a fresh machine that has Python 3.11 or newer and make: `make demo` and `make test`.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: demo test test-fast test-original test-ray test-serve test-training test-browser docs docs-serve lint format benchmark clean
+
+demo: $(VENV)/core  ## play real tasks with a teacher watching, and show what comes out
+	@$(BIN)/step-envs collect --out runs/demo --resume --episodes 12 --agent novice:error_rate=0.2 --seed 1 \
+	  --task-type find-living-thing --task-type use-thermometer --task-type lifespan-longest-lived \
+	  --task-type chemistry-mix-paint-secondary-color --task-type power-component
+	@$(BIN)/step-envs view runs/demo --corrected
+	@echo 'Next: look at all of them in a browser ($(BIN)/step-envs view runs/demo writes the page), read what was trained in another one ($(BIN)/step-envs view runs/demo --episode 3), or play yourself: $(BIN)/step-envs play'
+
+test: $(VENV)/dev  ## every test
+	$(BIN)/python -m pytest
+
+test-fast: $(VENV)/dev  ## the tests that take seconds
+	$(BIN)/python -m pytest -m "not slow"
+
+test-original: $(VENV)/dev  ## beside the original ALFWorld, which takes a compiler and minutes to install
+	$(PIP) --editable ".[dev,alfworld]"
+	$(BIN)/python -m pytest tests/alfworld/test_against_original.py tests/alfworld/test_env.py
+
+test-training: $(VENV)/train  ## masks, fine-tuning, evaluation and the local agent (installs torch)
+	$(BIN)/python -m pytest tests/training tests/local
+	$(BIN)/python -m pytest tests/docs -k "training or frameworks or finetune"
+
+test-ray: $(VENV)/dev  ## collection on a local Ray cluster, with workers killed
+	$(PIP) --editable ".[dev,ray]"
+	$(BIN)/python -m pytest tests/cluster
+
+test-browser: $(VENV)/dev  ## the viewer in Chromium (Debian: apt-get install chromium; elsewhere set STEP_ENVS_CHROMIUM)
+	$(PIP) --editable ".[dev,browser]"
+	$(BIN)/python -m pytest -m browser
+
+test-serve: $(VENV)/train  ## the tests against a real `transformers serve` (installs torch)
+	$(PIP) "transformers[serving]"
+	$(BIN)/python -m pytest -m serve
+
+lint: $(VENV)/dev  ## style, types, spelling
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/codespell
+
+format: $(VENV)/dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(VENV)/docs  ## the documentation as a site, in site/; nothing is fetched from a network
+	$(BIN)/python scripts/generated_docs.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	$(BIN)/python -m pytest --quiet tests/docs/test_site.py
+
+docs-serve: $(VENV)/docs  ## the same at http://127.0.0.1:8000, built anew when a page changes
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
+
+benchmark: $(VENV)/dev
+	$(BIN)/python benchmarks/sciworld.py
+	$(BIN)/python benchmarks/webshop.py small
+
+$(VENV)/core: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "step-envs needs Python 3.11 or newer: run make PYTHON=/path/to/python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/dev: $(VENV)/core
+	$(PIP) --editable ".[dev]"
+	@touch $@
+
+$(VENV)/train: $(VENV)/dev
+	$(PIP) --editable ".[dev,train]"
+	@touch $@
+
+$(VENV)/docs: $(VENV)/dev
+	$(PIP) --editable ".[docs]"
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist site *.egg-info runs/demo
