@@ -1,0 +1,458 @@
+"""The contract that every environment keeps: ``TextEnv``.
+
+A world supplies what only it can know (how a task begins, what an action does, what is admissible, how to save itself);
+everything that must be alike in all worlds is here and nowhere else: which task a seed picks, the reward, the step limit,
+``info``, snapshots, and what happens on misuse.
+"""
+
+import json
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, ClassVar, Literal, final
+
+import gymnasium as gym
+from gymnasium.error import ClosedEnvironmentError, ResetNeeded
+
+from step_envs.errors import DataError, SnapshotError, unknown_name
+from step_envs.oracle import Oracle
+from step_envs.spaces import TextSpace
+from step_envs.tasks import TaskSet
+
+SNAPSHOT_SCHEMA = "step-snapshot/1"
+
+
+@dataclass(frozen=True, slots=True)
+class WorldState:
+    """What a world answers when a task begins and after every action.
+
+    Attributes:
+        observation: What the engine printed.
+        score: The engine's own score over its maximum: 1.0 is full marks, a failure can be negative.
+        success: The engine says that the task is fully done; never merely that the episode ended.
+        done: The engine ended the episode, in success or in failure.
+        valid_action: The engine understood the action. True at the beginning of a task.
+        details: What only this world has to say, under the original engine's own names; JSON values only.
+    """
+
+    observation: str
+    score: float
+    success: bool
+    done: bool
+    valid_action: bool = True
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ReActFormat:
+    """How a world is turned into a chat of ``Thought:``/``Action:`` replies, as in the ETO data.
+
+    Attributes:
+        manual: What a language model is told before the first task: its role, the reply format and the actions.
+        task: How the task is put to it; ``{instruction}`` and ``{observation}`` (the first one) are filled in.
+        observation_prefix: What stands before every later observation.
+        format_error: The whole observation after a reply that holds no action.
+    """
+
+    manual: str
+    task: str = "{instruction}\n\n{observation}"
+    observation_prefix: str = "Observation: "
+    format_error: str = "Observation: Invalid format. The input must contains 'Action: '"
+
+
+class TextEnv(gym.Env[str, str], ABC):
+    """A text world behind the Gymnasium contract.
+
+    Observations and actions are ``str``; every string is a legal action, which the engine answers as it always does.
+    ``info`` holds at reset and at every step: ``task_id``, ``split``, ``instruction`` (str), ``score`` (float, the
+    engine's score over its maximum), ``success``, ``valid_action`` (bool), ``steps`` (int), ``details`` (dict), and with
+    ``admissible_actions=True`` also ``admissible_actions`` (tuple of str). ``reward`` is the change in score, so that the
+    rewards of an episode add up to its final score. ``terminated``: the engine ended the episode. ``truncated``: the step
+    limit did.
+
+    Args:
+        tasks: What there is to play.
+        split: The split that seeds pick tasks from.
+        task_types: Types to pick from; None means all.
+        max_steps: Steps after which an episode is truncated; ``"eto"`` is the ETO protocol's limit for the task, None
+            means no limit.
+        admissible_actions: Put the admissible actions into every ``info`` (they can cost more than the step itself).
+        render_mode: ``"ansi"`` makes ``render()`` return the last observation.
+
+    Raises:
+        UnknownNameError: A split, type or other name does not exist.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi"], "render_fps": 1}  # type: ignore[misc]
+
+    env_id: ClassVar[str]
+    """The id the environment is registered under."""
+
+    default_split: ClassVar[str]
+    """The split that is played when none is named."""
+
+    react: ClassVar[ReActFormat]
+    """How to talk to a language model about this world."""
+
+    max_errors: ClassVar[int] = 2
+    """How many corrected errors an episode may have before a teacher gives it up (the paper's filter)."""
+
+    reset_options: ClassVar[tuple[str, ...]] = ("task_id",)
+    """Names that ``reset(options=...)`` takes."""
+
+    waits_outside_python: ClassVar[bool] = False
+    """The engine runs outside the interpreter, so that threads can drive several environments at once."""
+
+    host_options: ClassVar[tuple[str, ...]] = ("data_path",)
+    """Arguments that name things of the machine the world runs on: a server of environments sets them, not its clients."""
+
+    more_options: ClassVar[tuple[str, ...]] = ()
+    """Arguments that another class takes which the constructor may hand over to."""
+
+    secret_options: ClassVar[tuple[str, ...]] = ()
+    """Arguments that are written into no record."""
+
+    def __init__(
+        self,
+        tasks: TaskSet,
+        *,
+        split: str,
+        task_types: Sequence[str] | None = None,
+        max_steps: int | Literal["eto"] | None = "eto",
+        admissible_actions: bool = False,
+        render_mode: str | None = None,
+    ) -> None:
+        if render_mode is not None and render_mode not in self.metadata["render_modes"]:
+            raise unknown_name("render mode", render_mode, self.metadata["render_modes"])
+        if isinstance(max_steps, bool) or not (
+            max_steps is None or max_steps == "eto" or (isinstance(max_steps, int) and max_steps >= 1)
+        ):
+            raise ValueError(f'max_steps must be a positive int, None or "eto", got {max_steps!r}.')
+        self.tasks = tasks
+        self.split = split
+        self.render_mode = render_mode
+        self.observation_space = TextSpace()
+        self.action_space = TextSpace()
+        self._task_ids = tasks.select(split, task_types)
+        self._members: frozenset[str] | None = None
+        self._max_steps = max_steps
+        self._list_admissible = admissible_actions
+        self._state: WorldState | None = None
+        self._task_id = ""
+        self._steps = 0
+        self._limit: int | None = None
+        self._closed = False
+
+    # What a world supplies.
+
+    @classmethod
+    @abstractmethod
+    def task_set(cls, **kwargs: Any) -> TaskSet:
+        """Find the tasks for the keyword arguments the environment would be made with, without starting an engine."""
+
+    @abstractmethod
+    def _begin(self, task_id: str, options: Mapping[str, Any]) -> WorldState:
+        """Start a task afresh. ``options`` are those of ``reset``, already checked by name."""
+
+    @abstractmethod
+    def _act(self, action: str) -> WorldState:
+        """Carry out an action."""
+
+    @abstractmethod
+    def _instruction(self) -> str:
+        """Give the current task in words."""
+
+    @abstractmethod
+    def _admissible(self) -> Sequence[str]:
+        """List the actions that the engine would accept now."""
+
+    @abstractmethod
+    def _save(self) -> Any:
+        """Give the state of the world as a JSON value."""
+
+    @abstractmethod
+    def _load(self, task_id: str, saved: Any) -> None:
+        """Bring the world to a state that ``_save`` gave, in this process or another."""
+
+    @property
+    @abstractmethod
+    def oracle(self) -> Oracle:
+        """The one who knows the way from here."""
+
+    @abstractmethod
+    def provenance(self) -> dict[str, str]:
+        """Name the versions and digests of engine and data, for the record of a trajectory."""
+
+    def _out_of_time(self) -> bool:
+        """Say whether a limit of this world's own, other than the step limit, truncates the episode now."""
+        return False
+
+    # What is alike in all worlds.
+
+    @final
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+        """Begin an episode.
+
+        Args:
+            seed: Picks the task (and reseeds the choice of later tasks); None goes on with the present random stream.
+            options: ``{"task_id": ...}`` names the task instead, of any split.
+
+        Returns:
+            Observation and ``info``.
+
+        Raises:
+            UnknownNameError: An option or task does not exist; the message names the nearest that do.
+            gymnasium.error.ClosedEnvironmentError: The environment is closed.
+        """
+        self._require_open()
+        super().reset(seed=seed)
+        options = dict(options or {})
+        for name in options:
+            if name not in self.reset_options:
+                raise unknown_name("reset option", name, self.reset_options)
+        self._state = None
+        # Drawn even when a task is named, so that naming one does not shift the tasks picked after it.
+        index = int(self.np_random.integers(len(self._task_ids)))
+        task_id = self._choose(options, self._task_ids[index])
+        state = self._begin(task_id, options)
+        self._enter(task_id, state, steps=0)
+        return state.observation, self._info(state)
+
+    @final
+    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        """Carry out an action.
+
+        Args:
+            action: Any string.
+
+        Returns:
+            Observation, reward (change in score), terminated, truncated, ``info``.
+
+        Raises:
+            ResetNeeded: No episode is running.
+            TypeError: The action is not a string.
+            EngineError: The engine hung or cannot be kept alive.
+        """
+        self._require_running("step")
+        if not isinstance(action, str):
+            raise TypeError(f"An action is a str, got {type(action).__name__}: {action!r}.")
+        return self._advance(self._act(action))
+
+    @final
+    def pass_step(self, observation: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        """Let a step pass without touching the world, for a reply that holds no action.
+
+        Args:
+            observation: What to answer instead of the engine.
+
+        Returns:
+            As ``step``; ``valid_action`` is False.
+        """
+        state = self._require_running("pass_step")
+        return self._advance(replace(state, observation=observation, valid_action=False))
+
+    def admissible_actions(self) -> tuple[str, ...]:
+        """List the actions that the engine would accept in the state as it now is."""
+        self._require_state("admissible_actions")
+        return tuple(self._admissible())
+
+    def task_type(self, task_id: str) -> str:
+        """Name the type of a task of this world."""
+        return self.tasks.type_of(task_id)
+
+    def accepts(self, action: str) -> bool:
+        """Say whether the engine would accept ``action`` in the state as it now is."""
+        return action in self.admissible_actions()
+
+    @final
+    def snapshot(self) -> bytes:
+        """Save the episode as it now is.
+
+        Returns:
+            UTF-8 JSON that ``restore`` of any environment with this id takes, in this process or another.
+        """
+        state = self._require_state("snapshot")
+        return json.dumps(
+            {
+                "schema": SNAPSHOT_SCHEMA,
+                "env_id": self.env_id,
+                "task_id": self._task_id,
+                "steps": self._steps,
+                "state": asdict(state),
+                "world": self._save(),
+            },
+            separators=(",", ":"),
+        ).encode()
+
+    @final
+    def restore(self, snapshot: bytes) -> tuple[str, dict[str, Any]]:
+        """Go back to exactly the state a snapshot was taken in.
+
+        Returns:
+            The observation and ``info`` of that moment.
+
+        Raises:
+            SnapshotError: The bytes are not a snapshot of this environment.
+        """
+        self._require_open()
+        saved = read_snapshot(snapshot, self.env_id)
+        self._state = None
+        # Whatever a world makes of garbled fields, it is the bytes that are wrong.
+        try:
+            state, task_id, steps = _read_state(saved), str(saved["task_id"]), saved["steps"]
+            self.tasks.split_of(task_id)
+            self._load(task_id, saved["world"])
+        except (AttributeError, LookupError, TypeError, ValueError, OverflowError, DataError) as error:
+            raise SnapshotError(f"The snapshot lacks or garbles a field ({error}): call reset() to go on.") from error
+        self._enter(task_id, state, steps)
+        return state.observation, self._info(state)
+
+    def render(self) -> str | None:
+        """Give the last observation in render mode ``"ansi"``, else None."""
+        if self.render_mode is None:
+            gym.logger.warn(
+                'render() shows nothing without a render mode: make the environment with render_mode="ansi".'
+            )
+            return None
+        return self._require_state("render").observation
+
+    @property
+    def terminated(self) -> bool:
+        """Whether the engine has ended the running episode."""
+        return self._state is not None and self._state.done
+
+    @property
+    def truncated(self) -> bool:
+        """Whether a limit has ended the running episode."""
+        if self._state is None or self._state.done:
+            return False
+        return (self._limit is not None and self._steps >= self._limit) or self._out_of_time()
+
+    def require_episode(self, purpose: str) -> WorldState:
+        """Give the state of the running episode, for what needs one.
+
+        Args:
+            purpose: What needs it, as the end of a sentence: ``"asking the oracle"``.
+
+        Raises:
+            ResetNeeded: No episode was begun.
+            gymnasium.error.ClosedEnvironmentError: The environment is closed.
+        """
+        self._require_open()
+        if self._state is None:
+            raise ResetNeeded(f"No episode is running: call reset() before {purpose}.")
+        return self._state
+
+    def close(self) -> None:
+        """Free what the environment holds; it cannot be used any more. May be called twice."""
+        self._closed = True
+        self._state = None
+        super().close()
+
+    def __getstate__(self) -> object:
+        """Give what ``copy`` and ``pickle`` need, where the engine is within Python.
+
+        Raises:
+            TypeError: It is not, so that a copy would be another view of the same engine.
+        """
+        if self.waits_outside_python:
+            raise TypeError(
+                f"A {type(self).__name__} cannot be copied or pickled: make another environment and give "
+                "its restore() the bytes of snapshot()."
+            )
+        return super().__getstate__()
+
+    # Within.
+
+    def _choose(self, options: Mapping[str, Any], drawn: str) -> str:
+        """Decide the task of an episode: the one named in ``options``, else the one drawn by seed."""
+        task_id = options.get("task_id", drawn)
+        if not isinstance(task_id, str):
+            raise TypeError(f"A task id is a str, got {type(task_id).__name__}: {task_id!r}.")
+        self.tasks.split_of(task_id)  # raises for a task that does not exist
+        return task_id
+
+    def _split_name(self, task_id: str) -> str:
+        """Name the split a task is played in: this environment's where it holds the task, else the official one."""
+        if self._members is None:
+            self._members = frozenset(self._task_ids)
+        return self.split if task_id in self._members else self.tasks.split_of(task_id)
+
+    def _enter(self, task_id: str, state: WorldState, steps: int) -> None:
+        self._task_id = task_id
+        self._state = state
+        self._steps = steps
+        self._limit = self.tasks.max_steps(task_id) if self._max_steps == "eto" else self._max_steps
+
+    def _require_running(self, call: str) -> WorldState:
+        state = self._require_state(call)
+        if state.done or self.truncated:
+            raise ResetNeeded(f"The episode is over: call reset() before the next {call}().")
+        return state
+
+    def _advance(self, state: WorldState) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        # What a task begins with counts towards its first reward, so that the rewards add up to the final score.
+        before = 0.0 if self._steps == 0 or self._state is None else self._state.score
+        self._state = state
+        self._steps += 1
+        return state.observation, state.score - before, state.done, self.truncated, self._info(state)
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise ClosedEnvironmentError("This environment is closed: make another one.")
+
+    def _require_state(self, call: str) -> WorldState:
+        return self.require_episode(f"{call}()")
+
+    def _info(self, state: WorldState) -> dict[str, Any]:
+        info: dict[str, Any] = {
+            "task_id": self._task_id,
+            "split": self._split_name(self._task_id),
+            "instruction": self._instruction(),
+            "score": state.score,
+            "success": state.success,
+            "valid_action": state.valid_action,
+            "steps": self._steps,
+            "details": dict(state.details),
+        }
+        if self._list_admissible:
+            info["admissible_actions"] = self.admissible_actions()
+        return info
+
+
+def _read_state(saved: dict[str, Any]) -> WorldState:
+    state, steps = WorldState(**saved["state"]), saved["steps"]
+    if type(steps) is not int or steps < 0:
+        raise ValueError(f"steps is {steps!r}")
+    kinds = {"observation": str, "success": bool, "done": bool, "valid_action": bool, "details": dict}
+    for name, kind in kinds.items():
+        if type(getattr(state, name)) is not kind:
+            raise ValueError(f"{name} is {getattr(state, name)!r}")
+    if type(state.score) not in (float, int) or not math.isfinite(state.score):
+        raise ValueError(f"score is {state.score!r}")
+    return state
+
+
+def read_snapshot(snapshot: bytes, env_id: str) -> dict[str, Any]:
+    """Open a snapshot and check whose it is.
+
+    Args:
+        snapshot: What ``TextEnv.snapshot()`` gave.
+        env_id: The environment that wants to read it.
+
+    Returns:
+        The fields: ``task_id``, ``steps``, ``state`` (as ``WorldState``), ``world`` (as the world's ``_save`` gave it).
+
+    Raises:
+        SnapshotError: The bytes are not a snapshot, or one of another environment.
+    """
+    try:
+        saved = json.loads(snapshot)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise SnapshotError(f"These bytes are not a snapshot: {error}.") from error
+    if not isinstance(saved, dict) or saved.get("schema") != SNAPSHOT_SCHEMA:
+        raise SnapshotError(f'These bytes are not a snapshot: no "schema": "{SNAPSHOT_SCHEMA}" in them.')
+    if saved.get("env_id") != env_id:
+        raise SnapshotError(f"This is a snapshot of {saved.get('env_id')!r}; it cannot be restored in {env_id!r}.")
+    return saved

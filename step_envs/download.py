@@ -1,0 +1,76 @@
+"""Gets one file from the network: streamed, resumed where it broke off, and refused where a web page comes instead.
+
+Nothing else in this package downloads, and nothing calls this but what a user asks for by name.
+"""
+
+import html
+import http.client
+import re
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from step_envs.errors import DataError
+
+Progress = Callable[[int, int | None], None]
+"""Is told how many bytes there are and how many there will be (None: unknown)."""
+
+_CHUNK: Final = 1 << 18
+_TIMEOUT: Final = 30.0
+_TITLE: Final = re.compile(r"<title[^>]*>(.*?)</title", re.IGNORECASE | re.DOTALL)
+_TITLE_WITHIN: Final = 1 << 16
+
+
+def fetch(url: str, target: Path, *, otherwise: str, progress: Progress | None = None) -> None:
+    """Download a file; what an earlier attempt got is kept in ``.part`` beside it and not fetched again.
+
+    Args:
+        url: What to get.
+        target: The file to make; it appears only when it is complete.
+        otherwise: What to do where the file cannot be had, as the end of a sentence, e.g. ``"get it by other means"``.
+        progress: Is told how far it is.
+
+    Raises:
+        DataError: There is no network, or the server refuses, breaks off, or sends a web page; the message says which.
+        OSError: The file cannot be written.
+    """
+    part = target.with_name(f"{target.name}.part")
+    have = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
+    try:
+        with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:
+            if answer.headers.get_content_type() == "text/html":
+                raise DataError(f"{url} answers with a web page{_title(answer)} instead of the file: {otherwise}.")
+            if answer.status != http.client.PARTIAL_CONTENT:
+                have = 0
+            length = answer.headers.get("Content-Length")
+            total = have + int(length) if length else None
+            with part.open("ab" if have else "wb") as file:
+                while chunk := answer.read(_CHUNK):
+                    file.write(chunk)
+                    have += len(chunk)
+                    if progress is not None:
+                        progress(have, total)
+    except urllib.error.HTTPError as error:
+        if error.code != http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
+            raise DataError(
+                f"{url} cannot be had, the server says {error.code} {error.reason}: try again later, or {otherwise}."
+            ) from error
+        total = have  # there was nothing left to send
+    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
+        reason = getattr(error, "reason", error)
+        raise DataError(
+            f"{url} cannot be reached ({reason}): run the command again where there is a network (it goes on where it "
+            f"stopped), or {otherwise}."
+        ) from error
+    if total is not None and have != total:
+        raise DataError(f"{url} broke off after {have} of {total} bytes: run the command again, it goes on from there.")
+    part.replace(target)
+
+
+def _title(answer: http.client.HTTPResponse) -> str:
+    page = answer.read(_TITLE_WITHIN).decode("utf-8", errors="replace")
+    found = _TITLE.search(page)
+    return f" titled {' '.join(html.unescape(found[1]).split())!r}" if found else ""

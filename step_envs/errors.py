@@ -1,0 +1,121 @@
+"""One small error class for each boundary where something from outside can be wrong.
+
+Every message is one sentence a person can act on: what is wrong, where, what to do. A missing optional package is
+``gymnasium.error.DependencyNotInstalled`` and a call in the wrong order ``gymnasium.error.ResetNeeded``, as Gymnasium's
+users expect; everything else that this package raises on purpose is here.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+from gymnasium.error import DependencyNotInstalled
+
+
+class StepEnvsError(Exception):
+    """Base of every error that step-envs raises on purpose."""
+
+
+class UnknownNameError(StepEnvsError, ValueError):
+    """A name the caller gave (task, split, option, ...) does not exist; the message lists the nearest that do."""
+
+
+class DataError(StepEnvsError):
+    """Data that was named or needed is absent, incomplete or malformed."""
+
+
+class EngineError(StepEnvsError, RuntimeError):
+    """A world's engine died, hung or answered nonsense, and could not be brought back."""
+
+
+class RemoteError(EngineError):
+    """A server of environments cannot be reached, refuses, or has lost the session."""
+
+
+class SnapshotError(StepEnvsError, ValueError):
+    """Bytes given to ``restore`` are not a snapshot of this environment."""
+
+
+class TeacherError(StepEnvsError, RuntimeError):
+    """A teacher gave no usable verdict and the caller asked for that to be an error."""
+
+
+class EndpointError(StepEnvsError, RuntimeError):
+    """A language model cannot be asked as it was set up: no key, no price, or the server refuses the request itself."""
+
+
+class RequestRefusedError(EndpointError):
+    """An endpoint refuses a request for what it is, so that sending it again is of no use.
+
+    Attributes:
+        status: The HTTP status.
+    """
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+    def __reduce__(self) -> tuple[type["RequestRefusedError"], tuple[str, int]]:
+        """Travel between processes with the status."""
+        return type(self), (str(self), self.status)
+
+
+class EndpointDownError(EndpointError):
+    """An endpoint did not answer, or not with a chat completion, however often it was asked."""
+
+
+class BudgetSpentError(StepEnvsError):
+    """The next request to a language model could cost more than the budget has left."""
+
+
+class TemplateError(StepEnvsError, ValueError):
+    """A chat template or tokenizer cannot say which tokens of a conversation the model itself would generate."""
+
+
+class ClusterError(StepEnvsError, RuntimeError):
+    """A cluster cannot be reached, has no room, or keeps losing its workers."""
+
+
+class StoreError(StepEnvsError):
+    """A trajectory file or a run folder cannot be read or written as asked."""
+
+
+def unknown_name(kind: str, name: object, known: Iterable[str], *, nearest: int = 3) -> UnknownNameError:
+    """Make the error for a name that does not exist.
+
+    Args:
+        kind: What the name was meant to be, e.g. ``"task"``.
+        name: The name as given.
+        known: The names that exist.
+        nearest: How many close names to list at most.
+
+    Returns:
+        The error, ready to raise: it names the closest known names, or all of them when there are at most eight.
+    """
+    names = list(known)
+    close = difflib.get_close_matches(str(name), names, n=nearest, cutoff=0.5)
+    if close:
+        hint = f"Did you mean {_either(close)}?"
+    elif len(names) <= 8:
+        hint = f"Known: {', '.join(names)}." if names else f"There is no {kind} at all."
+    else:
+        hint = f"There are {len(names)}, for example {_either(names[:nearest])}."
+    return UnknownNameError(f"Unknown {kind} {name!r}. {hint}")
+
+
+def missing_package(package: str, purpose: str, extra: str | None) -> DependencyNotInstalled:
+    """Make the error for a package that is not installed.
+
+    Args:
+        package: The package that could not be imported.
+        purpose: What needs it, as the subject of a sentence, e.g. ``"Parquet export"``.
+        extra: The extra of step-envs that brings it; None when it belongs to the core set.
+    """
+    target = f"step-envs[{extra}]" if extra else "step-envs"
+    return DependencyNotInstalled(
+        f'{purpose} needs the package {package!r}, which is not installed: run `pip install "{target}"`.'
+    )
+
+
+def _either(names: list[str]) -> str:
+    quoted = [repr(name) for name in names]
+    return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} or {quoted[-1]}"

@@ -1,0 +1,154 @@
+"""Append-only JSON Lines of trajectories: a line is whole or absent, whatever happened to the writer."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from pydantic import ValidationError
+
+from step_envs.errors import StoreError
+from step_envs.trajectory import Trajectory
+
+
+class TrajectoryStore:
+    """Writes trajectories to one file, one line each.
+
+    A line counts once its line break is on disk. What a killed writer left behind that (half a line) is cut off when the
+    file is next opened for writing, and passed over by ``read_trajectories``. One writer holds the file at a time.
+
+    Args:
+        path: The file; made, with its folder, if it is not there.
+
+    Raises:
+        StoreError: Another process is writing to the file, or it cannot be opened.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise StoreError(f"Cannot open {self.path} for writing: {error.strerror}.") from error
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self._file)
+            raise StoreError(
+                f"Another process is writing to {self.path}; wait for it or name another folder."
+            ) from error
+        self._end = self._cut_half_line()
+
+    def append(self, trajectory: Trajectory) -> None:
+        """Write one trajectory and see it to the disk.
+
+        Raises:
+            StoreError: The line could not be written whole (disk full, say); the file is as it was before.
+        """
+        self.append_line(trajectory.to_json())
+
+    def append_line(self, line: str) -> None:
+        """Write one line of JSON and see it to the disk; see ``append``."""
+        data = line.encode() + b"\n"
+        written = 0
+        try:
+            while written < len(data):
+                written += os.pwrite(self._file, data[written:], self._end + written)
+            os.fsync(self._file)
+        except BaseException as error:
+            os.ftruncate(self._file, self._end)
+            if isinstance(error, OSError):
+                raise StoreError(
+                    f"Cannot write to {self.path}: {error.strerror}; nothing of the line was kept."
+                ) from error
+            raise
+        self._end += len(data)
+
+    def close(self) -> None:
+        """Give the file up to other writers."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _cut_half_line(self) -> int:
+        size = os.fstat(self._file).st_size
+        end, block = size, 1 << 16
+        while end > 0:
+            start = max(0, end - block)
+            newline = os.pread(self._file, end - start, start).rfind(b"\n")
+            if newline >= 0:
+                end = start + newline + 1
+                break
+            end = start
+        if end < size:
+            os.ftruncate(self._file, end)
+        return end
+
+
+def read_trajectories(path: str | os.PathLike[str]) -> Iterator[Trajectory]:
+    """Read a store, one trajectory at a time, in the order of writing.
+
+    Args:
+        path: The file, or the run folder that holds it as ``trajectories.jsonl``.
+
+    Raises:
+        StoreError: The file is not there, or a whole line of it is not a trajectory; the message names the line.
+    """
+    file = Path(path)
+    if file.is_dir():
+        file = file / "trajectories.jsonl"
+    for number, line in read_lines(file):
+        try:
+            yield Trajectory.from_json(line)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(map(str, first["loc"]))
+            raise StoreError(
+                f"Line {number} of {file} is not a trajectory: {first['msg']}" + (f" (at {where})." if where else ".")
+            ) from error
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Read the whole lines of a store with their numbers, from 1; half a line at the end is passed over.
+
+    Raises:
+        StoreError: The file cannot be read.
+    """
+    try:
+        with path.open("rb") as lines:
+            for number, line in enumerate(lines, 1):
+                if line.endswith(b"\n"):
+                    yield number, line
+    except OSError as error:
+        raise StoreError(f"Cannot read {path}: {error.strerror}.") from error
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a small file, whole or not at all.
+
+    Raises:
+        StoreError: It cannot be written (disk full, say); what was there before still is.
+    """
+    temporary = path.with_suffix(".tmp")
+    try:
+        with temporary.open("w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise StoreError(f"Cannot write {path}: {error.strerror}.") from error

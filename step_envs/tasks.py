@@ -1,0 +1,76 @@
+"""What a world offers to play: its splits, its tasks in a fixed order, and the step limit of each."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from step_envs.errors import unknown_name
+
+
+class TaskSet(ABC):
+    """The tasks of one world, found by name.
+
+    Splits are decided by the identity of a task, never by its position in a shuffled list, and the official splits of a
+    world are disjoint.
+    """
+
+    splits: tuple[str, ...]
+    """Names of the splits; the first is the one to train on."""
+
+    types: tuple[str, ...]
+    """Names of the task types, in the world's own order."""
+
+    @abstractmethod
+    def ids(self, split: str) -> Sequence[str]:
+        """List the task ids of a split in their fixed order.
+
+        Raises:
+            UnknownNameError: There is no such split.
+            DataError: The split's data is absent or incomplete.
+        """
+
+    @abstractmethod
+    def split_of(self, task_id: str) -> str:
+        """Name the official split that a task belongs to.
+
+        Raises:
+            UnknownNameError: There is no such task.
+        """
+
+    @abstractmethod
+    def type_of(self, task_id: str) -> str:
+        """Name the type of a task.
+
+        Raises:
+            UnknownNameError: There is no such task.
+        """
+
+    @abstractmethod
+    def max_steps(self, task_id: str) -> int | None:
+        """Give the default step limit of a task: the ETO protocol's where it has one."""
+
+    def select(self, split: str, task_types: Sequence[str] | None = None) -> Sequence[str]:
+        """List the task ids of a split, of the given types only.
+
+        Args:
+            split: A name from ``splits``.
+            task_types: Names from ``types``; None means all.
+
+        Raises:
+            UnknownNameError: A split or a type does not exist.
+            ValueError: Nothing is left to play.
+        """
+        if split not in self.splits:
+            raise unknown_name("split", split, self.splits)
+        ids = self.ids(split)
+        if task_types is not None:
+            if isinstance(task_types, str):
+                raise TypeError(f"task_types takes a list of names, got the single string {task_types!r}.")
+            for name in task_types:
+                if name not in self.types:
+                    raise unknown_name("task type", name, self.types)
+            wanted = frozenset(task_types)
+            ids = [task_id for task_id in ids if self.type_of(task_id) in wanted]
+        if not ids:
+            chosen = "" if task_types is None else f" of type {', '.join(task_types)}"
+            raise ValueError(f"Split {split!r} has no task{chosen}.")
+        return tuple(ids)
