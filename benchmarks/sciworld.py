@@ -1,0 +1,196 @@
+"""STeP-SciWorld-v0 beside the stock ScienceWorldEnv: python benchmarks/sciworld.py [--episodes N] [--json FILE].
+
+Both play the same actions of the same tasks in one run, in turn, so that what else the machine does falls on both alike.
+Given are medians in milliseconds of CPU time (this process and the Java processes together) and of wall time, and the ratio
+of the CPU times. Memory is the resident memory of the Java processes, which is nearly all there is.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import psutil
+from rich.console import Console
+from rich.table import Table
+from scienceworld import ScienceWorldEnv
+
+import step_envs  # noqa: F401  (registers the ids)
+
+SIMPLIFICATION = "openDoors,openContainers"
+TASKS = [("find-plant", 0), ("boil", 0), ("use-thermometer", 0)]
+ROUNDS_IN_KITCHEN = 12
+
+
+def java_processes() -> set[psutil.Process]:
+    return {child for child in psutil.Process().children(recursive=True) if "java" in child.name()}
+
+
+class Side:
+    """One of the two, and what was measured of it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.java: set[psutil.Process] = set()
+        self.samples: dict[str, list[tuple[float, float]]] = {}
+
+    def cpu(self) -> float:
+        """CPU seconds so far, of this process and the Java process."""
+        spent = [process.cpu_times() for process in self.java if process.is_running()]
+        return time.process_time() + sum(times.user + times.system for times in spent)
+
+    def measure(self, what: str, call: Callable[[], Any]) -> Any:
+        """Make a call and keep its CPU and wall time."""
+        cpu, wall = self.cpu(), time.perf_counter()
+        answer = call()
+        self.samples.setdefault(what, []).append((self.cpu() - cpu, time.perf_counter() - wall))
+        return answer
+
+
+def start(side: Side, make: Callable[[], Any], first: Callable[[Any], Any]) -> Any:
+    """Start an environment up to its first observation; its Java process is whatever appears meanwhile."""
+    before, wall, cpu = java_processes(), time.perf_counter(), time.process_time()
+    env = make()
+    first(env)
+    side.java = java_processes() - before
+    side.samples["start"] = [(side.cpu() - cpu, time.perf_counter() - wall)]
+    return env
+
+
+def way_to_kitchen(ours: gym.Env[str, str], task: str, variation: int) -> list[str]:
+    """Find out how to walk to the kitchen: doors are open."""
+    for path in ([], ["go to kitchen"], ["go to hallway", "go to kitchen"], ["go to green house"]):
+        _, info = ours.reset(options={"task_id": f"{task}/{variation}"})
+        for action in path:
+            info = ours.step(action)[4]
+        if info["details"]["look"].startswith("This room is called the kitchen"):
+            return path
+    for first in ("art studio", "bedroom", "living room", "workshop", "greenhouse", "outside", "bathroom", "foundry"):
+        path = [f"go to {first}", "go to hallway", "go to kitchen"]
+        _, info = ours.reset(options={"task_id": f"{task}/{variation}"})
+        for action in path:
+            info = ours.step(action)[4]
+        if info["details"]["look"].startswith("This room is called the kitchen"):
+            return path
+    raise RuntimeError(f"no way to the kitchen in {task}/{variation}")
+
+
+def compare_play(stock_side: Side, our_side: Side, repeats: int) -> dict[str, Any]:
+    stock = start(
+        stock_side,
+        lambda: ScienceWorldEnv("", envStepLimit=100_000),
+        lambda env: (env.load("boil", 0, SIMPLIFICATION), env.reset()),
+    )
+    ours = start(
+        our_side,
+        lambda: gym.make("STeP-SciWorld-v0", simplification=SIMPLIFICATION, max_steps=None, disable_env_checker=True),
+        lambda env: env.reset(options={"task_id": "boil/0"}),
+    )
+    counts = []
+    for repeat in range(repeats):
+        for task, variation in TASKS:
+            path = way_to_kitchen(ours, task, variation)
+            actions = [*path, *["look around", "wait1", "open fridge", "close fridge"] * (ROUNDS_IN_KITCHEN // 4)]
+
+            def reload(task: str = task, variation: int = variation) -> None:
+                stock.load(task, variation, SIMPLIFICATION)
+                stock.reset()
+
+            stock_side.measure("reset", reload)
+            our_side.measure("reset", lambda task_id=f"{task}/{variation}": ours.reset(options={"task_id": task_id}))
+            for number, action in enumerate(actions):
+                where = "in the kitchen" if number >= len(path) else "on the way"
+                _, _, _, stock_info = stock_side.measure(
+                    f"step with admissible actions, {where}", lambda action=action: stock.step(action)
+                )
+                _, _, _, _, info = our_side.measure(f"step, {where}", lambda action=action: ours.step(action))
+                listed = our_side.measure("admissible actions", ours.unwrapped.admissible_actions)
+                last = our_side.samples[f"step, {where}"][-1]
+                lister = our_side.samples["admissible actions"][-1]
+                our_side.samples.setdefault(f"step with admissible actions, {where}", []).append(
+                    (last[0] + lister[0], last[1] + lister[1])
+                )
+                stock_side.samples.setdefault(f"step, {where}", []).append(
+                    stock_side.samples[f"step with admissible actions, {where}"][-1]
+                )
+                if repeat == 0 and info["details"]["moves"] != stock_info["moves"]:
+                    raise RuntimeError(f"the two are at different times after {action!r}: not the same episode")
+                if number >= len(path):
+                    counts.append(len(listed))
+    stock.close()
+    ours.close()
+    return {"admissible_actions_in_the_kitchen": statistics.median(counts)}
+
+
+def memory(make: Callable[[], Any], play: Callable[[Any, int], Any], count: int) -> float:
+    """Resident memory in MiB of all Java processes of ``count`` environments that have each played a little."""
+    before = java_processes()
+    envs = [make() for _ in range(count)]
+    for number, env in enumerate(envs):
+        play(env, number)
+    resident = sum(process.memory_info().rss for process in java_processes() - before)
+    for env in envs:
+        env.close()
+    return resident / 2**20
+
+
+def play_stock(env: Any, number: int) -> None:
+    task, variation = TASKS[number % len(TASKS)]
+    env.load(task, variation, "easy")
+    env.reset()
+    for action in ("look around", "teleport to kitchen", "open fridge", "look around", "wait"):
+        env.step(action)
+
+
+def play_ours(env: Any, number: int) -> None:
+    task, variation = TASKS[number % len(TASKS)]
+    env.reset(options={"task_id": f"{task}/{variation}"})
+    for action in ("look around", "teleport to kitchen", "open fridge", "look around", "wait"):
+        env.step(action)
+        env.unwrapped.admissible_actions()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=4, help="how often the tasks are played")
+    parser.add_argument("--environments", type=int, default=16, help="how many environments memory is measured for")
+    parser.add_argument("--json", help="file for the figures")
+    arguments = parser.parse_args()
+    console = Console()
+    stock_side, our_side = Side("stock"), Side("step-envs")
+    figures = compare_play(stock_side, our_side, arguments.repeats)
+    table = Table("what", "stock CPU ms", "step-envs CPU ms", "CPU ratio", "stock wall ms", "step-envs wall ms")
+    for what in ("start", "reset", "step, in the kitchen", "step with admissible actions, in the kitchen"):
+        cells = [
+            statistics.median(s[i] for s in side.samples[what]) * 1e3 for i in (0, 1) for side in (stock_side, our_side)
+        ]
+        table.add_row(
+            what, f"{cells[0]:.1f}", f"{cells[1]:.1f}", f"{cells[0] / cells[1]:.1f}", *(f"{c:.1f}" for c in cells[2:])
+        )
+        figures[what] = dict(zip(("stock_cpu_ms", "our_cpu_ms", "stock_wall_ms", "our_wall_ms"), cells, strict=True))
+    console.print(table)
+    listed = figures["admissible_actions_in_the_kitchen"]
+    console.print(
+        f"The stock step always lists what is admissible; in the kitchen that is {listed:.0f} actions (median)."
+    )
+    sizes = Table("environments", "stock MiB", "step-envs MiB")
+    for count in (1, arguments.environments):
+        ours = memory(lambda: gym.make("STeP-SciWorld-v0", disable_env_checker=True), play_ours, count)
+        # One stock environment is one Java process; sixteen of them do not fit everywhere, so four stand for their like.
+        measured = min(count, 4)
+        stock = memory(lambda: ScienceWorldEnv("", envStepLimit=1000), play_stock, measured) * count / measured
+        sizes.add_row(
+            str(count), f"{stock:.0f}" + (f" ({measured} measured)" if measured < count else ""), f"{ours:.0f}"
+        )
+        figures[f"memory_{count}"] = {"stock_mib": stock, "our_mib": ours}
+    console.print(sizes)
+    if arguments.json:
+        Path(arguments.json).write_text(json.dumps(figures, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

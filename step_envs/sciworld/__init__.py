@@ -1,0 +1,1 @@
+"""ScienceWorld: elementary-school science in a simulated house, on the original engine."""

@@ -1,0 +1,143 @@
+"""The 30 tasks and 7,207 variations of ScienceWorld 1.2.3, their splits and their step limits.
+
+Official splits: of a task's N variations the first 2 * (N // 4) are train, the next N // 4 dev, the rest test. The ETO
+splits are lists of its authors over 24 of the tasks. 54 tasks of their train list are also in their dev list; ``eto_train``
+leaves them out, ``eto_train_published`` has them.
+"""
+
+import json
+from collections.abc import Sequence
+from functools import cached_property
+from importlib.resources import files
+from typing import NamedTuple
+
+from step_envs.errors import unknown_name
+from step_envs.tasks import TaskSet
+
+
+class TaskType(NamedTuple):
+    """One of the 30 tasks: how many variations it has and after how many steps it is truncated.
+
+    The limits are the ETO protocol's. Six tasks are not in that protocol (marked below): theirs are this project's, about a
+    quarter above the longest gold path seen.
+    """
+
+    variations: int
+    max_steps: int
+
+
+TASK_TYPES: dict[str, TaskType] = {
+    "boil": TaskType(30, 100),
+    "melt": TaskType(30, 80),
+    "freeze": TaskType(30, 80),
+    "change-the-state-of-matter-of": TaskType(30, 80),
+    "use-thermometer": TaskType(540, 30),
+    "measure-melting-point-known-substance": TaskType(436, 120),
+    "measure-melting-point-unknown-substance": TaskType(300, 120),  # not in ETO
+    "power-component": TaskType(20, 20),
+    "power-component-renewable-vs-nonrenewable-energy": TaskType(20, 30),
+    "test-conductivity": TaskType(900, 30),
+    "test-conductivity-of-unknown-substances": TaskType(600, 30),
+    "find-living-thing": TaskType(300, 15),
+    "find-non-living-thing": TaskType(300, 15),
+    "find-plant": TaskType(300, 15),
+    "find-animal": TaskType(300, 15),
+    "grow-plant": TaskType(126, 30),
+    "grow-fruit": TaskType(126, 60),
+    "chemistry-mix": TaskType(32, 60),
+    "chemistry-mix-paint-secondary-color": TaskType(36, 15),
+    "chemistry-mix-paint-tertiary-color": TaskType(36, 30),
+    "lifespan-longest-lived": TaskType(125, 10),
+    "lifespan-shortest-lived": TaskType(125, 10),
+    "lifespan-longest-lived-then-shortest-lived": TaskType(125, 12),
+    "identify-life-stages-1": TaskType(14, 30),
+    "identify-life-stages-2": TaskType(10, 30),
+    "inclined-plane-determine-angle": TaskType(168, 100),  # not in ETO
+    "inclined-plane-friction-named-surfaces": TaskType(1386, 400),  # not in ETO
+    "inclined-plane-friction-unnamed-surfaces": TaskType(162, 250),  # not in ETO
+    "mendelian-genetics-known-plant": TaskType(120, 180),  # not in ETO
+    "mendelian-genetics-unknown-plant": TaskType(480, 180),  # not in ETO
+}
+"""Task name -> its figures, in the original's order."""
+
+OFFICIAL_SPLITS = ("train", "dev", "test")
+ETO_SPLITS = ("eto_train", "eto_dev", "eto_test", "eto_train_published")
+_ETO_TEST_PER_TASK = 10  # ETO's test list is the first ten of each task's official test variations
+
+
+class SciWorldTasks(TaskSet):
+    """Tasks named ``<task>/<variation>``, e.g. ``boil/3``."""
+
+    splits = OFFICIAL_SPLITS + ETO_SPLITS
+    types = tuple(TASK_TYPES)
+
+    def ids(self, split: str) -> Sequence[str]:
+        """List a split's tasks by task type, then variation."""
+        variations = self._variations(split)
+        return tuple(f"{name}/{i}" for name in TASK_TYPES for i in variations.get(name, ()))
+
+    def split_of(self, task_id: str) -> str:
+        """Name the official split of a task."""
+        name, variation = self.parse(task_id)
+        quarter = TASK_TYPES[name].variations // 4
+        if variation < 2 * quarter:
+            return "train"
+        return "dev" if variation < 3 * quarter else "test"
+
+    def type_of(self, task_id: str) -> str:
+        """Name the task type."""
+        return self.parse(task_id)[0]
+
+    def max_steps(self, task_id: str) -> int:
+        """Give the step limit of the task's type."""
+        return TASK_TYPES[self.type_of(task_id)].max_steps
+
+    def parse(self, task_id: str) -> tuple[str, int]:
+        """Take a task id apart.
+
+        Returns:
+            Task name and variation.
+
+        Raises:
+            UnknownNameError: There is no such task or variation.
+        """
+        name, slash, number = task_id.partition("/")
+        if name not in TASK_TYPES or not slash:
+            raise unknown_name("task", task_id, [f"{known}/0" for known in TASK_TYPES])
+        count = TASK_TYPES[name].variations
+        # The plain spelling only, so that one task has one name.
+        if number not in map(str, range(count)):
+            raise unknown_name("task", task_id, [f"{name}/{i}" for i in (0, count - 1)])
+        return name, int(number)
+
+    def _variations(self, split: str) -> dict[str, Sequence[int]]:
+        if split in OFFICIAL_SPLITS:
+            return {name: _official(split, task.variations) for name, task in TASK_TYPES.items()}
+        eto = self._eto_lists
+        if split == "eto_test":
+            return {
+                name: _official("test", TASK_TYPES[name].variations)[:_ETO_TEST_PER_TASK] for name in eto["eto_dev"]
+            }
+        if split == "eto_train":
+            published = eto["eto_train_published"]
+            return {
+                name: [i for i in listed if i not in set(eto["eto_dev"][name])] for name, listed in published.items()
+            }
+        if split in eto:
+            return dict(eto[split])
+        raise unknown_name("split", split, self.splits)
+
+    @cached_property
+    def _eto_lists(self) -> dict[str, dict[str, list[int]]]:
+        text = files("step_envs.sciworld").joinpath("data/eto_splits.json").read_text()
+        lists = json.loads(text)
+        return {split: lists[split] for split in ("eto_train_published", "eto_dev")}
+
+
+def _official(split: str, count: int) -> range:
+    quarter = count // 4
+    return {
+        "train": range(2 * quarter),
+        "dev": range(2 * quarter, 3 * quarter),
+        "test": range(3 * quarter, count),
+    }[split]

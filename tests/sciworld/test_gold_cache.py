@@ -1,0 +1,74 @@
+"""The cache of the engine's own solutions: it forgives."""
+
+import json
+import multiprocessing
+from pathlib import Path
+
+import pytest
+
+from step_envs.sciworld.episode import Episode
+from step_envs.sciworld.gold import GoldCache
+
+TASK = Episode("boil", 3, "easy", ())
+
+
+def test_cache_keeps_what_it_is_given(tmp_path: Path) -> None:
+    cache = GoldCache(folder=tmp_path)
+    assert cache.read(TASK) is None
+    cache.write(TASK, ["look around", "wait"])
+    assert GoldCache(folder=tmp_path).read(TASK) == ["look around", "wait"]
+    assert cache.read(Episode("boil", 3, "", ())) is None
+    assert [path.suffix for path in tmp_path.rglob("*") if path.is_file()] == [".json"]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b"",
+        b"{",
+        b"\xff\xfe",
+        b"[]",
+        b'{"schema": "sciworld-gold/0"}',
+        json.dumps({"schema": "sciworld-gold/1", "task": ["melt", 3, "easy"], "actions": ["wait"]}).encode(),
+        json.dumps({"schema": "sciworld-gold/1", "task": ["boil", 3, "easy"], "actions": [1]}).encode(),
+    ],
+)
+def test_cache_takes_a_damaged_file_for_an_absent_one(tmp_path: Path, damage: bytes) -> None:
+    cache = GoldCache(folder=tmp_path)
+    cache.write(TASK, ["wait"])
+    cache.path(TASK).write_bytes(damage)
+    assert cache.read(TASK) is None
+    cache.write(TASK, ["wait"])
+    assert cache.read(TASK) == ["wait"]
+
+
+def test_cache_without_a_writable_folder_says_so_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    cache = GoldCache(folder=blocked)
+    cache.write(TASK, ["wait"])
+    cache.write(TASK, ["wait"])
+    assert cache.read(TASK) is None
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+def _write_often(folder: Path, length: int) -> None:
+    for _ in range(50):
+        GoldCache(folder=folder).write(TASK, ["wait"] * length)
+
+
+def test_cache_is_whole_while_many_write(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    writers = [context.Process(target=_write_often, args=(tmp_path, 500 * (i + 1))) for i in range(3)]
+    for writer in writers:
+        writer.start()
+    lengths = set()
+    while any(writer.is_alive() for writer in writers):
+        actions = GoldCache(folder=tmp_path).read(TASK)
+        lengths.add(0 if actions is None else len(actions))
+    for writer in writers:
+        writer.join()
+        assert writer.exitcode == 0
+    assert lengths <= {0, 500, 1000, 1500}
+    assert GoldCache(folder=tmp_path).read(TASK)
+    assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 1
