@@ -1,0 +1,257 @@
+"""Where official game files lie: a folder, a zip, or a tar archive.
+
+Opening one lists its games; it reads none of them.
+
+Games are named ``<split>/<task folder>/<trial folder>``. A tar archive can only be read from end to end, so it is
+repacked once as a zip in the user's cache folder, where every game can then be reached on its own.
+"""
+
+import gzip
+import hashlib
+import logging
+import lzma
+import os
+import tarfile
+import zipfile
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+
+from step_envs.cache import cache_folder
+from step_envs.errors import DataError
+
+logger = logging.getLogger(__name__)
+
+SPLITS = ("train", "valid_seen", "valid_unseen")
+GAME_FILE = "game.tw-pddl"
+GET_DATA = (
+    "get the official games with `step-envs data alfworld`, or name a folder or archive that has them with data_path="
+)
+
+_TAR_ENDINGS = (".tar", ".tar.xz", ".txz", ".tar.gz", ".tgz", ".tar.bz2")
+# The official collector leaves these out: they are tasks that ALFWorld does not have.
+_NOT_PLAYED = ("movable", "Sliced")
+
+
+class GameFiles(ABC):
+    """Official games somewhere on disk.
+
+    Attributes:
+        path: Where.
+        names: Names of all games there, sorted.
+    """
+
+    path: Path
+
+    @property
+    @abstractmethod
+    def names(self) -> Sequence[str]:
+        """List the games, sorted, without reading them."""
+
+    @abstractmethod
+    def read(self, name: str) -> bytes:
+        """Read one game file.
+
+        Raises:
+            DataError: It cannot be read.
+        """
+
+    def where(self, name: str) -> str:
+        """Say where a game lies, for messages."""
+        return f"{self.path}: {name}/{GAME_FILE}"
+
+
+def open_games(path: Path) -> GameFiles:
+    """Open a folder, a zip or a tar archive of official games.
+
+    Args:
+        path: A folder (that holds ``json_2.1.*``, or the split folders themselves, or archives) or an archive.
+
+    Raises:
+        DataError: There is nothing there, or nothing of ALFWorld, or an archive is damaged.
+    """
+    if not path.exists():
+        raise DataError(f"There is no ALFWorld data at {path}: {GET_DATA}.")
+    if path.is_dir():
+        found = _open_folder(path)
+    elif path.name.endswith(".zip"):
+        found = ZipGames(path)
+    elif path.name.endswith(_TAR_ENDINGS):
+        found = ZipGames(repack(path), path)
+    else:
+        raise DataError(
+            f"{path} is neither a folder nor an archive ({', '.join(('.zip', *_TAR_ENDINGS))}): {GET_DATA}."
+        )
+    if not found.names:
+        raise DataError(
+            f"{path} holds no ALFWorld game (no {GAME_FILE} under a folder {', '.join(SPLITS)}): {GET_DATA}."
+        )
+    return found
+
+
+def _open_folder(path: Path) -> GameFiles:
+    releases = sorted(path.glob("json_2.1.*"), reverse=True)
+    folders = [folder for folder in (path, *releases) if any((folder / split).is_dir() for split in SPLITS)]
+    for folder in folders:
+        games = FolderGames(folder)
+        if games.names:
+            return games
+    archives = sorted(file for file in path.iterdir() if file.name.endswith((".zip", *_TAR_ENDINGS)))
+    return SeveralGames(path, [ZipGames(a) if a.suffix == ".zip" else ZipGames(repack(a), a) for a in archives])
+
+
+class FolderGames(GameFiles):
+    """Games as the official download unpacks them."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @cached_property
+    def names(self) -> Sequence[str]:
+        """List the games by walking two levels of folders for each split."""
+        return tuple(sorted(self._walk()))
+
+    def _walk(self) -> Iterator[str]:
+        for split in SPLITS:
+            folder = self.path / split
+            if not folder.is_dir():
+                continue
+            for task in os.scandir(folder):
+                if not task.is_dir() or any(word in task.name for word in _NOT_PLAYED):
+                    continue
+                with os.scandir(task.path) as trials:
+                    for trial in trials:
+                        if os.path.exists(f"{trial.path}/{GAME_FILE}"):  # noqa: PTH110 (a Path costs more than the test)
+                            yield f"{split}/{task.name}/{trial.name}"
+
+    def read(self, name: str) -> bytes:
+        """Read one game file."""
+        try:
+            return (self.path / name / GAME_FILE).read_bytes()
+        except OSError as error:
+            raise DataError(f"{self.where(name)}: it cannot be read ({error.strerror}).") from error
+
+    def where(self, name: str) -> str:
+        """Say where a game lies, for messages."""
+        return str(self.path / name / GAME_FILE)
+
+
+class ZipGames(GameFiles):
+    """Games in a zip archive, each read when it is asked for.
+
+    Args:
+        path: The zip.
+        named: What the user named, where that is another file.
+    """
+
+    def __init__(self, path: Path, named: Path | None = None) -> None:
+        self.path = named or path
+        self._zip_path = path
+        self._process = os.getpid()
+        self._zip = self._open()
+        self._members = {}
+        for member in self._zip.namelist():
+            name = game_name(member)
+            if name is not None:
+                self._members[name] = member
+
+    @cached_property
+    def names(self) -> Sequence[str]:
+        """List the games by the archive's directory."""
+        return tuple(sorted(self._members))
+
+    def read(self, name: str) -> bytes:
+        """Read one game file."""
+        if self._process != os.getpid():
+            # After a fork both processes would move the one file position.
+            self._zip, self._process = self._open(), os.getpid()
+        try:
+            return self._zip.read(self._members[name])
+        except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+            raise DataError(f"{self.where(name)}: the archive is damaged here ({error}); fetch it again.") from error
+
+    def _open(self) -> zipfile.ZipFile:
+        try:
+            return zipfile.ZipFile(self._zip_path)
+        except (zipfile.BadZipFile, OSError) as error:
+            raise DataError(
+                f"{self.path} is no whole zip archive ({error}); it is cut short, fetch it again."
+            ) from error
+
+    def __getstate__(self) -> dict[str, object]:
+        """Leave the open file behind: it is opened again where it is needed."""
+        return {**self.__dict__, "_zip": None, "_process": -1}
+
+
+class SeveralGames(GameFiles):
+    """Games spread over several archives, such as one for each split."""
+
+    def __init__(self, path: Path, parts: Sequence[GameFiles]) -> None:
+        self.path = path
+        self._part_of = {name: part for part in parts for name in part.names}
+
+    @cached_property
+    def names(self) -> Sequence[str]:
+        """List the games of all parts."""
+        return tuple(sorted(self._part_of))
+
+    def read(self, name: str) -> bytes:
+        """Read one game file."""
+        return self._part_of[name].read(name)
+
+    def where(self, name: str) -> str:
+        """Say where a game lies, for messages."""
+        return self._part_of[name].where(name)
+
+
+def game_name(member: str) -> str | None:
+    """Name the game that a path inside an archive holds; None where it is no game file that is played."""
+    parts = member.split("/")
+    if len(parts) < 4 or parts[-1] != GAME_FILE or parts[-4] not in SPLITS:
+        return None
+    return None if any(word in member for word in _NOT_PLAYED) else "/".join(parts[-4:-1])
+
+
+def repack(path: Path) -> Path:
+    """Repack a tar archive of games as a zip in the cache folder; done once for each archive.
+
+    Args:
+        path: The tar archive, compressed in any way that Python reads.
+
+    Returns:
+        The zip.
+
+    Raises:
+        DataError: The archive is damaged, or the cache cannot be written.
+    """
+    status = path.stat()
+    key = hashlib.sha256(f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}".encode()).hexdigest()[:16]
+    target = cache_folder() / "alfworld" / f"{path.name.partition('.')[0]}-{key}.zip"
+    if target.exists():
+        return target
+    logger.info("Repacking %s once, so that each game can be read on its own.", path)
+    unfinished = target.with_suffix(f".{os.getpid()}.part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # Not read as a stream: tarfile takes a compressed stream that breaks off between two members for whole.
+        with (
+            zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED, compresslevel=3) as packed,
+            tarfile.open(path) as archive,
+        ):
+            for member in archive:
+                name = game_name(member.name)
+                file = archive.extractfile(member) if name is not None else None
+                if file is not None:
+                    packed.writestr(zipfile.ZipInfo(f"{name}/{GAME_FILE}"), file.read(), zipfile.ZIP_DEFLATED)
+        unfinished.replace(target)
+    except (tarfile.TarError, lzma.LZMAError, zlib.error, gzip.BadGzipFile, EOFError) as error:
+        raise DataError(f"{path} is no whole archive ({error}); it is cut short or damaged, fetch it again.") from error
+    except OSError as error:
+        raise DataError(
+            f"{path} could not be repacked in {target.parent} ({error}); point STEP_ENVS_CACHE at a folder with room."
+        ) from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return target

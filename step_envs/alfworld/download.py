@@ -1,0 +1,101 @@
+"""Gets the official games from where their authors publish them: resumed where it broke off, checked before it is used.
+
+Nothing calls this but who asks for it.
+"""
+
+import shutil
+import zipfile
+from pathlib import Path
+
+from step_envs.alfworld.archive import GAME_FILE, SPLITS, game_name, open_games
+from step_envs.alfworld.tasks import OFFICIAL_COUNTS, OfficialTasks, usual_cache
+from step_envs.download import Progress, fetch
+from step_envs.errors import DataError
+
+GAMES_URL = "https://github.com/alfworld/alfworld/releases/download/0.4.0/json_2.1.2_tw-pddl.zip"
+"""Release 2.1.2, as the package alfworld 0.4 plays it."""
+
+RELEASE_FOLDER = "json_2.1.1"
+"""The folder that the games lie in, below that of ``ALFWORLD_DATA``; their release did not change its name."""
+
+_OTHERWISE = "get the file by other means and name it with data_path="
+
+
+def download_games(
+    folder: Path | None = None,
+    *,
+    url: str = GAMES_URL,
+    progress: Progress | None = None,
+    expected: dict[str, int] | None = None,
+) -> Path:
+    """Download the official games, check them, and unpack them where they are looked for.
+
+    Args:
+        folder: The data folder; None is ``~/.cache/alfworld``. The games come to ``json_2.1.1`` in it.
+        url: The zip to get.
+        progress: Is told how far it is.
+        expected: How many games each split must have; None is the complete release.
+
+    Returns:
+        The folder with the games. Where they are there already, nothing is downloaded.
+
+    Raises:
+        DataError: There is no network, or what came is not the whole release; the message says what to do.
+    """
+    folder = usual_cache() if folder is None else folder
+    expected = OFFICIAL_COUNTS if expected is None else expected
+    target = folder / RELEASE_FOLDER
+    if _complete(target, expected):
+        return target
+    archive = folder / url.rpartition("/")[2]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not archive.exists():
+            fetch(url, archive, otherwise=_OTHERWISE, progress=progress)
+        _check(archive, url, expected)
+        _unpack(archive, target)
+    except OSError as error:
+        raise DataError(f"{folder} cannot be written ({error}); name another folder that can.") from error
+    if not _complete(target, expected):
+        raise DataError(f"{target} is not complete after unpacking {archive.name}; remove the folder and try again.")
+    archive.unlink()
+    return target
+
+
+def _complete(folder: Path, expected: dict[str, int]) -> bool:
+    if not any((folder / split).is_dir() for split in SPLITS):
+        return False
+    names = open_games(folder).names
+    return all(sum(name.startswith(f"{split}/") for name in names) >= count for split, count in expected.items())
+
+
+def _check(archive: Path, url: str, expected: dict[str, int]) -> None:
+    """See that the archive is whole and has all games; a damaged one is removed."""
+    try:
+        with zipfile.ZipFile(archive) as packed:
+            reason = packed.testzip()
+        counts = OfficialTasks(archive).counts() if reason is None else {}
+    except (zipfile.BadZipFile, DataError) as error:
+        reason = str(error)
+    if reason is not None:
+        archive.unlink()
+        raise DataError(f"What came from {url} is no whole archive of games ({reason}); it was removed, try again.")
+    short = [f"{split} {counts[split][0]} of {count}" for split, count in expected.items() if counts[split][0] < count]
+    if short:
+        archive.unlink()
+        raise DataError(f"What came from {url} does not have all games ({', '.join(short)}); it was removed.")
+
+
+def _unpack(archive: Path, target: Path) -> None:
+    """Unpack the games, each whole or not at all, and nothing else that may be in the archive."""
+    with zipfile.ZipFile(archive) as packed:
+        for member in packed.namelist():
+            name = game_name(member)
+            if name is None or ".." in name:
+                continue
+            file = target / name / GAME_FILE
+            file.parent.mkdir(parents=True, exist_ok=True)
+            part = file.with_suffix(".part")
+            with packed.open(member) as source, part.open("wb") as destination:
+                shutil.copyfileobj(source, destination)
+            part.replace(file)

@@ -1,0 +1,405 @@
+"""A household in motion: commands with their preconditions and effects, what can be done now, and whether the task is won.
+
+The rules are those of the official games, quirks included: nothing is too full; appliances work closed; a lamp only
+ever turns on; a thing can only be examined in the hand; one cannot go to where one already stands. Any text that is
+no command, and any command whose precondition fails, is answered ``Nothing happens.`` and changes nothing.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from step_envs.alfworld import text
+from step_envs.alfworld.game import Game
+from step_envs.alfworld.goal import LOOK, TREATMENTS
+from step_envs.alfworld.state import State
+
+KNIVES = frozenset({"knifetype", "butterknifetype"})
+HEATERS = frozenset({"microwavetype"})
+COOLERS = frozenset({"fridgetype"})
+
+
+class Engine(State):
+    """Plays one game.
+
+    Args:
+        game: The household and its task.
+        put_alias: Accept ``put X in/on Y`` beside ``move X to Y``, and the reverse. The answer keeps the game's wording,
+            and ``admissible()`` lists the game's own command only.
+    """
+
+    def __init__(self, game: Game, *, put_alias: bool = False) -> None:
+        super().__init__(game)
+        release = game.release
+        self._sinks = release.cleaning_types
+        self._commands: dict[str, Callable[[str], str | None]] = {
+            "look": self._look,
+            "inventory": self._inventory,
+            "go": self._go,
+            "examine": self._examine,
+            "open": self._open,
+            "close": self._close,
+            "take": self._take,
+            "use": self._use,
+            "heat": self._heat,
+            "clean": self._clean,
+            "cool": self._cool,
+            "slice": self._slice,
+        }
+        if release.has_help:
+            self._commands["help"] = self._help
+        if release.says_put or put_alias:
+            self._commands["put"] = self._put_in_on
+        if put_alias or not release.says_put:
+            self._commands["move"] = self._move_to
+        self._receptacles = [receptacle.name for receptacle in game.receptacles]
+        self._a_thing = [f"a {thing.name}" for thing in game.things]
+        self._standing_commands: dict[int, list[str]] = {}
+        self.goal_things = self._find_goal_things()
+        self._goal_places = frozenset(game.receptacles_of_type.get(game.goal.place, ()))
+        self.accepted = True
+        self.revealed = False
+        self.last_command = ""
+        # Derived from the state when asked for, forgotten when it changes.
+        self._shown: dict[int, str] = {}
+        self._won: bool | None = None
+        self._admissible: list[str] | None = None
+
+    # Life of a game.
+
+    def reset(self) -> str:
+        """Begin the game afresh.
+
+        Returns:
+            The first observation: the room and the task.
+        """
+        self.begin()
+        self._forget()
+        # In official games the agent begins where there is nothing, and is told of the whole room.
+        around = self._look("") if self.here() else text.in_the_middle(self._receptacles)
+        return text.opening(around or "", self.game.task)
+
+    def step(self, command: str) -> str:
+        """Carry out a command.
+
+        Args:
+            command: Any string; white space around it does not count, everything else does.
+
+        Returns:
+            The observation. Afterwards ``accepted`` says whether the command was one, ``won`` whether the goal holds now,
+            and ``last_command`` and ``revealed`` whether it showed the contents of a receptacle for the first time.
+        """
+        known = len(self.seen)
+        self.last_command = command
+        verb, _, rest = command.strip().partition(" ")
+        do = self._commands.get(verb)
+        answer = None if do is None else do(rest)
+        if answer is None:
+            self.accepted = self.revealed = False
+            return text.NOTHING_HAPPENS
+        self.accepted = True
+        self.revealed = len(self.seen) > known
+        return answer
+
+    def load(self, saved: dict[str, Any]) -> None:
+        """Go back to a state that ``save`` gave for the same game, in this process or another.
+
+        Raises:
+            ValueError: This is no such state.
+        """
+        super().load(saved)
+        self._forget()
+
+    # What can be asked of a state.
+
+    @property
+    def won(self) -> bool:
+        """Whether the goal holds in the state as it now is."""
+        if self._won is None:
+            self._won = self._goal_holds()
+        return self._won
+
+    @property
+    def score(self) -> float:
+        """1.0 when the goal holds, else 0.0."""
+        return 1.0 if self.won else 0.0
+
+    def admissible(self) -> list[str]:
+        """List the commands whose precondition holds, in plain string order."""
+        if self._admissible is None:
+            self._admissible = self._list_admissible()
+        return list(self._admissible)
+
+    # Commands. Each gives its answer, or None where its precondition fails.
+
+    def _look(self, rest: str) -> str | None:
+        if rest:
+            return None
+        here = self.here()
+        if not here:
+            return text.in_the_middle(())
+        game = self.game
+        floor = sorted((o, r) for o, r in self.taken_from if r in here and (o, self.location) in self.places)
+        return text.facing([self._receptacles[r] for r in here], [game.things[o].name for o, _ in floor])
+
+    def _inventory(self, rest: str) -> str | None:
+        if rest:
+            return None
+        return text.NOT_CARRYING if self.held is None else f"You are carrying: {self._a_thing[self.held]}."
+
+    def _help(self, rest: str) -> str | None:
+        return None if rest else text.HELP
+
+    def _go(self, rest: str) -> str | None:
+        if not rest.startswith("to "):
+            return None
+        r = self.game.receptacle_by_name.get(rest[3:])
+        if r is None:
+            return None
+        location = self.game.receptacles[r].location
+        if location == self.location:
+            return None
+        self.location = location
+        self._changed()
+        name = self.game.location_names[location] if self.game.release.arrives_at_place else rest[3:]
+        return f"You arrive at {name}. {self._show(r)}"
+
+    def _examine(self, rest: str) -> str | None:
+        r = self.game.receptacle_by_name.get(rest)
+        if r is not None:
+            return self._show(r) if self.game.receptacles[r].location == self.location else None
+        o = self.game.thing_by_name.get(rest)
+        if o is None or o != self.held:
+            return None
+        thing = self.game.things[o]
+        if thing.holds_things:
+            inner = text.listed([self._a_thing[i] for i in self.game.inside.get(o, ())])
+            return f"This is a normal {thing.name}. In it, you see {inner}."
+        return text.condition(
+            thing.name,
+            clean=o in self.clean,
+            hot=o in self.hot,
+            cool=o in self.cool,
+            sliced=o in self.sliced,
+            lamp=thing.toggleable,
+            lit=o in self.toggled,
+        )
+
+    def _open(self, rest: str) -> str | None:
+        r = self._receptacle_here(rest)
+        if r is None or r in self.opened or not self.game.receptacles[r].openable:
+            return None
+        self.opened.add(r)
+        self._changed(r)
+        return f"You open the {rest}. {self._show(r)}"
+
+    def _close(self, rest: str) -> str | None:
+        r = self._receptacle_here(rest)
+        if r is None or r not in self.opened:
+            return None
+        self.opened.discard(r)
+        self._changed(r)
+        return f"You close the {rest}."
+
+    def _take(self, rest: str) -> str | None:
+        if self.held is not None:
+            return None
+        thing, _, receptacle = rest.partition(" from ")
+        o, r = self.game.thing_by_name.get(thing), self._receptacle_here(receptacle)
+        if o is None or r is None or o not in self.contents[r]:
+            return None
+        if not self.game.things[o].pickupable or not self.is_accessible(r):
+            return None
+        self.contents[r].discard(o)
+        self.taken_from.add((o, r))
+        self.places.discard((o, self.location))
+        self.held = o
+        self.moved.add(o)
+        self._changed(r)
+        return f"You pick up the {thing} from the {receptacle}."
+
+    def _move_to(self, rest: str) -> str | None:
+        return self._put(*rest.partition(" to "))
+
+    def _put_in_on(self, rest: str) -> str | None:
+        return self._put(*rest.partition(" in/on "))
+
+    def _put(self, thing: str, _: str, receptacle: str) -> str | None:
+        o, r = self._held_thing(thing), self._receptacle_here(receptacle)
+        if o is None or r is None or not self.is_accessible(r) or not self.accepts(r, o):
+            return None
+        self.contents[r].add(o)
+        self.taken_from.discard((o, r))
+        self.places.add((o, self.location))
+        self.held = None
+        self._changed(r)
+        if self.game.release.says_put:
+            return f"You put the {thing} in/on the {receptacle}."
+        return f"You move the {thing} to the {receptacle}."
+
+    def _use(self, rest: str) -> str | None:
+        o = self.game.thing_by_name.get(rest)
+        if o is None or not self.game.things[o].toggleable or not any(o in self.contents[r] for r in self.here()):
+            return None
+        self.toggled.add(o)
+        self._changed()
+        return f"You turn on the {rest}."
+
+    def _clean(self, rest: str) -> str | None:
+        o, thing, receptacle = self._treat(rest, self._sinks)
+        if o is None or not self.game.things[o].cleanable:
+            return None
+        self.clean.add(o)
+        self._changed()
+        return f"You clean the {thing} using the {receptacle}."
+
+    def _heat(self, rest: str) -> str | None:
+        o, thing, receptacle = self._treat(rest, HEATERS)
+        if o is None or not self.game.things[o].heatable:
+            return None
+        self.hot.add(o)
+        self.cool.discard(o)
+        self._changed()
+        return f"You heat the {thing} using the {receptacle}."
+
+    def _cool(self, rest: str) -> str | None:
+        o, thing, receptacle = self._treat(rest, COOLERS)
+        if o is None or not self.game.things[o].coolable:
+            return None
+        self.cool.add(o)
+        self.hot.discard(o)
+        self._changed()
+        return f"You cool the {thing} using the {receptacle}."
+
+    def _slice(self, rest: str) -> str | None:
+        thing, _, knife = rest.partition(" with ")
+        o, k = self.game.thing_by_name.get(thing), self._held_thing(knife)
+        if o is None or k is None or self.game.things[k].type not in KNIVES:
+            return None
+        if not self.game.things[o].sliceable or (o, self.location) not in self.places:
+            return None
+        self.sliced.add(o)
+        self._changed()
+        return f"You sliced the {thing} with the {knife}."
+
+    # Within.
+
+    def _receptacle_here(self, name: str) -> int | None:
+        r = self.game.receptacle_by_name.get(name)
+        return r if r is not None and self.game.receptacles[r].location == self.location else None
+
+    def _held_thing(self, name: str) -> int | None:
+        return self.held if self.held is not None and self.game.things[self.held].name == name else None
+
+    def _treat(self, rest: str, appliances: frozenset[str]) -> tuple[int | None, str, str]:
+        thing, _, receptacle = rest.partition(" with ")
+        r = self._receptacle_here(receptacle)
+        if r is None or self.game.receptacles[r].type not in appliances:
+            return None, thing, receptacle
+        return self._held_thing(thing), thing, receptacle
+
+    def _show(self, r: int) -> str:
+        shown = self._shown.get(r)
+        if shown is None:
+            receptacle = self.game.receptacles[r]
+            if receptacle.openable and r not in self.opened:
+                shown = f"The {receptacle.name} is closed."
+            else:
+                things = text.listed([self._a_thing[o] for o in sorted(self.contents[r])])
+                before = f"The {receptacle.name} is open. In it" if receptacle.openable else f"On the {receptacle.name}"
+                shown = f"{before}, you see {things}."
+            self._shown[r] = shown
+        if self.is_accessible(r):
+            self.seen.add(r)
+        return shown
+
+    def _forget(self) -> None:
+        """Forget all that was derived from the state, and the step that led to it."""
+        self.accepted = True
+        self.revealed = False
+        self.last_command = ""
+        self._shown = {}
+        self._won = self._admissible = None
+
+    def _changed(self, r: int | None = None) -> None:
+        """Forget what was derived from the state before it changed (at a receptacle)."""
+        self._won = self._admissible = None
+        if r is not None:
+            self._shown.pop(r, None)
+
+    def _find_goal_things(self) -> tuple[int, ...]:
+        goal, things = self.game.goal, self.game.things
+        candidates = self.game.things_of_type.get(goal.target, ())
+        if goal.task_type in TREATMENTS:
+            able = TREATMENTS[goal.task_type][0]
+            return tuple(o for o in candidates if getattr(things[o], able))
+        return candidates
+
+    def _goal_holds(self) -> bool:
+        goal = self.game.goal
+        if goal.task_type == LOOK:
+            if self.held is None or self.game.things[self.held].type != goal.target:
+                return False
+            lamps = {o for o in self.toggled if self.game.things[o].type == goal.place}
+            return any(not lamps.isdisjoint(self.contents[r]) for r in self.here())
+        targets: Sequence[int] | set[int] = self.goal_things
+        if goal.state is not None:
+            in_state: set[int] = getattr(self, goal.state)
+            targets = in_state.intersection(targets)
+        if not targets:
+            return False
+        enough = 1 if goal.count == 1 else 2
+        return any(sum(o in self.contents[r] for o in targets) >= enough for r in self._goal_places)
+
+    def _list_admissible(self) -> list[str]:
+        game, things, held = self.game, self.game.things, self.held
+        commands = list(self._standing())
+        for r in self.here():
+            name = self._receptacles[r]
+            accessible = True
+            if game.receptacles[r].openable:
+                accessible = r in self.opened
+                commands.append(f"close {name}" if accessible else f"open {name}")
+            contents = self.contents[r]
+            if held is None:
+                if accessible:
+                    commands += [f"take {things[o].name} from {name}" for o in contents if things[o].pickupable]
+            else:
+                if accessible and self.accepts(r, held):
+                    thing = things[held].name
+                    commands.append(f"put {thing} in/on {name}" if game.release.says_put else f"move {thing} to {name}")
+                commands += self._treatments(r, held)
+            commands += [f"use {things[o].name}" for o in contents if things[o].toggleable]
+        if held is not None:
+            commands.append(f"examine {things[held].name}")
+            if things[held].type in KNIVES:
+                commands += [
+                    f"slice {things[o].name} with {things[held].name}"
+                    for o, place in self.places
+                    if place == self.location and things[o].sliceable
+                ]
+        return sorted(set(commands))
+
+    def _treatments(self, r: int, o: int) -> list[str]:
+        thing, receptacle = self.game.things[o], self.game.receptacles[r]
+        commands = []
+        if thing.cleanable and receptacle.type in self._sinks:
+            commands.append(f"clean {thing.name} with {receptacle.name}")
+        if thing.heatable and receptacle.type in HEATERS:
+            commands.append(f"heat {thing.name} with {receptacle.name}")
+        if thing.coolable and receptacle.type in COOLERS:
+            commands.append(f"cool {thing.name} with {receptacle.name}")
+        return commands
+
+    def _standing(self) -> list[str]:
+        """List what can always be done at this location: it is worked out once for each."""
+        commands = self._standing_commands.get(self.location)
+        if commands is None:
+            here = self.here()
+            commands = [f"go to {name}" for r, name in enumerate(self._receptacles) if r not in here]
+            commands += [f"examine {self._receptacles[r]}" for r in here]
+            commands += ["inventory", "look"]
+            if self.game.release.has_help:
+                commands.append("help")
+            commands.sort()
+            self._standing_commands[self.location] = commands
+        return commands

@@ -1,0 +1,54 @@
+"""Reads PDDL text: symbolic expressions with comments, nothing that is particular to a world.
+
+Symbols are lower-cased, as Fast Downward does it.
+"""
+
+import re
+from typing import TypeAlias
+
+Expression: TypeAlias = "str | list[Expression]"
+"""A symbol or a list of expressions."""
+
+_COMMENT = re.compile(r";[^\n]*")
+_TOKEN = re.compile(r"[()]|[^\s()]+")
+
+
+def strip_comments(text: str) -> str:
+    """Lower-case PDDL text and take its comments out."""
+    return _COMMENT.sub("", text).lower() if ";" in text else text.lower()
+
+
+def read_expression(text: str) -> Expression:
+    """Read the first expression in a text.
+
+    Args:
+        text: PDDL text; what follows the first whole expression is not looked at.
+
+    Returns:
+        The expression as nested lists of lower-case symbols.
+
+    Raises:
+        ValueError: The text holds no whole expression.
+    """
+    open_lists: list[list[Expression]] = []
+    for token in _TOKEN.findall(strip_comments(text)):
+        if token == "(":
+            open_lists.append([])
+            continue
+        if token == ")":
+            if not open_lists:
+                raise ValueError("there is a closing parenthesis that nothing opened")
+            done: Expression = open_lists.pop()
+        else:
+            done = token
+        if not open_lists:
+            return done
+        open_lists[-1].append(done)
+    raise ValueError("it ends before its parentheses are closed" if open_lists else "it is empty")
+
+
+def write_expression(expression: Expression) -> str:
+    """Write an expression in the one canonical way: single spaces, no line breaks."""
+    if isinstance(expression, str):
+        return expression
+    return f"({' '.join(write_expression(part) for part in expression)})"

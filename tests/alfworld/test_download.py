@@ -1,0 +1,115 @@
+"""Downloading the official games, from a server of our own that breaks off, refuses, or sends something else."""
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from test_archive import make_data, pack
+
+from step_envs.alfworld.download import download_games
+from step_envs.alfworld.tasks import OfficialTasks
+from step_envs.errors import DataError
+
+EXPECTED = {"valid_seen": 5}
+
+
+class Server:
+    """Serves bytes; ``broken_after`` makes it hang up that far into them."""
+
+    def __init__(self) -> None:
+        self.content = b""
+        self.status = 200
+        self.ranges = True
+        self.broken_after: int | None = None
+        self.asked: list[str | None] = []
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                asked = self.headers.get("Range")
+                server.asked.append(asked)
+                start = int(asked.removeprefix("bytes=").rstrip("-")) if asked and server.ranges else 0
+                if server.status != 200:
+                    self.send_error(server.status)
+                    return
+                if start and start >= len(server.content):
+                    self.send_error(416)
+                    return
+                body = server.content[start:]
+                self.send_response(206 if start else 200)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body[: server.broken_after])
+
+            def log_message(self, *args):
+                pass
+
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._http.server_port}/games.zip"
+        threading.Thread(target=self._http.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self._http.shutdown()
+        self._http.server_close()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    running = Server()
+    running.content = pack(make_data(tmp_path / "source", 5), tmp_path / "games.zip").read_bytes()
+    yield running
+    running.close()
+
+
+@pytest.mark.filterwarnings("ignore::step_envs.alfworld.tasks.PartialDataWarning")
+def test_games_are_fetched_once_and_found(server, tmp_path):
+    seen = []
+    folder = download_games(
+        tmp_path / "data", url=server.url, expected=EXPECTED, progress=lambda *now: seen.append(now)
+    )
+    assert seen[-1] == (len(server.content), len(server.content))
+    tasks = OfficialTasks(tmp_path / "data")
+    assert len(tasks.ids("valid_seen")) == 5 and tasks.game(tasks.ids("valid_seen")[0]).goal.count == 1
+    assert not [file for file in (tmp_path / "data").rglob("*") if file.suffix in (".part", ".zip")]
+    assert download_games(tmp_path / "data", url=server.url, expected=EXPECTED) == folder
+    assert server.asked == [None]
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_a_broken_download_goes_on_where_it_stopped(server, tmp_path, ranges):
+    server.ranges, server.broken_after = ranges, 1000
+    with pytest.raises(DataError, match=r"run the command again"):
+        download_games(tmp_path / "data", url=server.url, expected=EXPECTED)
+    server.broken_after = None
+    download_games(tmp_path / "data", url=server.url, expected=EXPECTED)
+    assert server.asked == [None, "bytes=1000-"]
+
+
+def test_a_download_that_was_whole_is_not_fetched_again(server, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/games.zip.part").write_bytes(server.content)
+    assert download_games(tmp_path / "data", url=server.url, expected=EXPECTED).is_dir()
+
+
+def test_faults_are_said_plainly(server, tmp_path):
+    server.status = 404
+    with pytest.raises(DataError, match="the server says 404"):
+        download_games(tmp_path / "a", url=server.url, expected=EXPECTED)
+    server.status, server.content = 200, b"<html>Log in</html>"
+    with pytest.raises(DataError, match="no whole archive of games"):
+        download_games(tmp_path / "b", url=server.url, expected=EXPECTED)
+    assert not list((tmp_path / "b").iterdir())
+    server.content = pack(make_data(tmp_path / "few", 2), tmp_path / "few.zip").read_bytes()
+    with pytest.raises(DataError, match="valid_seen 2 of 5"):
+        download_games(tmp_path / "c", url=server.url, expected=EXPECTED)
+    server.close()
+    with pytest.raises(DataError, match=r"cannot be reached .*data_path="):
+        download_games(tmp_path / "d", url=server.url, expected=EXPECTED)
+
+
+def test_a_folder_that_cannot_be_written(server, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="cannot be written"):
+        download_games(tmp_path / "file" / "data", url=server.url, expected=EXPECTED)
