@@ -1,0 +1,165 @@
+"""Reads JSON files that are larger than memory one record at a time, and says where a fault is.
+
+The official product file is one JSON array of five gigabytes. Records are cut out of it with the standard library's own
+decoder, which is as fast as reading the whole file at once.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from json.decoder import JSONDecodeError
+from pathlib import Path
+from typing import Any, Final, TextIO
+
+from step_envs.errors import DataError
+
+_CHUNK: Final = 1 << 20
+_LONGEST_RECORD: Final = 1 << 26
+"""Characters: a record that has not ended by then never will."""
+
+_SPACE: Final = " \t\r\n"
+_DECODER: Final = json.JSONDecoder()
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in a file a record begins.
+
+    Attributes:
+        path: The file.
+        line: Line number from 1.
+        record: Record number from 1.
+    """
+
+    path: Path
+    line: int
+    record: int
+
+    def __str__(self) -> str:
+        return f"{self.path}, line {self.line} (record {self.record})"
+
+
+def read_array(path: Path) -> Iterator[tuple[Place, Any]]:
+    """Read the elements of a JSON array.
+
+    Args:
+        path: The file.
+
+    Yields:
+        Place and value of each element.
+
+    Raises:
+        DataError: The file cannot be opened, is no array, or is broken JSON; the message says at which line.
+    """
+    for place, _, value in _read(path, "[", "]"):
+        yield place, value
+
+
+def read_object(path: Path) -> Iterator[tuple[Place, str, Any]]:
+    """Read the members of a JSON object.
+
+    Args:
+        path: The file.
+
+    Yields:
+        Place, key and value of each member.
+
+    Raises:
+        DataError: As ``read_array``.
+    """
+    yield from _read(path, "{", "}")
+
+
+def _read(path: Path, opening: str, closing: str) -> Iterator[tuple[Place, str, Any]]:
+    try:
+        file = path.open(encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"Cannot open {path}: {error.strerror}.") from error
+    with file:
+        try:
+            yield from _Reader(path, file).members(opening, closing)
+        except UnicodeDecodeError as error:
+            raise DataError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start} of a block.") from error
+
+
+class _Reader:
+    def __init__(self, path: Path, file: TextIO) -> None:
+        self._path, self._file = path, file
+        self._text, self._position, self._line = "", 0, 1
+        self._ended = False
+
+    def members(self, opening: str, closing: str) -> Iterator[tuple[Place, str, Any]]:
+        kind = "array" if opening == "[" else "object"
+        if self._next_character() != opening:
+            raise self._fault(f"a JSON {kind} must begin with {opening!r}")
+        self._position += 1
+        record = 0
+        while self._next_character() != closing or record == 0:
+            if record == 0 and self._next_character() == closing:
+                break
+            record += 1
+            place = Place(self._path, self._line_here(), record)
+            key = ""
+            if opening == "{":
+                key = self._value(place)
+                if not isinstance(key, str):
+                    raise self._fault("a key must be text", place)
+                if self._next_character() != ":":
+                    raise self._fault(f"':' is missing after the key {key!r}", place)
+                self._position += 1
+            yield place, key, self._value(place)
+            following = self._next_character()
+            if following == ",":
+                self._position += 1
+                if self._next_character() == closing:
+                    raise self._fault(f"there is a comma before the closing {closing!r}")
+            elif following != closing:
+                what = "the file ends" if not following else f"{following!r} stands"
+                raise self._fault(f"{what} where ',' or {closing!r} should be")
+        self._position += 1
+        if self._next_character():
+            raise self._fault(f"there is more after the closing {closing!r}")
+
+    def _value(self, place: Place) -> Any:
+        self._next_character()
+        while True:
+            try:
+                value, end = _DECODER.raw_decode(self._text, self._position)
+            except JSONDecodeError as error:
+                if self._ended or len(self._text) - self._position > _LONGEST_RECORD:
+                    self._position = error.pos
+                    raise self._fault(error.msg, place) from None
+            except RecursionError:
+                raise self._fault("it is nested too deeply", place) from None
+            else:
+                # A number at the end of the text may go on in the next block.
+                if end < len(self._text) or self._ended:
+                    self._position = end
+                    return value
+            self._grow()
+
+    def _next_character(self) -> str:
+        while True:
+            while self._position < len(self._text):
+                character = self._text[self._position]
+                if character not in _SPACE:
+                    return character
+                self._position += 1
+            if self._ended:
+                return ""
+            self._grow()
+
+    def _grow(self) -> None:
+        """Read on; a record that was cut is read again, so the step grows with what is already waiting."""
+        self._line += self._text.count("\n", 0, self._position)
+        rest = self._text[self._position :]
+        more = self._file.read(max(_CHUNK, len(rest)))
+        self._ended = not more
+        self._text, self._position = rest + more, 0
+
+    def _line_here(self) -> int:
+        return self._line + self._text.count("\n", 0, self._position)
+
+    def _fault(self, what: str, place: Place | None = None) -> DataError:
+        record = f", in record {place.record}" if place else ""
+        return DataError(f"{self._path}, line {self._line_here()}{record}: {what}. The file is damaged or incomplete.")

@@ -1,0 +1,25 @@
+"""How to shop, in words for a language model."""
+
+from typing import Final
+
+from step_envs.core import ReActFormat
+
+_MANUAL: Final = """\
+You shop in a web shop. You are told what to buy; find a product that fits, choose its options, and buy it.
+
+Answer every observation with one thought and one action, in exactly this form:
+Thought: why you take the next step
+Action: the next step
+
+Actions:
+search[words]: look for products, from the page with the search button
+click[something]: click on a button, a product id or a choice that the page shows
+
+Parts of a page are separated by [SEP]. A result page lists id, title and price of ten products; "Next >" and "< Prev" \
+turn pages. A product's page lists its choices, and "Description" and "Features" tell more about it. Choose the options \
+you were asked for one by one before you click[Buy Now], which ends the shopping: what you bought is then compared with \
+what you were asked for. "Back to Search" leads to the start. An action that the page does not offer changes nothing.\
+"""
+
+REACT: Final = ReActFormat(manual=_MANUAL, task="{observation}", observation_prefix="Observation:\n")
+"""The first observation already holds the instruction."""
