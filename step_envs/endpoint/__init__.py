@@ -1,0 +1,26 @@
+"""Language models behind OpenAI-compatible endpoints, for teachers and agents alike.
+
+A ``ChatModel`` is one model with its sampling parameters. It asks through a ``Gateway``, which all models of a run share:
+the connections, the pace, the response cache and the bill with its budget are there, so that they hold for the run as a
+whole.
+"""
+
+from step_envs.endpoint.access import Access
+from step_envs.endpoint.bill import Bill, Budget, Price, read_prices
+from step_envs.endpoint.cache import ResponseCache
+from step_envs.endpoint.gateway import Answer, Endpoint, Gateway
+from step_envs.endpoint.model import ChatModel, UsesChatModel
+
+__all__ = [
+    "Access",
+    "Answer",
+    "Bill",
+    "Budget",
+    "ChatModel",
+    "Endpoint",
+    "Gateway",
+    "Price",
+    "ResponseCache",
+    "UsesChatModel",
+    "read_prices",
+]

@@ -1,0 +1,241 @@
+"""What was paid, and how much may be: prices that the user gives, the bill of a run, and its budget."""
+
+import errno
+import json
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from step_envs.errors import BudgetSpentError, EndpointError, StoreError
+from step_envs.trajectory import Usage
+
+_CHARACTERS_A_TOKEN = 3
+"""A low guess, so that what is set aside for a request in flight is rather too much."""
+_UNBOUNDED_REPLY = 2048
+"""Tokens set aside for a reply whose length the request does not limit."""
+
+
+class Price(BaseModel):
+    """What a model costs, in US dollars per million tokens.
+
+    Attributes:
+        input: Tokens read.
+        output: Tokens written.
+        cached_input: Tokens read that the server had in its prefix cache; None costs the same as ``input``.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    input: float = Field(ge=0)
+    output: float = Field(ge=0)
+    cached_input: float | None = Field(None, ge=0)
+
+    def of(self, prompt_tokens: int, completion_tokens: int, cached_tokens: int = 0) -> float:
+        """Work out what a request cost, in dollars."""
+        cached = self.input if self.cached_input is None else self.cached_input
+        fresh = prompt_tokens - cached_tokens
+        return (fresh * self.input + cached_tokens * cached + completion_tokens * self.output) / 1e6
+
+
+def read_prices(path: Path) -> dict[str, Price]:
+    """Read a price table: a JSON object of model name to ``{"input": ..., "output": ...}``.
+
+    Raises:
+        StoreError: The file is not there or is not a price table.
+    """
+    try:
+        return TypeAdapter(dict[str, Price]).validate_json(path.read_bytes())
+    except OSError as error:
+        raise StoreError(f"Cannot read {path}: {error.strerror}.") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise StoreError(
+            f"{path} is not a price table: {first['msg']} (at {where}). "
+            'It holds dollars per million tokens: {"some-model": {"input": 0.5, "output": 1.5}}.'
+        ) from error
+
+
+class Budget(BaseModel):
+    """How much a run may spend.
+
+    Attributes:
+        amount: The limit.
+        unit: US dollars, or tokens read and written.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    amount: float = Field(gt=0)
+    unit: Literal["dollars", "tokens"]
+
+    @classmethod
+    def parse(cls, text: str) -> "Budget":
+        """Read ``5``, ``$5``, ``5usd`` (dollars) or ``2000000tokens``.
+
+        Raises:
+            ValueError: The text is not a budget.
+        """
+        plain = text.strip().lower().replace("_", "")
+        unit: Literal["dollars", "tokens"] = "tokens" if plain.endswith("tokens") else "dollars"
+        number = plain.removesuffix("tokens").removesuffix("usd").removeprefix("$").strip()
+        try:
+            amount = float(number)
+        except ValueError:
+            amount = 0.0
+        if not 0 < amount < float("inf"):
+            raise ValueError(f"A budget is dollars (5 or $5) or tokens (2000000tokens), got {text!r}.")
+        return cls(amount=amount, unit=unit)
+
+    def __str__(self) -> str:
+        return f"${self.amount:g}" if self.unit == "dollars" else f"{self.amount:,.0f} tokens"
+
+
+class Bill:
+    """Every paid request of a run: kept as JSON lines, added up, and held against the budget.
+
+    What is in flight is set aside at the most it can cost, so that the budget holds however many episodes are in flight; a
+    request that does not fit beside the others waits until they are settled.
+
+    Args:
+        path: File that lists the requests; what it lists already counts. None keeps nothing.
+        prices: What models cost; a model without a price has no cost, which is not a cost of nothing.
+        budget: The limit; None means none.
+
+    Attributes:
+        total: What was paid, in this session and before.
+        saved: What answers from the cache would have cost in this session.
+
+    Raises:
+        StoreError: The file cannot be read or written.
+    """
+
+    def __init__(
+        self, path: Path | None = None, *, prices: Mapping[str, Price] | None = None, budget: Budget | None = None
+    ) -> None:
+        self.prices = dict(prices or {})
+        self.budget = budget
+        self.total = Usage()
+        self.saved = Usage()
+        self._settled = threading.Condition()
+        self._aside = 0.0
+        self._file: int | None = None
+        if path is not None:
+            self._open(path)
+
+    def _open(self, path: Path) -> None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+            lines = path.read_bytes().splitlines(keepends=True)
+            if lines and not lines[-1].endswith(b"\n"):
+                # Half a line of a writer that was killed: what it was to say is lost, the lines after it must not be.
+                os.write(self._file, b"\n")
+        except OSError as error:
+            raise StoreError(f"Cannot open the bill {path}: {error.strerror}.") from error
+        for line in lines:
+            try:
+                self.total += Usage.model_validate(json.loads(line)["usage"])
+            except (ValueError, KeyError, TypeError):
+                continue
+
+    def price_of(self, model: str) -> Price | None:
+        """Look up what a model costs.
+
+        Raises:
+            EndpointError: A budget in dollars is set and nobody has said what the model costs.
+        """
+        price = self.prices.get(model)
+        if price is None and self.budget is not None and self.budget.unit == "dollars":
+            raise EndpointError(
+                f"A budget in dollars needs to know what {model!r} costs: give its price (--prices FILE), "
+                "or a budget in tokens."
+            )
+        return price
+
+    @contextmanager
+    def set_aside(self, model: str, characters: int, max_tokens: int | None) -> Iterator[None]:
+        """Hold money back for a request while it is in flight.
+
+        Args:
+            model: Who is asked.
+            characters: Length of the prompt.
+            max_tokens: The most it may write; None where nothing limits it.
+
+        Raises:
+            BudgetSpentError: The request could cost more than is left.
+        """
+        price = self.price_of(model)
+        if self.budget is None:
+            yield
+            return
+        prompt, reply = characters // _CHARACTERS_A_TOKEN + 1, max_tokens or _UNBOUNDED_REPLY
+        most = price.of(prompt, reply) if self.budget.unit == "dollars" and price is not None else float(prompt + reply)
+        with self._settled:
+            while self._spent() + self._aside + most > self.budget.amount:
+                if self._spent() + most > self.budget.amount:
+                    raise BudgetSpentError(
+                        f"The budget of {self.budget} does not cover another request: "
+                        f"{self._words()} are spent and it could cost {self._amount(most)}."
+                    )
+                self._settled.wait()
+            self._aside += most
+        try:
+            yield
+        finally:
+            with self._settled:
+                self._aside -= most
+                self._settled.notify_all()
+
+    def pay(self, base_url: str, model: str, usage: Usage) -> None:
+        """Enter a request that was paid for.
+
+        Raises:
+            StoreError: It cannot be written down.
+        """
+        record = {"endpoint": base_url, "model": model, "usage": usage.model_dump()}
+        with self._settled:
+            self.total += usage
+            if self._file is not None:
+                self._write_down((json.dumps(record) + "\n").encode())
+
+    def save(self, usage: Usage) -> None:
+        """Count an answer that came from the cache."""
+        with self._settled:
+            self.saved += usage
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def _write_down(self, line: bytes) -> None:
+        assert self._file is not None
+        fault = os.strerror(errno.ENOSPC)
+        try:
+            end = os.lseek(self._file, 0, os.SEEK_END)
+            if os.write(self._file, line) == len(line):
+                return
+            # A disk that fills up takes a part without complaint.
+            os.ftruncate(self._file, end)
+        except OSError as error:
+            fault = str(error.strerror)
+        raise StoreError(f"Cannot write the bill down: {fault}.")
+
+    def _spent(self) -> float:
+        if self.budget is not None and self.budget.unit == "dollars":
+            return self.total.cost or 0.0
+        return float(self.total.prompt_tokens + self.total.completion_tokens)
+
+    def _words(self) -> str:
+        return self._amount(self._spent())
+
+    def _amount(self, amount: float) -> str:
+        dollars = self.budget is not None and self.budget.unit == "dollars"
+        return f"${amount:.4g}" if dollars else f"{amount:,.0f} tokens"

@@ -1,0 +1,135 @@
+"""One model behind one endpoint, with its sampling parameters: what a teacher or an agent asks."""
+
+from collections.abc import Sequence
+from functools import cache
+from importlib.util import find_spec
+from typing import Any
+from urllib.parse import urlsplit
+
+from step_envs.endpoint.gateway import OFFICIAL, Answer, Endpoint, Gateway
+from step_envs.errors import missing_package
+from step_envs.trajectory import Actor
+
+
+class ChatModel:
+    """A model to ask.
+
+    Args:
+        model: Name of the model, as the endpoint knows it.
+        base_url: Root of the API, e.g. ``http://localhost:8000/v1``; None is OpenAI's.
+        api_key_env: Name of the environment variable that holds the key. The key itself is taken nowhere: what is given
+            here is written into configurations and records.
+        temperature: Sampling temperature; None leaves it to the server.
+        top_p: Nucleus sampling; None leaves it to the server.
+        max_tokens: Most tokens of an answer.
+        timeout: Seconds in which an answer must be whole.
+        max_retries: How often a failed request is sent again.
+        extra: Further parameters of the request body, for servers that have their own.
+
+    Attributes:
+        gateway: Through which it asks; all models share one that has no cache and no budget until ``connect``.
+
+    Raises:
+        ValueError: An argument has an impossible value, or ``base_url`` holds a user name or password.
+        gymnasium.error.DependencyNotInstalled: The client is not installed.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        base_url: str | None = None,
+        *,
+        api_key_env: str = "OPENAI_API_KEY",
+        temperature: float | None = None,
+        top_p: float | None = None,
+        max_tokens: int | None = None,
+        timeout: float = 120.0,
+        max_retries: int = 5,
+        extra: dict[str, Any] | None = None,
+    ) -> None:
+        address = OFFICIAL if base_url is None else base_url.rstrip("/")
+        parts = urlsplit(address)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("base_url must look like http://localhost:8000/v1.")
+        if parts.username or parts.password or parts.query:
+            raise ValueError(
+                "base_url must hold no user name, password or query, for it is written into records: "
+                "put the key into an environment variable and name that with api_key_env."
+            )
+        if temperature is not None and temperature < 0:
+            raise ValueError(f"temperature must not be negative, got {temperature}.")
+        if max_tokens is not None and max_tokens < 1:
+            raise ValueError(f"max_tokens must be at least 1, got {max_tokens}.")
+        if timeout <= 0 or max_retries < 0:
+            raise ValueError(f"timeout must be more than 0 and max_retries not negative, got {timeout}, {max_retries}.")
+        if find_spec("openai") is None:
+            raise missing_package("openai", "Asking a language model", "endpoint")
+        self.model = str(model)
+        self.endpoint = Endpoint(address, api_key_env, float(timeout), max_retries)
+        self._parameters = {
+            name: value
+            for name, value in (("temperature", temperature), ("top_p", top_p), ("max_tokens", max_tokens))
+            if value is not None
+        }
+        self._extra = dict(extra or {})
+        self.gateway = shared_gateway()
+
+    def connect(self, gateway: Gateway) -> None:
+        """Ask through ``gateway`` from now on."""
+        self.gateway = gateway
+
+    def ask(
+        self,
+        messages: Sequence[dict[str, str]],
+        *,
+        response_format: dict[str, Any] | None = None,
+        stop: Sequence[str] = (),
+        seed: int | None = None,
+        sample: int = 0,
+    ) -> Answer:
+        """Ask.
+
+        Args:
+            messages: ``role`` and ``content``.
+            response_format: What form the answer is to have; None leaves it free.
+            stop: Texts before which the server should stop.
+            seed: Seed for the server's sampling.
+            sample: Tells apart answers to one request that are meant to differ.
+
+        Raises:
+            EndpointError: See ``Gateway.ask``.
+        """
+        request: dict[str, Any] = {"model": self.model, "messages": list(messages), **self._parameters}
+        if response_format is not None:
+            request["response_format"] = response_format
+        if stop:
+            request["stop"] = list(stop)
+        if seed is not None:
+            request["seed"] = seed
+        if self._extra:
+            request |= self._extra
+        return self.gateway.ask(self.endpoint, request, sample=sample)
+
+    def describe(self, name: str, **further: Any) -> Actor:
+        """Say who this is, for the record.
+
+        Args:
+            name: What the model is here, e.g. ``openai``.
+            **further: More parameters to record.
+        """
+        params: dict[str, Any] = {"base_url": self.endpoint.base_url, **self._parameters}
+        if self._extra:
+            params["extra"] = self._extra
+        return Actor(name=name, model=self.model, params=params | further)
+
+
+class UsesChatModel:
+    """Somebody who asks a model; a run connects it to the run's gateway."""
+
+    chat: ChatModel
+
+
+@cache
+def shared_gateway() -> Gateway:
+    """Give the gateway of those that nobody has connected to another."""
+    return Gateway()

@@ -1,0 +1,162 @@
+"""The record of an episode: a ``Trajectory`` made from the conversation and the way the episode ended."""
+
+import time
+from collections.abc import Callable
+from functools import cache
+from importlib.metadata import version
+from typing import Any
+
+import gymnasium as gym
+
+from step_envs.store import TrajectoryStore
+from step_envs.trajectory import Actor, StopReason, Trajectory, Usage
+from step_envs.wrappers.react import react_wrapper, text_env
+
+_SCRIPTED = Actor(name="unnamed")
+
+
+class Recorder:
+    """Keeps the outcome of the running episode and makes its trajectory on demand.
+
+    Args:
+        env: A stack of wrappers that holds a ``ReActWrapper``.
+        wanted_by: Name of the wrapper that records, for error messages.
+    """
+
+    def __init__(self, env: gym.Env[str, str], wanted_by: str) -> None:
+        self._react = react_wrapper(env, wanted_by)
+        self._world = text_env(env)
+        made_with = {} if env.spec is None else env.spec.kwargs
+        self._make_kwargs = {k: v for k, v in made_with.items() if k not in self._world.secret_options}
+        self.agent = _SCRIPTED
+        self.agent_usage = Usage()
+        self.episode: int | None = None
+        self._seed: int | None = None
+        self._info: dict[str, Any] | None = None
+        self._terminated = self._truncated = False
+        self._stop_reason: StopReason = "running"
+        self._reward = 0.0
+        self._started = 0.0
+
+    def begin(self, seed: int | None, info: dict[str, Any]) -> None:
+        """Start the record of an episode."""
+        self._seed, self._info = seed, info
+        self._terminated = self._truncated = False
+        self._stop_reason = "running"
+        self._reward = 0.0
+        self.agent_usage = Usage()
+        self._started = time.perf_counter()
+
+    def note(
+        self,
+        reward: float,
+        terminated: bool,
+        truncated: bool,
+        info: dict[str, Any],
+        reason: StopReason | None = None,
+    ) -> None:
+        """Note the outcome of a step; ``reason`` says why the episode ends where the step alone does not tell."""
+        self._info = info
+        self._reward += reward
+        self._terminated, self._truncated = terminated, truncated
+        if reason is not None:
+            self._stop_reason = reason
+        elif terminated:
+            self._stop_reason = "success" if info["success"] else "failure"
+        elif truncated:
+            self._stop_reason = "max_steps"
+
+    def stop(self) -> None:
+        """Note that the agent gave up before the episode ended."""
+        if self._stop_reason == "running":
+            self._truncated = True
+            self._stop_reason = "agent_stopped"
+
+    def trajectory(self, teacher: Actor | None = None, protocol: dict[str, Any] | None = None) -> Trajectory:
+        """Make the trajectory of the episode so far.
+
+        Raises:
+            gymnasium.error.ResetNeeded: No episode was begun.
+        """
+        if self._info is None:
+            raise gym.error.ResetNeeded("There is no trajectory yet: call reset() first.")
+        info, turns = self._info, tuple(self._react.conversation.turns)
+        verdicts = [turn.verdict for turn in turns if turn.verdict is not None]
+        usage = sum((v.usage for v in verdicts if v.usage is not None), self.agent_usage)
+        return Trajectory(
+            env_id=self._world.env_id,
+            task_id=info["task_id"],
+            task_type=self._world.task_type(info["task_id"]),
+            split=info["split"],
+            seed=self._seed,
+            episode=self.episode,
+            protocol={"env": self._make_kwargs, "style": self._react.style} | (protocol or {}),
+            instruction=info["instruction"],
+            agent=self.agent,
+            teacher=teacher,
+            versions=package_versions() | self._world.provenance(),
+            turns=turns,
+            score=info["score"],
+            success=info["success"],
+            reward=self._reward,
+            steps=info["steps"],
+            terminated=self._terminated,
+            truncated=self._truncated,
+            stop_reason=self._stop_reason,
+            errors=sum(turn.kind == "error" for turn in turns),
+            unknown_verdicts=sum(verdict.status == "unknown" for verdict in verdicts),
+            usage=usage.model_copy(update={"seconds": time.perf_counter() - self._started}),
+        )
+
+
+class RecordTrajectory(gym.Wrapper[str, str, str, str]):
+    """Records what happens in a chat environment, and keeps the trajectory of every episode that ends.
+
+    ``env.get_wrapper_attr("trajectory")`` is the record so far, complete when the episode ends. Over a
+    ``TeacherMonitorWrapper``, which keeps a record itself, it is that one.
+
+    Args:
+        env: An environment under ``ReActWrapper``, with or without a teacher.
+        store: Where complete trajectories are appended, or a function that takes them; None keeps only the latest.
+
+    Raises:
+        TypeError: There is no ``ReActWrapper`` below.
+    """
+
+    def __init__(
+        self, env: gym.Env[str, str], store: TrajectoryStore | Callable[[Trajectory], object] | None = None
+    ) -> None:
+        super().__init__(env)
+        self._watched = env.has_wrapper_attr("recorder")
+        self.recorder: Recorder = (
+            env.get_wrapper_attr("recorder") if self._watched else Recorder(env, "RecordTrajectory")
+        )
+        self._keep = store.append if isinstance(store, TrajectoryStore) else store
+
+    @property
+    def trajectory(self) -> Trajectory:
+        """The record so far."""
+        below: Trajectory | None = self.env.get_wrapper_attr("trajectory") if self._watched else None
+        return below or self.recorder.trajectory()
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+        """Begin an episode and its record."""
+        task, info = self.env.reset(seed=seed, options=options)
+        if not self._watched:
+            self.recorder.begin(seed, info)
+        return task, info
+
+    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        """Carry out a reply and record it."""
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        if not self._watched:
+            self.recorder.note(float(reward), terminated, truncated, info)
+        if (terminated or truncated) and self._keep is not None:
+            self._keep(self.trajectory)
+        return observation, float(reward), terminated, truncated, info
+
+
+@cache
+def package_versions() -> dict[str, str]:
+    """Give the versions of the packages that every trajectory depends on."""
+    return {name: version(name) for name in ("step-envs", "gymnasium", "pydantic")}

@@ -1,0 +1,51 @@
+"""What a teacher is asked and what it answers."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+from step_envs.core import TextEnv
+from step_envs.trajectory import Actor, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class TeacherContext:
+    """Everything about one action that a teacher may look at.
+
+    Attributes:
+        env: The world itself, in the state that a correction would be carried out in.
+        messages: The conversation before the reply: ``role`` and ``content`` of every turn.
+        reply: The agent's reply.
+        action: The action in it; None where there is none.
+        executed: The action was carried out (intervention ``"after"``), so that ``observation`` is known.
+        observation: What the agent was shown after it; None where it was not carried out.
+        info: ``info`` after the action, or before it where it was not carried out.
+        before: Snapshot of the state before the action.
+        complaint: Why the last verdict could not be used, when the teacher is asked a second time.
+    """
+
+    env: TextEnv
+    messages: list[dict[str, str]]
+    reply: str
+    action: str | None
+    executed: bool
+    observation: str | None
+    info: dict[str, Any]
+    before: bytes
+    complaint: str | None = None
+
+
+class Teacher(ABC):
+    """Judges each action of an agent."""
+
+    @abstractmethod
+    def judge(self, context: TeacherContext) -> Verdict:
+        """Say whether the action was right and, if not, what was wrong, why, and what to do instead.
+
+        Raises:
+            TeacherError: No verdict can be had; it is recorded as ``unknown``.
+        """
+
+    def describe(self) -> Actor:
+        """Say who teaches, for the record."""
+        return Actor(name=type(self).__name__)

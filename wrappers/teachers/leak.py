@@ -1,0 +1,43 @@
+"""Does a teacher who knows the way give away what the agent cannot know?"""
+
+import re
+from collections.abc import Iterable, Sequence
+
+_WORD = re.compile(r"[a-z0-9]+")
+_SOURCES = re.compile(
+    r"\b(oracle|privileged|walkthrough|answer key|known solution|hidden (?:plan|state|information)"
+    r"|(?:plan|solution|steps?) (?:that )?(?:I|you) (?:was|were|am|are|have been) (?:given|told|shown))\b",
+    re.IGNORECASE,
+)
+
+
+def find_leak(words: str, plan: Sequence[str], corrected_action: str, seen: Iterable[str]) -> str | None:
+    """Find what a reflection gives away.
+
+    Args:
+        words: Error, reason and reflection.
+        plan: The actions that only the teacher knows.
+        corrected_action: The correction itself, which may be named.
+        seen: All texts that the agent has been shown, and the actions it could take.
+
+    Returns:
+        What is wrong, in one sentence; None where nothing is given away.
+    """
+    source = _SOURCES.search(words)
+    if source is not None:
+        return f'"{source[0]}" speaks of knowledge that the agent does not have.'
+    known_text = _plain(" \n ".join([*seen, corrected_action]))
+    known, said = set(known_text.split()), _plain(words)
+    for action in plan:
+        step = _plain(action)
+        if len(step.split()) > 1 and f" {step} " in f" {said} " and f" {step} " not in f" {known_text} ":
+            return f"It quotes {action!r}, a later step that the agent cannot know yet."
+    for action in plan:
+        for word in _plain(action).split():
+            if len(word) > 2 and word not in known and f" {word} " in f" {said} ":
+                return f"It names {word!r}, which the agent has not come across yet."
+    return None
+
+
+def _plain(text: str) -> str:
+    return " ".join(_WORD.findall(text.lower()))
