@@ -1,0 +1,208 @@
+"""What a model reads and what it writes, as its chat template lays a conversation out.
+
+A template is a program: it may trim what is said, rewrite the history, open a thought of its own before a reply, or end the
+last reply in another way than the ones before. So nothing is assumed of it. For every reply it is asked what the prompt is
+and what the conversation is once the reply is there; the difference is what the model would have had to generate.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from step_envs.errors import TemplateError
+
+SHIELD = "\ue000"
+"""A character of no meaning that keeps text of a conversation from being read as a special token; taken out again."""
+
+_MARK = "\ue001"
+"""A character of no meaning that stands for the words of a reply, to see where a template puts them."""
+
+_OPEN_THOUGHT = re.compile(r"<think>\s*$")
+
+
+class Continuation(NamedTuple):
+    """One reply as text: what the model reads before it, and what it generates.
+
+    Attributes:
+        prompt: All that stands before the reply, the generation prompt included.
+        text: What is generated, to the end-of-turn token and not beyond.
+        as_rendered: The template itself puts the one after the other; otherwise the two were put together from the
+            generation prompt and the reply's own words, for the template shows replies of the past in another form.
+    """
+
+    prompt: str
+    text: str
+    as_rendered: bool
+
+
+class ChatTemplate:
+    """The chat template of a tokenizer.
+
+    Args:
+        tokenizer: A Hugging Face tokenizer with a chat template.
+        template_kwargs: Further variables for the template, e.g. ``{"enable_thinking": False}``; use the same ones when
+            the model is served.
+
+    Raises:
+        TemplateError: The tokenizer has no chat template.
+    """
+
+    def __init__(self, tokenizer: Any, template_kwargs: Mapping[str, Any] | None = None) -> None:
+        if not getattr(tokenizer, "chat_template", None):
+            raise TemplateError(
+                f"The tokenizer {_name(tokenizer)} has no chat template: set tokenizer.chat_template to the one the model "
+                "was trained with, or use the tokenizer of the model's chat version."
+            )
+        self.tokenizer = tokenizer
+        self._kwargs = dict(template_kwargs or {})
+        special = {
+            str(token) for token in tokenizer.added_tokens_decoder.values() if getattr(token, "special", False)
+        } | set(tokenizer.all_special_tokens)
+        self._special = sorted(special, key=lambda token: (-len(token), token))
+        self._pattern = re.compile("|".join(map(re.escape, self._special)) or r"(?!)")
+
+    def shield(self, messages: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+        """Give the messages as the template wants them, with text that looks like a special token marked as text.
+
+        Raises:
+            TemplateError: A message cannot be shielded, or holds the character that shields.
+        """
+        shielded = []
+        for message in messages:
+            content = str(message["content"])
+            if SHIELD in content:
+                raise TemplateError(
+                    f"A message holds the private character {SHIELD!r}, which has no meaning: take it out."
+                )
+            while found := self._pattern.search(content):
+                if len(found[0]) == 1:
+                    raise TemplateError(
+                        f"The character {found[0]!r} in a message is a special token of {_name(self.tokenizer)} and "
+                        "cannot be kept as text: take it out."
+                    )
+                content = content[: found.start() + 1] + SHIELD + content[found.start() + 1 :]
+            shielded.append({"role": str(message["role"]), "content": content})
+        return shielded
+
+    def render(self, messages: Sequence[Mapping[str, str]], *, prompt: bool = False) -> str:
+        """Lay a conversation out as text; ``prompt`` adds what asks for the next reply.
+
+        Raises:
+            TemplateError: The template refuses the conversation.
+        """
+        from jinja2 import TemplateError as JinjaError
+
+        try:
+            text = self.tokenizer.apply_chat_template(
+                list(messages), tokenize=False, add_generation_prompt=prompt, **self._kwargs
+            )
+        # A template is a program of somebody else: what it cannot do with these messages is said, whatever it trips over.
+        except (JinjaError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+            roles = ", ".join(dict.fromkeys(message["role"] for message in messages))
+            raise TemplateError(
+                f"The chat template of {_name(self.tokenizer)} refuses a conversation of the roles {roles}: {error}. "
+                'Templates without a system role want trajectories of the style "eto".'
+            ) from error
+        assert isinstance(text, str)
+        return text
+
+    def continuation(self, messages: Sequence[Mapping[str, str]], index: int) -> Continuation:
+        """Find what a model reads before the reply ``messages[index]``, and what it generates.
+
+        Raises:
+            TemplateError: The template does not say.
+        """
+        reply = messages[index]["content"].strip()
+        prompt = self.render(messages[:index], prompt=True)
+        whole = self.render(messages[: index + 1])
+        if whole.startswith(prompt):
+            return Continuation(prompt, self._generated(messages, index, prompt, whole, reply), True)
+        return Continuation(prompt, self._by_hand(messages, index, prompt, whole, reply), False)
+
+    def _generated(self, messages: Sequence[Mapping[str, str]], index: int, prompt: str, whole: str, reply: str) -> str:
+        """Cut what stands behind a prompt right after the token that ends the turn, and see that the reply is all in it."""
+        text = whole[len(prompt) :]
+        if _OPEN_THOUGHT.search(prompt):
+            # The prompt has begun the thought; the reply goes on behind its opening.
+            reply = reply.removeprefix("<think>").lstrip()
+        place = len(text) - len(text.lstrip())
+        if text.startswith(reply, place):
+            end = self._pattern.search(text, place + len(reply))
+            if end and not text[place + len(reply) : end.start()].strip() and not text[end.end() :].strip():
+                return text[: end.end()]
+        # The template puts something before the reply, or more than one token behind it.
+        before, behind = self._around(messages, index, prompt, reply)
+        before, said = before.rstrip(), _said(reply)
+        thought = reply[: len(reply) - len(said)].replace("<think>", "").replace("</think>", "").strip()
+        middle = text[len(before) : len(text) - len(behind)]
+        if not text.startswith(before) or not text.endswith(behind) or middle.strip() != said or thought not in before:
+            raise TemplateError(
+                f"The chat template of {_name(self.tokenizer)} changes a reply: {_short(reply)} becomes {_short(text)}."
+            )
+        return text[: len(text) - len(behind)] + self._ending(messages, index, behind)
+
+    def _by_hand(self, messages: Sequence[Mapping[str, str]], index: int, prompt: str, whole: str, reply: str) -> str:
+        words = reply
+        if _OPEN_THOUGHT.search(prompt):
+            # The prompt has begun the thought, so the model goes on inside it and closes it itself.
+            if not reply.startswith("<think>") or "</think>" not in reply:
+                raise TemplateError(
+                    f"The chat template of {_name(self.tokenizer)} opens a thought before every reply, which the reply "
+                    f"{_short(reply)} does not close: switch thoughts off (template_kwargs, often "
+                    '{"enable_thinking": False}) or put the reply\'s thought into <think>...</think>.'
+                )
+            words = reply.removeprefix("<think>").lstrip()
+        _, behind = self._around(messages, index, "", reply)
+        if not whole.removesuffix(behind).rstrip().endswith(_said(reply)):
+            raise TemplateError(f"The chat template of {_name(self.tokenizer)} leaves a reply out: {_short(reply)}.")
+        return words + self._ending(messages, index, behind)
+
+    def _around(self, messages: Sequence[Mapping[str, str]], index: int, prompt: str, reply: str) -> tuple[str, str]:
+        """Find what the template puts around the words of a reply: seen from one whose place cannot be mistaken."""
+        written = messages[index]["content"].strip()
+        marked = written[: len(written) - len(_said(written))] + _MARK
+        shown = self.render([*messages[:index], {"role": "assistant", "content": marked}])
+        if not shown.startswith(prompt) or shown.count(_MARK) != 1:
+            raise TemplateError(
+                f"The chat template of {_name(self.tokenizer)} does not show a reply once and whole: {_short(reply)}."
+            )
+        before, _, behind = shown[len(prompt) :].partition(_MARK)
+        return before, behind
+
+    def _ending(self, messages: Sequence[Mapping[str, str]], index: int, behind: str) -> str:
+        """Give what is generated behind the words of a reply: white space and the token that ends the turn."""
+        end = self._pattern.search(behind)
+        if end is None:
+            behind += self._header_behind(messages, index)
+            end = self._pattern.search(behind)
+        if end is None:
+            raise TemplateError(
+                f"The chat template of {_name(self.tokenizer)} puts no special token behind a reply, so a model would "
+                "never learn to stop: make the text that ends a turn a special token, or use another template."
+            )
+        if behind[: end.start()].strip():
+            raise TemplateError(
+                f"The chat template of {_name(self.tokenizer)} adds words behind a reply: {_short(behind[: end.start()])}."
+            )
+        return behind[: end.end()]
+
+    def _header_behind(self, messages: Sequence[Mapping[str, str]], index: int) -> str:
+        """Give the special token that begins the next turn, where nothing else ends this one (GLM): there it stops."""
+        # Seen behind a plain reply, for a thought may be taken out as soon as another turn follows.
+        plain = [*messages[:index], {"role": "assistant", "content": "-"}]
+        shown, following = self.render(plain), self.render([*plain, {"role": "user", "content": "-"}])
+        token = self._pattern.match(following, len(shown)) if following.startswith(shown) else None
+        return token[0] if token else ""
+
+
+def _said(reply: str) -> str:
+    """Give the part of a reply behind its thought."""
+    return reply.rpartition("</think>")[2].strip()
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 60 else text[:57] + "...")
+
+
+def _name(tokenizer: Any) -> str:
+    return str(getattr(tokenizer, "name_or_path", "") or type(tokenizer).__name__)

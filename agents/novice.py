@@ -1,0 +1,98 @@
+"""An agent that knows the way and makes mistakes on it, at a set rate, of known kinds.
+
+It stands in for a half-trained model where none is at hand: its mistakes are plausible, and because it knows which of its
+steps were mistakes, it can tell how well a teacher finds them.
+"""
+
+from typing import Literal, NamedTuple
+
+import gymnasium as gym
+import numpy as np
+
+from step_envs.agents.base import Agent, Reply, react_reply, world_of
+from step_envs.core import TextEnv
+from step_envs.trajectory import Actor
+
+MistakeKind = Literal["wrong object", "wrong place", "repeated step", "invalid text"]
+KINDS: tuple[MistakeKind, ...] = ("wrong object", "wrong place", "repeated step", "invalid text")
+
+_MOVES = ("go ", "teleport to ", "click[back to search", "click[< prev")
+_NOT_THINGS = ("gizmo", "widget", "that thing", "stuff")
+
+
+class Mistake(NamedTuple):
+    """A mistake the novice knows it made: the number of its reply (from 0), the kind, and both actions."""
+
+    reply: int
+    kind: MistakeKind
+    action: str
+    planned: str
+
+
+class NoviceAgent(Agent):
+    """The oracle with a set rate of plausible mistakes.
+
+    Args:
+        error_rate: Probability of a mistake at each step, from 0 to 1.
+
+    Raises:
+        ValueError: The rate is not from 0 to 1.
+
+    Attributes:
+        mistakes: The mistakes of the running episode.
+    """
+
+    name = "novice"
+
+    def __init__(self, error_rate: float = 0.25) -> None:
+        if not 0 <= error_rate <= 1:
+            raise ValueError(f"error_rate must be from 0 to 1, got {error_rate}.")
+        self.error_rate = error_rate
+        self.mistakes: list[Mistake] = []
+
+    def describe(self) -> Actor:
+        """Say who acts, for the record."""
+        return Actor(name=self.name, params={"error_rate": self.error_rate})
+
+    def begin(self, env: gym.Env[str, str], rng: np.random.Generator) -> None:
+        """Forget the last episode."""
+        self._rng = rng
+        self._replies = 0
+        self._previous: str | None = None
+        self.mistakes = []
+
+    def act(self, env: gym.Env[str, str]) -> Reply | None:
+        """Reply with the next action of the plan, or with a mistake."""
+        world = world_of(env)
+        planned = world.oracle.next_action()
+        if planned is None:
+            return None
+        action = planned
+        if self._rng.random() < self.error_rate:
+            kinds = list(KINDS)
+            self._rng.shuffle(kinds)
+            for kind in kinds:
+                wrong = self._mistake(kind, planned, world)
+                if wrong is not None and wrong != planned:
+                    self.mistakes.append(Mistake(self._replies, kind, wrong, planned))
+                    action = wrong
+                    break
+        self._replies += 1
+        self._previous = action
+        return react_reply(world.oracle.thought(action), action)
+
+    def _mistake(self, kind: MistakeKind, planned: str, world: TextEnv) -> str | None:
+        if kind == "repeated step":
+            return self._previous
+        if kind == "invalid text":
+            verb = planned.replace("[", " ").split()[0]
+            return f"{verb} the {self._pick(_NOT_THINGS)}"
+        admissible = world.admissible_actions()
+        if kind == "wrong place":
+            return self._pick([action for action in admissible if action.startswith(_MOVES) and action != planned])
+        verb = planned.split()[0].split("[")[0]
+        alike = [action for action in admissible if action.split()[0].split("[")[0] == verb and action != planned]
+        return self._pick([action for action in alike if not action.startswith(_MOVES)])
+
+    def _pick(self, actions: list[str] | tuple[str, ...]) -> str | None:
+        return actions[int(self._rng.integers(len(actions)))] if actions else None

@@ -1,0 +1,227 @@
+"""Collection: nothing lost, nothing twice, whatever is done to it."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import own_world
+import pytest
+
+from step_envs.agents import engine as engine_module
+from step_envs.agents.collect import collect
+from step_envs.agents.plan import CollectConfig
+from step_envs.errors import DependencyNotInstalled, StoreError, UnknownNameError
+from step_envs.store import read_trajectories
+from step_envs.trajectory import Trajectory
+
+ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+
+
+def config(**changes: Any) -> CollectConfig:
+    return CollectConfig(**({"env": "Coin-v0", "episodes": 12, "agent": "novice:error_rate=0.4"} | changes))
+
+
+def tasks(out: Path) -> list[tuple[int | None, str]]:
+    return sorted((trajectory.episode, trajectory.task_id) for trajectory in read_trajectories(out))
+
+
+def wanted(config: CollectConfig) -> list[tuple[int | None, str]]:
+    return [(plan.episode, plan.task_id) for plan in config.episodes_to_play()]
+
+
+def without_time(trajectory: Trajectory) -> dict[str, Any]:
+    return trajectory.model_dump(exclude={"usage"})
+
+
+def test_a_run_is_a_folder_of_four_files(tmp_path: Path) -> None:
+    figures = collect(config(), tmp_path / "run")
+    assert tasks(tmp_path / "run") == wanted(config())
+    assert CollectConfig.read(tmp_path / "run" / "config.json") == config()
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary == figures.summary()
+    assert summary["trajectories"] == 12
+    assert summary["corrections"] > 0
+    assert set(summary["by_task_type"]) == {"near", "far"}
+    assert not (tmp_path / "run" / "failures.jsonl").exists()
+
+
+def test_concurrency_changes_nothing_but_the_order(tmp_path: Path) -> None:
+    for name, concurrency in (("one", 1), ("four", 4)):
+        collect(config(), tmp_path / name, concurrency=concurrency)
+    one, four = (
+        sorted(map(without_time, read_trajectories(tmp_path / name)), key=lambda t: t["episode"])
+        for name in ("one", "four")
+    )
+    assert one == four
+
+
+def test_more_episodes_than_tasks_come_again_in_another_order() -> None:
+    plans = config(episodes=18).episodes_to_play()
+    first, second, third = ([plan.task_id for plan in plans[i : i + 6]] for i in (0, 6, 12))
+    assert sorted(first) == sorted(second) == sorted(third)
+    assert not first == second == third
+    assert len({plan.seed for plan in plans}) == 18
+    assert config(episodes=7).episodes_to_play() == plans[:7]
+
+
+def test_the_tasks_can_be_named_whatever_their_split(tmp_path: Path) -> None:
+    names = (config().episodes_to_play()[3].task_id, config(split="test").episodes_to_play()[0].task_id)
+    named = config(tasks=names, episodes=4)
+    assert sorted(plan.task_id for plan in named.episodes_to_play()) == sorted(names * 2)
+    collect(named, tmp_path)
+    assert {(t.task_id, t.split) for t in read_trajectories(tmp_path)} == {(names[0], "train"), (names[1], "test")}
+    with pytest.raises(UnknownNameError, match="Unknown task 'nowhere'"):
+        config(tasks=(*names, "nowhere")).episodes_to_play()
+    with pytest.raises(ValueError, match="at least 1 item"):
+        config(tasks=())
+
+
+def test_a_folder_that_holds_a_run_is_not_overwritten(tmp_path: Path) -> None:
+    collect(config(episodes=2), tmp_path)
+    with pytest.raises(StoreError, match="already holds a run: add --resume to go on with it, or name another folder"):
+        collect(config(episodes=2), tmp_path)
+    with pytest.raises(StoreError, match="was started with episodes=2, not 3: resume it with the options"):
+        collect(config(episodes=3), tmp_path, resume=True)
+    before = (tmp_path / "trajectories.jsonl").read_bytes()
+    collect(config(episodes=2), tmp_path, resume=True)
+    assert (tmp_path / "trajectories.jsonl").read_bytes() == before
+
+
+def test_a_start_that_fails_leaves_the_folder_free(tmp_path: Path) -> None:
+    for wrong in ({"agent": "nope"}, {"teacher": "nope"}, {"env_options": {"foo": 1}}):
+        with pytest.raises((UnknownNameError, ValueError)):
+            collect(config(**wrong), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    collect(config(episodes=1), tmp_path)
+
+
+def test_lines_that_do_not_belong_are_named(tmp_path: Path) -> None:
+    collect(config(episodes=2), tmp_path)
+    lines = (tmp_path / "trajectories.jsonl").read_bytes()
+    (tmp_path / "trajectories.jsonl").write_bytes(lines + lines.splitlines(keepends=True)[0])
+    with pytest.raises(StoreError, match=r"^Line 3 of .* is there already or belongs to another run"):
+        collect(config(episodes=2), tmp_path, resume=True)
+
+
+def test_wrong_names_are_found_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match="Unknown split 'tset'"):
+        collect(config(split="tset"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_failed_episode_is_written_down_and_played_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = engine_module.rollout
+
+    def sometimes(*args: Any, **kwargs: Any) -> Trajectory:
+        if kwargs["episode"] == 3:
+            raise RuntimeError("the power went out")
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(engine_module, "rollout", sometimes)
+    figures = collect(config(), tmp_path)
+    assert (figures.kept, figures.failed) == (11, 1)
+    (failure,) = [json.loads(line) for line in (tmp_path / "failures.jsonl").read_text().splitlines()]
+    assert (failure["episode"], failure["reason"]) == (3, "RuntimeError: the power went out")
+    assert "Traceback" in failure["detail"]
+    monkeypatch.undo()
+    collect(config(), tmp_path, resume=True)
+    assert tasks(tmp_path) == wanted(config())
+
+
+def test_a_set_up_that_never_works_is_an_error_not_a_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*args: Any, **kwargs: Any) -> Trajectory:
+        raise RuntimeError("no engine")
+
+    monkeypatch.setattr(engine_module, "rollout", never)
+    with pytest.raises(RuntimeError, match="no engine"):
+        collect(config(episodes=100), tmp_path)
+
+
+def test_an_episode_that_takes_too_long_is_given_up_between_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    carry_out = own_world.carry_out
+
+    def slow(state: dict[str, Any], action: str) -> str | None:
+        time.sleep(0.2 if state["coin"] == 2 else 0)
+        return carry_out(state, action)
+
+    monkeypatch.setattr(own_world, "carry_out", slow)
+    figures = collect(config(episodes=6, agent="oracle"), tmp_path, concurrency=3, episode_seconds=0.3)
+    assert 0 < figures.failed < 6
+    failures = [json.loads(line) for line in (tmp_path / "failures.jsonl").read_text().splitlines()]
+    assert {failure["reason"] for failure in failures} == {"TimeoutError: The episode took longer than 0.3 s."}
+    assert {failure["task_id"].split("/")[1] for failure in failures} == {"attic"}
+    monkeypatch.undo()
+    collect(config(episodes=6, agent="oracle"), tmp_path, resume=True)
+    assert tasks(tmp_path) == wanted(config(episodes=6, agent="oracle"))
+
+
+def test_a_cluster_needs_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from step_envs.agents import ray_engine
+
+    monkeypatch.setattr(ray_engine, "find_spec", lambda name: None)
+    with pytest.raises(DependencyNotInstalled, match=r'run `pip install "step-envs\[ray\]"`'):
+        collect(config(), tmp_path, cluster=ray_engine.Cluster())
+
+
+def run_command(out: Path, *options: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "step_envs.cli", "collect", "--out", str(out), *options]
+    return subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def kill_and_resume(out: Path, options: list[str], kills: int, longest: float) -> None:
+    rng = random.Random(5)
+    for _ in range(kills):
+        process = run_command(out, *options, "--resume")
+        time.sleep(rng.uniform(0.1, longest))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    process = run_command(out, *options, "--resume")
+    printed, _ = process.communicate(timeout=500)
+    assert process.returncode == 0, printed
+
+
+def test_killed_at_random_moments_and_resumed(tmp_path: Path) -> None:
+    options = ["--env", "own_world:Coin-v0", "--episodes", "400", "--agent", "novice:error_rate=0.5", "--seed", "3"]
+    kill_and_resume(tmp_path / "run", options, kills=6, longest=2.5)
+    expected = config(env="own_world:Coin-v0", episodes=400, agent="novice:error_rate=0.5", seed=3)
+    assert tasks(tmp_path / "run") == wanted(expected)
+    collect(expected, tmp_path / "whole")
+    whole = {trajectory.episode: without_time(trajectory) for trajectory in read_trajectories(tmp_path / "whole")}
+    assert {t.episode: without_time(t) for t in read_trajectories(tmp_path / "run")} == whole
+
+
+@pytest.mark.slow
+def test_sciworld_killed_twenty_times_and_resumed(tmp_path: Path) -> None:
+    options = ["--task-type", "lifespan-longest-lived", "--episodes", "45", "--agent", "novice", "--split", "dev"]
+    kill_and_resume(tmp_path, options, kills=20, longest=4.5)
+    expected = CollectConfig(
+        env="STeP-SciWorld-v0",
+        env_options={"task_types": ["lifespan-longest-lived"]},
+        split="dev",
+        episodes=45,
+        agent="novice",
+    )
+    assert tasks(tmp_path) == wanted(expected)
+
+
+def test_ctrl_c_finishes_what_is_in_flight(tmp_path: Path) -> None:
+    options = ["--env", "own_world:Coin-v0", "--episodes", "20000"]
+    process = run_command(tmp_path, *options)
+    while not (tmp_path / "trajectories.jsonl").exists() or (tmp_path / "trajectories.jsonl").stat().st_size < 1:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    printed, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, printed
+    assert "--resume" in printed
+    assert (tmp_path / "trajectories.jsonl").read_bytes().endswith(b"\n")
+    kept = len(list(read_trajectories(tmp_path)))
+    assert 0 < kept < 20000
+    assert json.loads((tmp_path / "summary.json").read_text())["trajectories"] == kept

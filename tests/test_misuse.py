@@ -1,0 +1,101 @@
+"""Every world says the same of the same misuse: closed, not yet reset, copied, asked for what it does not know."""
+
+import copy
+import pickle
+from typing import Any
+
+import gymnasium as gym
+import own_world  # noqa: F401  (registers Coin-v0)
+import pytest
+from gymnasium.error import ClosedEnvironmentError, ResetNeeded
+
+from step_envs import TextEnv, list_tasks
+from step_envs.errors import UnknownNameError
+
+WORLDS = ["Coin-v0", "STeP-ALFWorld-v0", "STeP-WebShop-v0", "STeP-SciWorld-v0"]
+
+
+def make(env_id: str) -> TextEnv:
+    world = gym.make(env_id).unwrapped
+    assert isinstance(world, TextEnv)
+    return world
+
+
+@pytest.mark.parametrize("env_id", WORLDS)
+def test_a_closed_environment_says_so(env_id: str) -> None:
+    world = make(env_id)
+    world.reset(seed=0)
+    saved = world.snapshot()
+    world.close()
+    world.close()
+    for call in (
+        world.reset,
+        lambda: world.step("look"),
+        lambda: world.pass_step("again"),
+        world.snapshot,
+        lambda: world.restore(saved),
+        world.admissible_actions,
+    ):
+        with pytest.raises(ClosedEnvironmentError, match=r"^This environment is closed: make another one\.$"):
+            call()
+
+
+@pytest.mark.parametrize("env_id", [world for world in WORLDS if world != "Coin-v0"])
+def test_an_oracle_is_asked_after_reset(env_id: str) -> None:
+    world = make(env_id)
+    for ask in (
+        world.oracle.plan,
+        world.oracle.next_action,
+        lambda: world.oracle.thought("look"),
+        lambda: world.oracle.plan(after=["look"]),
+    ):
+        with pytest.raises(ResetNeeded, match=r"^No episode is running: call reset\(\) before asking the oracle\.$"):
+            ask()
+    world.close()
+
+
+def test_an_engine_outside_python_cannot_be_copied() -> None:
+    world = make("STeP-SciWorld-v0")
+    for copier in (copy.deepcopy, copy.copy, pickle.dumps):
+        with pytest.raises(
+            TypeError, match=r"^A SciWorldEnv cannot be copied or pickled: make another environment and"
+        ):
+            copier(world)
+    world.close()
+
+
+def test_an_engine_in_python_can_be_copied() -> None:
+    world = make("STeP-ALFWorld-v0")
+    world.reset(seed=0)
+    twin = copy.deepcopy(world)
+    assert twin.step("look") == world.step("look")
+    assert twin.step("inventory") == world.step("inventory")
+
+
+@pytest.mark.parametrize(
+    ("env_id", "options", "sentence"),
+    [
+        ("STeP-SciWorld-v0", {"splt": "dev"}, "Unknown option of STeP-SciWorld-v0 'splt'. Did you mean 'split'?"),
+        (
+            "STeP-ALFWorld-v0",
+            {"data_pth": "."},
+            "Unknown option of STeP-ALFWorld-v0 'data_pth'. Did you mean 'data_path'",
+        ),
+        (
+            "STeP-WebShop-v0",
+            {"task_type": "x"},
+            "Unknown option of STeP-WebShop-v0 'task_type'. Did you mean 'task_types'",
+        ),
+    ],
+)
+def test_tasks_are_not_listed_by_options_that_are_not_there(
+    env_id: str, options: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(UnknownNameError) as error:
+        list_tasks(env_id, **options)
+    assert str(error.value).startswith(sentence)
+
+
+def test_tasks_are_listed_with_all_that_an_environment_takes() -> None:
+    assert len(list_tasks("STeP-WebShop-v0", "test", backend="http", site_url="http://127.0.0.1:9", site_goals=30)) > 0
+    assert list_tasks("STeP-SciWorld-v0", "dev", timeout=5.0, max_steps=None) == list_tasks("STeP-SciWorld-v0", "dev")
