@@ -1,0 +1,110 @@
+"""``step-envs train``: from a run to a checkpoint, and what it says on the way."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs the extra train")
+transformers = pytest.importorskip("transformers", reason="needs the extra train")
+pytest.importorskip("trl", reason="needs the extra train")
+
+from small_tokenizers import make_tokenizer
+from typer.testing import CliRunner
+
+from step_envs.cli import app
+
+ROOT = Path(__file__).parents[2]
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "coins"
+    arguments = ["--env", "own_world:Coin-v0", "--episodes", "8", "--agent", "novice:error_rate=0.3", "--out", str(out)]
+    assert CliRunner().invoke(app, ["collect", *arguments]).exit_code == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    tokenizer = make_tokenizer("bytes", "chatml")
+    torch.manual_seed(0)
+    transformers.LlamaForCausalLM(
+        transformers.LlamaConfig(
+            vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2
+        )
+    ).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def test_a_dry_run_says_what_would_be_trained(run, checkpoint):
+    done = CliRunner().invoke(app, ["train", str(run), "--model", str(checkpoint), "--dry-run", "--json"])
+    assert done.exit_code == 0, done.output
+    said = json.loads(done.stdout)
+    assert said["filters"]["kept"] + sum(said["filters"]["dropped"].values()) == 8
+    assert said["rows"]["rows"] == said["filters"]["kept"] > 0
+    assert said["rows"]["mode"] == "conversation"
+    assert "One sample for a conversation: the template only adds to what it laid out." in done.stderr
+
+
+def test_a_model_is_trained_and_the_next_step_named(run, checkpoint, tmp_path):
+    out = tmp_path / "model"
+    arguments = [
+        "train",
+        str(run),
+        "--model",
+        str(checkpoint),
+        "--out",
+        str(out),
+        "--max-steps",
+        "2",
+        "--max-length",
+        "800",
+    ]
+    done = CliRunner().invoke(app, [*arguments, "--packing"])
+    assert done.exit_code == 0, done.output
+    assert f"Try it: step-envs eval --agent local:model={out}" in done.stdout
+    assert transformers.AutoModelForCausalLM.from_pretrained(out).num_parameters() > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--out", "x", "--masking", "partly"], "Unknown masking 'partly'. Did you mean 'partial'?"),
+        ([], "Name the folder of the result with --out, or add --dry-run."),
+        (["--out", "x", "--packing"], "packing needs max_length"),
+        (["--out", "x", "--trainer", "fp16"], "--trainer 'fp16' is not of the form name=value."),
+    ],
+)
+def test_wrong_input_is_one_sentence(run, checkpoint, arguments, sentence, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, ["train", str(run), "--model", str(checkpoint), *arguments])
+    assert done.exit_code == 2
+    assert sentence in done.stderr
+    assert not (tmp_path / "x").exists()
+
+
+def test_another_chat_template_is_trained_with_and_saved(run, checkpoint, tmp_path):
+    template = tmp_path / "template.jinja"
+    template.write_text(make_tokenizer("bytes", "generation_tags").chat_template)
+    out = tmp_path / "model"
+    arguments = ["train", str(run), "--model", str(checkpoint), "--out", str(out), "--max-steps", "1"]
+    done = CliRunner().invoke(app, [*arguments, "--chat-template", str(template)])
+    assert done.exit_code == 0, done.output
+    assert transformers.AutoTokenizer.from_pretrained(out).chat_template == template.read_text()
+    missing = CliRunner().invoke(app, [*arguments, "--chat-template", str(tmp_path / "none")])
+    assert missing.exit_code == 2
+    assert f"The chat template {tmp_path / 'none'} cannot be read: " in missing.stderr
+
+
+@pytest.mark.parametrize("name", ["ddp", "fsdp"])
+def test_the_configurations_for_several_gpus_are_ones_accelerate_knows(name):
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    config = load_config_from_file(str(ROOT / "examples" / "accelerate" / f"{name}.yaml"))
+    assert config.num_processes == 8
+    assert config.distributed_type.name == {"ddp": "MULTI_GPU", "fsdp": "FSDP"}[name]

@@ -1,0 +1,150 @@
+"""A small causal language model made from nothing: the "original model" of an experiment that downloads none.
+
+It is an ordinary checkpoint (Llama architecture, fast tokenizer, chat template), so that everything downstream treats
+it as any other. Its tokenizer writes any text, byte by byte if need be. Names and numbers of a world are tokens by
+themselves, and what is often said between two names is one token, too: a conversation is about half as long that way,
+and each decision of the agent is about one token.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from step_envs.errors import missing_package
+
+PAD, END, USER, ASSISTANT, SYSTEM = "<|pad|>", "<|end|>", "<|user|>", "<|assistant|>", "<|system|>"
+SPECIAL = (PAD, END, USER, ASSISTANT, SYSTEM)
+
+CHAT_TEMPLATE = (
+    "{% for message in messages %}{{ '<|' + message['role'] + '|>' + message['content'] + '<|end|>' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
+)
+
+_WORD = r" ?\p{L}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"  # as in GPT-2, without digits, which come before it
+_PHRASES = 160
+
+
+class ScratchModel(BaseModel):
+    """Size of a model made from nothing.
+
+    Attributes:
+        vocabulary: Tokens, the 256 bytes and the special ones included.
+        width: Width of the hidden states.
+        layers: Layers.
+        heads: Attention heads; they divide the width.
+        context: Longest conversation, in tokens.
+        seed: Of the random weights.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    vocabulary: int = Field(1024, ge=300)
+    width: int = Field(96, ge=8)
+    layers: int = Field(3, ge=1)
+    heads: int = Field(3, ge=1)
+    context: int = Field(1024, ge=64)
+    seed: int = 0
+
+
+def make_tokenizer(texts: Iterable[str], names: Iterable[str], vocabulary: int = 1024) -> Any:
+    """Learn a tokenizer from text.
+
+    Args:
+        texts: What it is to write well; anything else it writes byte by byte.
+        names: Words that are to be tokens of their own, never part of longer ones.
+        vocabulary: Most tokens.
+
+    Returns:
+        A fast tokenizer of transformers, with ``CHAT_TEMPLATE``.
+
+    Raises:
+        gymnasium.error.DependencyNotInstalled: The extra ``train`` is missing.
+    """
+    try:
+        from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+        from transformers import PreTrainedTokenizerFast
+    except ImportError as error:
+        raise missing_package(error.name or "tokenizers", "A tokenizer", "train") from error
+    texts = list(texts)
+    known = sorted(set(names), key=lambda name: (-len(name), name))
+    name = rf" ?\b(?:{'|'.join(map(re.escape, known))})\b| ?[0-9]+"
+    phrases = _phrases(texts, name)
+    # The longest first, and none that breaks a word off.
+    fixed = "|".join(re.escape(phrase) + (r"\b" if phrase[-1].isalnum() else "") for phrase in phrases)
+    isolate = pre_tokenizers.Split(Regex(f"{name}|{fixed}|{_WORD}" if fixed else f"{name}|{_WORD}"), "isolated")
+    split = pre_tokenizers.Sequence([isolate, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    spelled = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False).pre_tokenize_str
+    counts = Counter(word for text in texts for word, _ in split.pre_tokenize_str(text))
+    wanted = [*SPECIAL, *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    for word in (*known, *map(str, range(1, 10)), *phrases):
+        wanted += [spelled(form)[0][0] for form in ((word,) if word in phrases else (f" {word}", word))]
+    wanted += [word for word, count in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])) if count > 1]
+    tokens = list(dict.fromkeys(wanted))[:vocabulary]
+    # Without merges a piece is one token where it is known whole, and bytes where it is not.
+    tokenizer = Tokenizer(
+        models.BPE(vocab={token: number for number, token in enumerate(tokens)}, merges=[], ignore_merges=True)
+    )
+    tokenizer.pre_tokenizer, tokenizer.decoder = split, decoders.ByteLevel()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token=PAD,
+        eos_token=END,
+        additional_special_tokens=[USER, ASSISTANT, SYSTEM],
+        chat_template=CHAT_TEMPLATE,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def _phrases(texts: Iterable[str], name: str) -> list[str]:
+    """Find what is said most between two names, weighed by the words it saves; the longest first."""
+    counts = Counter(part for text in texts for part in re.split(name, text) if len(part.split()) > 1)
+    saved = {phrase: count * (len(phrase.split()) - 1) for phrase, count in counts.items() if count > 1}
+    chosen = sorted(saved, key=lambda phrase: (-saved[phrase], phrase))[:_PHRASES]
+    return sorted(chosen, key=lambda phrase: (-len(phrase), phrase))
+
+
+def make_model(tokenizer: Any, size: ScratchModel, out: Path) -> Path:
+    """Make a checkpoint with random weights.
+
+    Args:
+        tokenizer: Its tokenizer, saved with it.
+        size: How large it is.
+        out: Folder of the checkpoint.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ValueError: The heads do not divide the width.
+        gymnasium.error.DependencyNotInstalled: The extra ``train`` is missing.
+    """
+    try:
+        from transformers import LlamaConfig, LlamaForCausalLM, set_seed
+    except ImportError as error:
+        raise missing_package(error.name or "transformers", "A model", "train") from error
+    if size.width % size.heads:
+        raise ValueError(f"{size.heads} heads do not divide a width of {size.width}.")
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=size.width,
+        num_hidden_layers=size.layers,
+        num_attention_heads=size.heads,
+        num_key_value_heads=size.heads,
+        # SwiGLU's usual 8/3, in whole multiples of 16.
+        intermediate_size=size.width * 8 // 48 * 16,
+        max_position_embeddings=size.context,
+        tie_word_embeddings=True,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=None,
+    )
+    set_seed(size.seed)
+    model = LlamaForCausalLM(config)
+    tokenizer.model_max_length = size.context
+    tokenizer.save_pretrained(str(out))
+    model.save_pretrained(str(out))
+    return out
