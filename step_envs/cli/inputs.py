@@ -1,0 +1,74 @@
+"""What several verbs take from the command line, checked: environment ids and outcomes."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import get_args
+
+import gymnasium as gym
+
+from step_envs.core import TextEnv
+from step_envs.errors import DataError, unknown_name
+from step_envs.registration import ENTRY_POINTS, env_class
+from step_envs.trajectory import StopReason, Trajectory
+
+OUTCOMES: dict[str, Callable[[Trajectory], bool]] = {
+    "success": lambda trajectory: trajectory.success,
+    "unsuccessful": lambda trajectory: not trajectory.success,
+    "recovered": lambda trajectory: trajectory.success and trajectory.errors > 0,
+}
+"""Outcomes by name: these, and every other reason why an episode can stop."""
+
+
+def selector(outcomes: Iterable[str] | None) -> Callable[[Trajectory], bool]:
+    """Make the question whether a trajectory ended in one of the outcomes; without any, all did.
+
+    Raises:
+        UnknownNameError: There is no such outcome.
+    """
+    reasons = get_args(StopReason)
+    names = frozenset(outcomes or ())
+    for name in names:
+        if name not in OUTCOMES and name not in reasons:
+            raise unknown_name("outcome", name, [*OUTCOMES, *(reason for reason in reasons if reason not in OUTCOMES)])
+    if not names:
+        return lambda trajectory: True
+    return lambda trajectory: any(
+        OUTCOMES[name](trajectory) if name in OUTCOMES else trajectory.stop_reason == name for name in names
+    )
+
+
+def tasks_in(path: Path) -> tuple[str, ...]:
+    """Read task ids, one a line; empty lines do not count.
+
+    Raises:
+        DataError: The file cannot be read or names no task.
+    """
+    try:
+        names = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise DataError(f"Cannot read the tasks in {path}: {reason}.") from error
+    found = tuple(name.strip() for name in names if name.strip())
+    if not found:
+        raise DataError(f"{path} names no task: write one id a line, as `step-envs tasks ENV --split S` lists them.")
+    return found
+
+
+def world(env_id: str) -> type[TextEnv]:
+    """Find the class of an environment; as in ``gymnasium.make``, ``module:id`` imports a module that registers it.
+
+    Raises:
+        UnknownNameError: There is no such environment.
+        ValueError: The module is not there, or it is an environment, but not one of text.
+    """
+    module = env_id.rpartition(":")[0]
+    if not module and env_id not in gym.registry:
+        raise unknown_name("environment", env_id, ENTRY_POINTS)
+    try:
+        return env_class(env_id)
+    except ModuleNotFoundError as error:
+        if error.name != module:
+            raise
+        raise ValueError(f"There is no module {module!r} for {env_id!r}: try PYTHONPATH=FOLDER.") from error
+    except TypeError as error:
+        raise ValueError(f"{env_id} is not a text environment; there are {', '.join(ENTRY_POINTS)}.") from error

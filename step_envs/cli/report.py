@@ -1,0 +1,69 @@
+"""``step-envs report``: what a paper's section needs, from runs."""
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def report(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN", help="Run folders or trajectory files.", show_default=False)
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the report.", show_default="report in the first run")
+    ] = None,
+    curve: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Folder of a training or one of its checkpoints, for its learning curve; may be given again."
+        ),
+    ] = None,
+    teacher_eval: Annotated[
+        Path | None, typer.Option(help="Output of `step-envs teacher-eval --json`, for how good the teachers are.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON, too.")] = False,
+) -> None:
+    """Report on runs, with an interval to every figure: tables as Markdown, LaTeX and JSON, figures as PNG and SVG.
+
+    Success and reward by split and task type; runs against each other on the same tasks; how often errors were recovered
+    from; errors by kind and by step; what the teachers said, beside the oracle's verdicts where a run has them; tokens,
+    time and cost. Figures need matplotlib: pip install "step-envs[report]".
+
+    A difference that lies within its interval is called none, and what rests on few tasks is called small.
+
+    Exit codes: 0 done, 2 wrong input.
+
+    Example: step-envs report runs/before runs/after --out report
+
+    Example: step-envs report runs/trained --curve checkpoints/stage-2
+    """
+    from rich.console import Console
+
+    from step_envs.cli.render import visible
+    from step_envs.report import gather, make_report, read_curve, read_teacher_eval
+
+    folder = out or (runs[0] if runs[0].is_dir() else runs[0].parent) / "report"
+    made = make_report(
+        gather(runs),
+        folder,
+        curves=[read_curve(one) for one in curve or []],
+        teacher_reports=[] if teacher_eval is None else read_teacher_eval(teacher_eval),
+        command=shlex.join(["step-envs", *sys.argv[1:]]),
+    )
+    if as_json:
+        typer.echo(json.dumps(made.to_json()))
+        return
+    console = Console(highlight=False)
+    for finding in made.findings:
+        console.print(visible(finding), markup=False, soft_wrap=True)
+    console.print(
+        visible(
+            f"Report: {folder / 'report.md'}   Tables for LaTeX: {folder / 'report.tex'}   Figures: {folder / 'figures'}"
+        ),
+        markup=False,
+        soft_wrap=True,
+    )

@@ -1,0 +1,71 @@
+"""``step-envs serve``: environments over HTTP."""
+
+import json
+from typing import Annotated
+
+import typer
+
+
+def serve(
+    env: Annotated[
+        list[str] | None, typer.Option(help="Environment id to offer; may be given again. All three if not given.")
+    ] = None,
+    env_option: Annotated[
+        list[str] | None,
+        typer.Option(help="Option that the environments are made with, as name=value; clients cannot change it."),
+    ] = None,
+    host: Annotated[
+        str, typer.Option(help="Address to listen at. Anything but loopback lets other machines in, unencrypted.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8765,
+    max_sessions: Annotated[int, typer.Option(min=1, help="Most episodes at once.")] = 64,
+    idle_seconds: Annotated[
+        float, typer.Option(min=0.1, help="Seconds without a request after which a session is closed.")
+    ] = 600.0,
+    max_body: Annotated[
+        int | None, typer.Option(min=1024, help="Most bytes of a request; 16 MiB if not given.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print address and token as one line of JSON.")] = False,
+) -> None:
+    """Serve environments over HTTP, one episode a session, until Ctrl-C.
+
+    A client is gym.make("STeP-Remote-v0", url=URL, env=ID), with the token in STEP_ENVS_SERVE_TOKEN; any other language
+    plays through the protocol in docs/serving.md. The token is taken from STEP_ENVS_SERVE_TOKEN, or made up and shown.
+
+    Exit codes: 0 stopped by Ctrl-C or SIGTERM, 2 wrong input.
+
+    Example: step-envs serve --env STeP-SciWorld-v0 --port 8765
+    """
+    from rich.console import Console
+
+    from step_envs.cli.render import visible
+    from step_envs.options import read_option
+    from step_envs.serve.server import LARGEST_BODY, EnvServer
+    from step_envs.serve.wire import TOKEN_VARIABLE
+
+    server = EnvServer(
+        env or None,
+        options=dict(read_option(pair, "--env-option") for pair in env_option or ()),
+        host=host,
+        port=port,
+        max_sessions=max_sessions,
+        idle_seconds=idle_seconds,
+        max_body=max_body or LARGEST_BODY,
+    )
+    if not server.loopback:
+        Console(stderr=True, soft_wrap=True).print(
+            f"{visible(host)} can be reached from other machines, and nothing is encrypted: whoever can read the network "
+            "can read the token. Put a proxy with TLS before it, or use an SSH tunnel.",
+            style="yellow",
+            markup=False,
+        )
+    if as_json:
+        typer.echo(json.dumps({"url": server.url, "token": server.token, "environments": server.worlds.ids}))
+    else:
+        typer.echo(
+            f"Serving {', '.join(server.worlds.ids)} at {server.url}: {max_sessions} sessions at most, "
+            f"closed after {idle_seconds:g} s without a request. Ctrl-C ends it."
+        )
+        if server.made_token:
+            typer.echo(f"Token, made up for this run: export {TOKEN_VARIABLE}={server.token}")
+    server.run()

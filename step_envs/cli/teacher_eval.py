@@ -1,0 +1,122 @@
+"""``step-envs teacher-eval``: which teacher is worth its price."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from step_envs.agents.teacher_eval import TeacherReport
+    from step_envs.statistics import Interval
+
+
+def teacher_eval(
+    teacher: Annotated[
+        list[str],
+        typer.Option(help="Teacher, e.g. openai:model=NAME,base_url=URL; may be given again.", show_default=False),
+    ],
+    env: Annotated[list[str] | None, typer.Option(help="Environment id; may be given again.")] = None,
+    split: Annotated[str | None, typer.Option(help="Split to play; the environment's default if not given.")] = None,
+    task_type: Annotated[list[str] | None, typer.Option(help="Only tasks of this type; may be given again.")] = None,
+    episodes: Annotated[int, typer.Option(min=1, help="Episodes for each environment.")] = 20,
+    error_rate: Annotated[float, typer.Option(min=0, max=1, help="Rate of mistakes in them.")] = 0.3,
+    concurrency: Annotated[int, typer.Option(min=1, help="Episodes in flight at once.")] = 2,
+    seed: Annotated[int, typer.Option(help="Decides tasks and mistakes.")] = 0,
+    budget: Annotated[str | None, typer.Option(help="Most to spend: 5 (dollars) or 2000000tokens.")] = None,
+    prices: Annotated[
+        Path | None,
+        typer.Option(help='JSON file, dollars per million tokens: {"NAME": {"input": 0.5, "output": 1.5}}.'),
+    ] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Response cache; without it every verdict is asked for anew.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Measure teachers against the oracle's labels, on the same episodes with known mistakes.
+
+    Precision: how many of the steps it calls wrong are wrong. Recall: how many of the wrong steps it finds. On track: after
+    how many of its corrections the task can still be completed, tried out by playing on. In brackets, 95 % intervals.
+
+    Exit codes: 0 done, 2 wrong input, or a model cannot be asked.
+
+    Example: step-envs teacher-eval --teacher openai:model=qwen,base_url=http://localhost:8000/v1 --teacher oracle
+    """
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress, TextColumn
+
+    from step_envs.agents.teacher_eval import evaluate_teacher
+    from step_envs.endpoint import Bill, Budget, Gateway, ResponseCache, read_prices
+
+    gateway = Gateway(
+        cache=None if cache is None else ResponseCache(cache),
+        bill=Bill(
+            prices=None if prices is None else read_prices(prices),
+            budget=None if budget is None else Budget.parse(budget),
+        ),
+    )
+    environments = env or ["STeP-SciWorld-v0"]
+    reports = []
+    console = Console(stderr=True)
+    with Progress(TextColumn("{task.description}"), MofNCompleteColumn(), console=console, transient=True) as bar:
+        for name in environments:
+            for spec in teacher:
+                task = bar.add_task(f"{spec} in {name}", total=episodes)
+                reports.append(
+                    evaluate_teacher(
+                        spec,
+                        name,
+                        env_options={"task_types": task_type} if task_type else None,
+                        split=split,
+                        episodes=episodes,
+                        error_rate=error_rate,
+                        seed=seed,
+                        gateway=gateway,
+                        concurrency=concurrency,
+                        on_progress=lambda done, task=task: bar.update(task, completed=done),  # type: ignore[misc]
+                    )
+                )
+    gateway.close()
+    if as_json:
+        typer.echo(json.dumps([report.to_dict() for report in reports]))
+    else:
+        _show(reports)
+
+
+def _show(reports: "list[TeacherReport]") -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from step_envs.cli.render import visible
+
+    # A figure a line and a teacher a column: with intervals, the other way round is too wide for a terminal.
+    figures: dict[str, Callable[[TeacherReport], str]] = {
+        "Steps judged": lambda one: f"{one.steps:,}",
+        "Wrong steps among them": lambda one: f"{one.errors:,}",
+        "Precision": lambda one: _share(one.precision),
+        "Recall": lambda one: _share(one.recall),
+        "F1": lambda one: _share(one.f1),
+        "Back on track": lambda one: _share(one.back_on_track),
+        "No verdict": lambda one: _share(one.unknown),
+        "Tokens a step": lambda one: f"{one.tokens_per_step:,.0f}",
+        "$ for 1,000 steps": lambda one: "-" if one.cost_per_step is None else f"{1000 * one.cost_per_step:.2f}",
+    }
+    console = Console()
+    for env in dict.fromkeys(report.env for report in reports):
+        shown = [report for report in reports if report.env == env]
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=Text(visible(env)), title_justify="left")
+        table.add_column("", no_wrap=True)
+        for report in shown:
+            table.add_column(Text(visible(report.teacher)), justify="right", overflow="fold", min_width=17)
+        for name, figure in figures.items():
+            table.add_row(name, *map(figure, shown))
+        console.print(table)
+
+
+def _share(share: "Interval") -> str:
+    if share.value is None or share.low is None or share.high is None:
+        return "-"
+    return f"{share.value:.2f} [{share.low:.2f}, {share.high:.2f}]"

@@ -1,0 +1,275 @@
+"""``step-envs view``: look at runs, in the terminal and as an HTML file."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+    from step_envs.cli.view_page import PageWriter
+    from step_envs.trajectory import Trajectory
+
+
+def view(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN", help="Run folders or trajectory files.", show_default=False)
+    ],
+    task: Annotated[str | None, typer.Option(help="Show the trajectories of this task.")] = None,
+    episode: Annotated[int | None, typer.Option(help="Show the trajectory of this episode.")] = None,
+    outcome: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Only episodes that ended so: success, unsuccessful, recovered, failure, max_steps, max_errors, ...; "
+            "may be given again."
+        ),
+    ] = None,
+    corrected: Annotated[
+        bool, typer.Option("--corrected", help="Show one trajectory in which an error was corrected, if there is one.")
+    ] = False,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where to write the HTML file, with what the other options leave.", show_default="RUN/view.html"
+        ),
+    ] = None,
+    no_html: Annotated[bool, typer.Option("--no-html", help="Write no HTML file.")] = False,
+    tokens: Annotated[
+        str | None,
+        typer.Option(
+            help="Folder or name of a tokenizer: shows what training makes of each trajectory, token by token, here "
+            "with --task, --episode or --corrected, and in the HTML file (about 1 kB a trajectory; up to two million "
+            "tokens)."
+        ),
+    ] = None,
+    full: Annotated[bool, typer.Option("--full", help="Show long turns and the manual whole.")] = False,
+    limit: Annotated[int, typer.Option(min=0, help="Episodes to list at most; 0: all.")] = 40,
+    plain: Annotated[bool, typer.Option("--plain", help="No colour.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and write HTML only where --html says.")] = False,
+) -> None:
+    """Show what runs made, in the terminal and as one HTML file that opens from disk.
+
+    A run's figures and episodes are listed here and written to RUN/view.html: a file on its own, without a server or a
+    network, to search, filter and read in a browser, and to send to others. With two runs, it sets them side by side on
+    the same tasks. With --task, --episode or --corrected, trajectories are shown here turn by turn, and written
+    only where --html says.
+
+    In a trajectory, what is trained on is green with a bar at its left, wrong turns are struck through in red,
+    corrections are marked, and everything else is dim. Beside each reply stand the teacher's verdict, the score after
+    it, and the weight of its tokens in the training loss.
+
+    Exit codes: 0 done, 2 wrong input.
+
+    Example: step-envs view runs/boil
+
+    Example: step-envs view runs/boil --episode 3
+
+    Example: step-envs view runs/boil --outcome recovered --html recovered.html
+
+    Example: step-envs view runs/before runs/after
+    """
+    from rich.console import Console
+
+    from step_envs.cli.inputs import selector
+    from step_envs.cli.view_page import PageWriter
+
+    wanted = selector(outcome)
+    console = Console(color_system=None, highlight=False) if plain else Console(highlight=False)
+    some = task is not None or episode is not None or corrected
+    page = PageWriter(
+        runs,
+        html,
+        tokens=None if some and html is None else tokens,
+        offered=not (some or outcome or as_json or no_html),
+    )
+    if some:
+        found = _found(runs, task, episode, wanted)
+        found = _clearest(found) if corrected else found
+        for run, one in found:
+            page.add(run, one)
+        _show_some(console, [one for _, one in found], tokens=tokens, full=full, as_json=as_json)
+    else:
+        _show_all(console, runs, wanted, page, limit=limit, as_json=as_json)
+    page.finish(console, quiet=as_json)
+
+
+def _show_some(
+    console: Any, trajectories: Sequence["Trajectory"], *, tokens: str | None, full: bool, as_json: bool
+) -> None:
+    if as_json:
+        typer.echo(json.dumps([json.loads(trajectory.to_json()) for trajectory in trajectories]))
+        return
+    draw = _drawing(tokens, full=full)
+    for trajectory in trajectories:
+        console.print(draw(trajectory))
+    if not trajectories:
+        console.print("No such trajectory.")
+
+
+def _drawing(tokens: str | None, *, full: bool) -> "Callable[[Trajectory], RenderableType]":
+    """Choose how a trajectory is drawn: turn by turn, or token by token."""
+    if tokens is None:
+        from step_envs.cli.render import trajectory_panel
+
+        return lambda trajectory: trajectory_panel(trajectory, full=full)
+    from step_envs.agents.checkpoint import load_tokenizer
+    from step_envs.cli.mask import mask_text
+    from step_envs.training.tokens import encoder_for
+
+    encoder = encoder_for(load_tokenizer(tokens))
+    return lambda trajectory: mask_text(trajectory, encoder)
+
+
+def _clearest(found: list[tuple[Path, "Trajectory"]]) -> list[tuple[Path, "Trajectory"]]:
+    """Pick the trajectory that shows best what a correction is: one that led to success, and the shortest of those."""
+    corrected = (pair for pair in found if any(turn.kind == "correction" for turn in pair[1].turns))
+    best = min(corrected, key=lambda pair: (not pair[1].success, len(pair[1].turns)), default=None)
+    return [] if best is None else [best]
+
+
+def _found(runs: Sequence[Path], task: str | None, episode: int | None, wanted: Any) -> list[tuple[Path, "Trajectory"]]:
+    """Find what was asked for in any of the runs; that none holds it is said of the first."""
+    found: list[tuple[Path, Trajectory]] = []
+    missing: list[ValueError] = []
+    for run in runs:
+        try:
+            found += [(run, one) for one in _matching(run, task, episode, wanted)]
+        except ValueError as error:
+            missing.append(error)
+    if missing and not found:
+        raise missing[0]
+    return found
+
+
+def _matching(run: Path, task: str | None, episode: int | None, wanted: Any) -> Iterator["Trajectory"]:
+    from step_envs.errors import unknown_name
+    from step_envs.store import read_trajectories
+
+    tasks: dict[str, None] = {}
+    episodes: dict[str, None] = {}
+    found = otherwise = 0
+    for trajectory in read_trajectories(run):
+        tasks[trajectory.task_id] = episodes[str(trajectory.episode)] = None
+        if task not in (None, trajectory.task_id) or episode not in (None, trajectory.episode):
+            continue
+        if wanted(trajectory):
+            found += 1
+            yield trajectory
+        else:
+            otherwise += 1
+    if found or (task is None and episode is None):
+        return
+    if task is not None and task not in tasks:
+        raise unknown_name("task", task, tasks)
+    if episode is not None and str(episode) not in episodes:
+        raise unknown_name("episode", episode, sorted(episodes, key=lambda name: (len(name), name)))
+    if otherwise:
+        raise ValueError(f"What was asked for is in {run}, but did not end in that outcome: leave --outcome away.")
+    raise ValueError(f"Episode {episode} of {run} is not of task {task!r}: name one of the two.")
+
+
+def _show_all(
+    console: Any, runs: Sequence[Path], wanted: Any, page: "PageWriter", *, limit: int, as_json: bool
+) -> None:
+    answers = [_show_run(console, run, wanted, page, limit=limit, as_json=as_json) for run in runs]
+    if as_json:
+        typer.echo(json.dumps(answers[0] if len(answers) == 1 else {"runs": answers}))
+    elif page.kept:
+        console.print("One of them, turn by turn: add --episode N or --task ID.", style="dim", soft_wrap=True)
+
+
+def _show_run(console: Any, run: Path, wanted: Any, page: "PageWriter", *, limit: int, as_json: bool) -> dict[str, Any]:
+    from step_envs.agents.collect import Progress
+    from step_envs.cli.render import summary_table
+    from step_envs.store import read_trajectories
+
+    progress, table, listed = Progress(planned=0), _episode_table(), 0
+    rows: list[dict[str, Any]] = []
+    read = 0
+    for trajectory in read_trajectories(run):
+        read += 1
+        if not wanted(trajectory):
+            continue
+        progress.add(trajectory)
+        page.add(run, trajectory)
+        if as_json:
+            rows.append(_row(trajectory))
+        elif not limit or listed < limit:
+            _add_row(table, trajectory)
+            listed += 1
+    progress.planned = _planned(run, read, progress.kept)
+    answer = {"run": str(run), "summary": progress.summary(), "trajectories": rows}
+    if as_json:
+        return answer
+    if not progress.kept:
+        console.print(
+            f"{read} trajectories, none that ended so." if read else "No trajectory yet.", markup=False, soft_wrap=True
+        )
+        return answer
+    console.print(summary_table(progress.summary(), title=str(run)))
+    console.print()
+    console.print(table)
+    if progress.kept > listed:
+        console.print(f"... and {progress.kept - listed} more: --limit 0 lists all.")
+    return answer
+
+
+def _planned(run: Path, read: int, kept: int) -> int:
+    """Find how many episodes were asked for, so that what is missing is said; only of a whole run."""
+    from step_envs.agents.plan import CollectConfig
+
+    config = run / "config.json"
+    return CollectConfig.read(config).episodes if kept == read and config.is_file() else kept
+
+
+def _episode_table() -> "Table":
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("Episode", justify="right", no_wrap=True)
+    # The one column that gives way where the terminal is narrow; whole, for --task wants all of it.
+    table.add_column("Task", overflow="fold")
+    table.add_column("Ended by", no_wrap=True)
+    for name in ("Score", "Steps", "Corrected"):
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
+
+
+def _add_row(table: "Table", trajectory: "Trajectory") -> None:
+    from rich.text import Text
+
+    from step_envs.cli.render import stopped, visible
+
+    row = _row(trajectory)
+    table.add_row(
+        "-" if trajectory.episode is None else str(trajectory.episode),
+        Text(visible(trajectory.task_id)),
+        stopped(trajectory),
+        f"{trajectory.score:.2f}",
+        str(trajectory.steps),
+        Text(
+            f"{row['corrections']} of {trajectory.errors}" if trajectory.errors else "-",
+            style="green" if row["corrections"] else "red" if trajectory.errors else "dim",
+        ),
+    )
+
+
+def _row(trajectory: "Trajectory") -> dict[str, Any]:
+    return {
+        "episode": trajectory.episode,
+        "task_id": trajectory.task_id,
+        "task_type": trajectory.task_type,
+        "stop_reason": trajectory.stop_reason,
+        "success": trajectory.success,
+        "score": trajectory.score,
+        "steps": trajectory.steps,
+        "errors": trajectory.errors,
+        "corrections": sum(turn.kind == "correction" for turn in trajectory.turns),
+        "unknown_verdicts": trajectory.unknown_verdicts,
+        "trained_turns": sum(turn.loss > 0 for turn in trajectory.turns),
+    }

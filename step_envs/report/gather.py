@@ -1,0 +1,267 @@
+"""What a report needs of each episode, read once: outcome, errors with their kind and place, verdicts, cost."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from step_envs.errors import DataError
+from step_envs.runs import run_names
+from step_envs.store import read_trajectories
+from step_envs.trajectory import Trajectory, Turn, Usage
+
+ERROR_KINDS = ("no action", "fatal", "repeated", "no effect", "wrong step")
+"""How an error turn is called, the first that fits: the reply held no action; it closed the way to success, or ended the
+episode without it; it does what the step before did; the world did not change; all others."""
+
+# What the worlds answer to an action that they do not understand or that does nothing.
+_REFUSALS = ("Nothing happens.", "No known action matches that input.")
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One reply of an episode.
+
+    Attributes:
+        action: What it did; None where it held no action.
+        error: Its kind of error, where the teacher judged it wrong.
+        void: It held no action, or the world did not change by it.
+        verdict: Status of the teacher's verdict; None where there is none.
+        correction: It is the teacher's.
+    """
+
+    action: str | None
+    error: str | None
+    void: bool
+    verdict: str | None
+    correction: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """One episode, as far as a report needs it.
+
+    Attributes:
+        task: Environment and task: episodes with the same can be paired.
+        split: The split.
+        type: The task type.
+        success: The task was done.
+        score: Final score.
+        steps: Actions carried out.
+        stop: Why it ended.
+        replies: Its replies in order.
+        usage: What it cost.
+    """
+
+    task: tuple[str, str]
+    split: str
+    type: str
+    success: bool
+    score: float
+    steps: int
+    stop: str
+    replies: tuple[Reply, ...]
+    usage: Usage
+
+    @property
+    def errors(self) -> int:
+        """How many replies were judged wrong."""
+        return sum(reply.error is not None for reply in self.replies)
+
+    @property
+    def stumbled(self) -> bool:
+        """Something went wrong on the way: an error, a reply without action, or one that changed nothing."""
+        return any(reply.error is not None or reply.void for reply in self.replies)
+
+
+@dataclass
+class Run:
+    """One run.
+
+    Attributes:
+        name: What the report calls it.
+        path: Where it is.
+        digest: SHA-256 of its trajectories.
+        envs: Ids of its environments.
+        agents: Who acted.
+        teachers: Who taught; ``none`` where nobody did.
+        episodes: The episodes.
+        paid: What all requests of the run cost, those without a trajectory included; None where that is not recorded.
+    """
+
+    name: str
+    path: Path
+    digest: str
+    envs: list[str] = field(default_factory=list)
+    agents: list[str] = field(default_factory=list)
+    teachers: list[str] = field(default_factory=list)
+    episodes: list[Episode] = field(default_factory=list)
+    paid: Usage | None = None
+
+
+def gather(paths: Sequence[Path]) -> list[Run]:
+    """Read runs.
+
+    Raises:
+        StoreError: A run cannot be read.
+        DataError: A run holds no trajectory.
+        ValueError: A run is named twice.
+    """
+    return [_read(name, path) for name, path in zip(run_names(paths), paths, strict=True)]
+
+
+def _read(name: str, path: Path) -> Run:
+    file = path / "trajectories.jsonl" if path.is_dir() else path
+    episodes, envs, agents, teachers = [], dict[str, None](), dict[str, None](), dict[str, None]()
+    for one in read_trajectories(file):
+        episodes.append(episode_of(one))
+        envs[one.env_id] = None
+        agents[_who(one.agent.name, one.agent.model)] = None
+        teachers["none" if one.teacher is None else _who(one.teacher.name, one.teacher.model)] = None
+    if not episodes:
+        raise DataError(f"{path} holds no trajectory yet: there is nothing to report.")
+    with file.open("rb") as lines:
+        digest = hashlib.file_digest(lines, "sha256").hexdigest()
+    return Run(name, path, digest, list(envs), list(agents), list(teachers), episodes, _paid(file.parent))
+
+
+def episode_of(trajectory: Trajectory) -> Episode:
+    """Take from a trajectory what a report needs."""
+    return Episode(
+        task=(trajectory.env_id, trajectory.task_id),
+        split=trajectory.split,
+        type=trajectory.task_type,
+        success=trajectory.success,
+        score=trajectory.score,
+        steps=trajectory.steps,
+        stop=trajectory.stop_reason,
+        replies=tuple(_replies(trajectory)),
+        usage=trajectory.usage,
+    )
+
+
+def _replies(trajectory: Trajectory) -> list[Reply]:
+    found: list[Reply] = []
+    replies = [
+        at for at, turn in enumerate(trajectory.turns) if turn.role == "assistant" and turn.kind != "instruction"
+    ]
+    ends = [*replies[1:], len(trajectory.turns)]
+    before, shown = None, _said(trajectory.turns[: replies[0]][-1:]) if replies else ""
+    for at, end in zip(replies, ends, strict=True):
+        turn, answers = trajectory.turns[at], trajectory.turns[at + 1 : end]
+        seen = _said(answers)
+        # Who does the same again may well be told the same again, and rightly: waiting, for one.
+        unmoved = bool(seen) and seen == shown and turn.action != before
+        void = turn.action is None or seen.startswith(_REFUSALS) or unmoved
+        last = end == len(trajectory.turns) and trajectory.stop_reason == "failure"
+        kind = _kind(turn, before, void=void, last=last) if turn.kind == "error" else None
+        verdict = None if turn.verdict is None else turn.verdict.status
+        found.append(Reply(turn.action, kind, void, verdict, turn.kind == "correction"))
+        before, shown = turn.action, seen
+    return found
+
+
+def _said(answers: Sequence[Turn]) -> str:
+    return "\n".join(answer.content for answer in answers).removeprefix("Observation:").strip()
+
+
+def _kind(turn: Turn, before: str | None, *, void: bool, last: bool) -> str:
+    if turn.action is None:
+        return "no action"
+    if last or (turn.verdict is not None and turn.verdict.undo):
+        return "fatal"
+    if turn.action == before:
+        return "repeated"
+    return "no effect" if void else "wrong step"
+
+
+def _who(name: str, model: str | None) -> str:
+    return name if model is None else f"{name} ({model})"
+
+
+def _paid(folder: Path) -> Usage | None:
+    try:
+        summary = json.loads((folder / "summary.json").read_bytes())
+    except OSError:
+        return None  # a run that was not collected by the command, or is not done
+    paid = summary.get("paid") if isinstance(summary, dict) else None
+    return None if paid is None else Usage.model_validate(paid)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """How training went.
+
+    Attributes:
+        name: What the report calls it.
+        points: Name of a quantity -> (step, value) pairs.
+    """
+
+    name: str
+    points: dict[str, list[tuple[int, float]]]
+
+
+def read_curve(folder: Path) -> Curve:
+    """Read the log of a trainer: ``trainer_state.json`` in a checkpoint, or in the last checkpoint of a folder.
+
+    Raises:
+        DataError: There is none, or it is not one.
+    """
+    file = folder if folder.is_file() else folder / "trainer_state.json"
+    if not file.exists():
+        checkpoints = [one for one in folder.glob("checkpoint-*/trainer_state.json") if _step(one) >= 0]
+        if not checkpoints:
+            raise DataError(f"There is no trainer_state.json in {folder} or in a checkpoint-N folder of it.")
+        file = max(checkpoints, key=_step)
+    try:
+        state = json.loads(file.read_bytes())
+        points: dict[str, list[tuple[int, float]]] = {}
+        for entry in state["log_history"]:
+            for name, value in entry.items():
+                if name != "step" and isinstance(value, int | float):
+                    points.setdefault(name, []).append((int(entry["step"]), float(value)))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{file} is not the state of a trainer: it has no readable log_history.") from error
+    return Curve(folder.name, {name: _rising(pairs) for name, pairs in points.items()})
+
+
+def _step(file: Path) -> int:
+    number = file.parent.name.removeprefix("checkpoint-")
+    return int(number) if number.isdecimal() else -1
+
+
+def _rising(pairs: list[tuple[int, float]]) -> list[tuple[int, float]]:
+    # A trainer that was resumed may have logged a step twice; the later entry counts.
+    kept = dict(pairs)
+    return sorted(kept.items())
+
+
+def read_teacher_eval(file: Path) -> list[dict[str, Any]]:
+    """Read what ``step-envs teacher-eval --json`` printed.
+
+    Raises:
+        DataError: It is not that.
+    """
+    try:
+        reports = json.loads(file.read_bytes())
+        for report in reports:
+            _ = report["teacher"], report["env"], report["steps"]
+            for name in ("precision", "recall", "f1", "back_on_track", "unknown"):
+                _value, _low, _high = report[name]
+    except OSError as error:
+        raise DataError(f"Cannot read {file}: {error.strerror}.") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{file} is not the output of `step-envs teacher-eval --json`.") from error
+    return list(reports)
+
+
+def longest_common_start(first: Episode, second: Episode) -> list[tuple[Reply, Reply]]:
+    """Pair the replies of two episodes for as long as both did the same before: verdicts on them answer one question."""
+    paired: list[tuple[Reply, Reply]] = []
+    for one, other in zip(first.replies, second.replies, strict=False):
+        if one.action != other.action:
+            break
+        paired.append((one, other))
+    return paired

@@ -1,0 +1,247 @@
+"""The tables of a report, and its findings in sentences."""
+
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Any
+
+from step_envs.report import measure
+from step_envs.report.gather import Run
+from step_envs.report.tables import Cell, Column, Table, written
+from step_envs.statistics import Interval
+
+_INTERVALS = (
+    "In brackets, 95 % intervals: Wilson's where each task comes once, else by drawing whole tasks (bootstrap)."
+)
+
+
+def all_tables(runs: Sequence[Run], teacher_reports: Sequence[dict[str, Any]] = ()) -> list[Table]:
+    """Make the tables that there is something to say in."""
+    tables = [
+        runs_table(runs),
+        outcomes_table(runs),
+        differences_table(runs),
+        recovery_table(runs),
+        kinds_table(runs),
+        steps_table(runs),
+        verdicts_table(runs),
+        agreement_table(runs),
+        teachers_table(teacher_reports),
+        costs_table(runs),
+    ]
+    return [table for table in tables if table.rows]
+
+
+def runs_table(runs: Sequence[Run]) -> Table:
+    """Say what each run is."""
+    rows = [
+        (
+            run.name,
+            ", ".join(run.envs),
+            ", ".join(run.agents),
+            ", ".join(run.teachers),
+            len(run.episodes),
+            run.digest[:12],
+        )
+        for run in runs
+    ]
+    columns = [Column(name) for name in ("Run", "Environment", "Agent", "Teacher")]
+    columns += [Column("Episodes", "count"), Column("SHA-256 of its trajectories")]
+    return Table("runs", "The runs", columns, rows)
+
+
+def outcomes_table(runs: Sequence[Run]) -> Table:
+    """Give success and reward by split and task type."""
+    rows: list[Sequence[Cell]] = []
+    fewest = None
+    for run in runs:
+        for split, name, one in measure.by_split_and_type(run):
+            rows.append((run.name, split, name, one.episodes, one.tasks, one.success, one.reward, one.steps))
+            fewest = one.tasks if fewest is None else min(fewest, one.tasks)
+    columns = [
+        Column("Run"),
+        Column("Split"),
+        Column("Task type"),
+        Column("Episodes", "count"),
+        Column("Tasks", "count"),
+    ]
+    columns += [Column("Success", "share"), Column("Reward", "score"), Column("Steps", "score")]
+    notes = [_INTERVALS, "A mean without brackets: all are alike, or of one task, and no interval can be told."]
+    if fewest is not None and fewest < measure.FEW:
+        notes.append(f"Lines of fewer than {measure.FEW} tasks are of few: read their intervals, not their figures.")
+    return Table("outcomes", "Success and reward by split and task type", columns, rows, notes)
+
+
+def differences_table(runs: Sequence[Run]) -> Table:
+    """Compare each two runs on the tasks that both played."""
+    rows: list[Sequence[Cell]] = []
+    for first, second in combinations(runs, 2):
+        found = measure.difference(first, second)
+        if found is not None:
+            rows.append(
+                (
+                    first.name, second.name, found.pairs, found.tasks, found.success, found.only_first, found.only_second,
+                    found.success_p, found.reward, found.reward_p, found.verdict(),
+                )
+            )  # fmt: skip
+    columns = [Column("First"), Column("Second"), Column("Pairs", "count"), Column("Tasks", "count")]
+    columns += [Column("Success, points", "difference"), Column("Only first", "count"), Column("Only second", "count")]
+    columns += [
+        Column("p of success", "p"),
+        Column("Reward", "change"),
+        Column("p of reward", "p"),
+        Column("Success says"),
+    ]
+    notes = [
+        "Second minus first, episode by episode on the same tasks; intervals by drawing whole tasks.",
+        "p of success: McNemar's exact test where each task comes once, else signs flipped by task; p of reward: signs "
+        "flipped by task. A difference whose interval holds 0, or with p above 0.05, is called none.",
+    ]
+    if len(rows) > 1:
+        notes.append(f"{len(rows)} comparisons were made, and p is not corrected for it.")
+    return Table("differences", "Paired differences on the same tasks", columns, rows, notes)
+
+
+def recovery_table(runs: Sequence[Run]) -> Table:
+    """Say how often what went wrong was made good."""
+    rows: list[Sequence[Cell]] = []
+    for run in runs:
+        one = measure.recovery(run)
+        rows.append((run.name, one.stumbled, one.recovered, one.smooth, one.smooth_success, one.corrected))
+    columns = [Column("Run"), Column("With an error", "count"), Column("Success with", "share")]
+    columns += [Column("Without", "count"), Column("Success without", "share"), Column("Errors corrected", "share")]
+    note = "With an error: a reply judged wrong, without an action, or that changed nothing in the world."
+    return Table("recovery", "Recovery", columns, rows, [note, _INTERVALS])
+
+
+def kinds_table(runs: Sequence[Run]) -> Table:
+    """Count errors by kind."""
+    rows: list[Sequence[Cell]] = [
+        (run.name, one.kind, one.number, one.share, one.success) for run in runs for one in measure.errors_by_kind(run)
+    ]
+    columns = [Column("Run"), Column("Kind"), Column("Errors", "count"), Column("Share", "share")]
+    columns.append(Column("Episodes with one succeed", "share"))
+    note = (
+        "The first kind that fits: the reply held no action; it closed the way to success (fatal); it repeats the step "
+        "before; the world did not change; all others."
+    )
+    return Table("errors-by-kind", "Errors by kind", columns, rows, [note, _INTERVALS])
+
+
+def steps_table(runs: Sequence[Run]) -> Table:
+    """Give the share of wrong replies by step number."""
+    rows: list[Sequence[Cell]] = []
+    for run in runs:
+        if any(one.errors for one in run.episodes):
+            rows += [(run.name, step, number, share) for step, number, share in measure.errors_by_step(run)]
+    columns = [Column("Run"), Column("Step"), Column("Replies", "count"), Column("Wrong", "share")]
+    note = "The teacher's own replies count as steps, but not among those that can be wrong."
+    return Table("errors-by-step", "Errors by step", columns, rows, [note, _INTERVALS])
+
+
+def verdicts_table(runs: Sequence[Run]) -> Table:
+    """Say what teachers said."""
+    rows: list[Sequence[Cell]] = []
+    for run in runs:
+        one = measure.verdicts(run)
+        if one.judged:
+            rows.append((run.name, ", ".join(run.teachers), one.judged, one.error, one.unknown, one.trained))
+    columns = [Column("Run"), Column("Teacher"), Column("Verdicts", "count"), Column("Error", "share")]
+    columns += [Column("Unknown", "share"), Column("Replies fit to train on", "share")]
+    return Table("verdicts", "Verdicts", columns, rows, [_INTERVALS])
+
+
+def agreement_table(runs: Sequence[Run]) -> Table:
+    """Compare teachers with the oracle on the steps that both judged after the same history."""
+    rows: list[Sequence[Cell]] = []
+    for oracle in runs:
+        for other in runs:
+            if oracle.teachers == ["oracle"] and other.teachers not in (["oracle"], ["none"]):
+                found = measure.agreement(oracle, other)
+                if found is not None:
+                    teacher = ", ".join(other.teachers)
+                    rows.append(
+                        (oracle.name, other.name, teacher, found.steps, found.agreement, found.precision, found.recall)
+                    )
+    columns = [Column("Oracle's run"), Column("Run"), Column("Teacher"), Column("Steps", "count")]
+    columns += [Column("Agree", "share"), Column("Precision", "share"), Column("Recall", "share")]
+    note = (
+        "Steps that both judged, as long as the two episodes of a task had gone the same way. Precision: of what the "
+        "teacher calls wrong, how much is by the oracle; recall: of what is wrong, how much it calls so."
+    )
+    return Table("agreement", "Verdicts beside the oracle's", columns, rows, [note, _INTERVALS])
+
+
+def teachers_table(reports: Sequence[dict[str, Any]]) -> Table:
+    """Repeat what ``step-envs teacher-eval`` measured."""
+    names = ("precision", "recall", "f1", "back_on_track", "unknown")
+    rows: list[Sequence[Cell]] = [
+        (str(one["teacher"]), str(one["env"]), int(one["steps"]), *(Interval(*one[name]) for name in names))
+        for one in reports
+    ]
+    columns = [Column("Teacher"), Column("Environment"), Column("Steps", "count"), Column("Precision", "share")]
+    columns += [Column(name, "share") for name in ("Recall", "F1", "Back on track", "Unknown")]
+    note = "Measured by step-envs teacher-eval, on episodes of a novice with the oracle's labels."
+    return Table("teachers", "Teachers against the oracle", columns, rows, [note])
+
+
+def costs_table(runs: Sequence[Run]) -> Table:
+    """Say what runs cost."""
+    rows: list[Sequence[Cell]] = []
+    for run in runs:
+        episodes = len(run.episodes)
+        kept = [one.usage for one in run.episodes]
+        successes = sum(one.success for one in run.episodes)
+        costs = [usage.cost for usage in kept if usage.cost is not None]
+        cost = run.paid.cost if run.paid is not None else sum(costs) if costs else None
+        rows.append(
+            (
+                run.name,
+                sum(usage.prompt_tokens for usage in kept) / episodes,
+                sum(usage.completion_tokens for usage in kept) / episodes,
+                sum(usage.requests for usage in kept),
+                sum(usage.cached for usage in kept),
+                sum(usage.seconds for usage in kept) / episodes,
+                cost,
+                None if cost is None or not successes else cost / successes,
+            )
+        )
+    columns = [Column("Run"), Column("Tokens read an episode", "number"), Column("written", "number")]
+    columns += [Column("Requests", "count"), Column("From the cache", "count"), Column("Seconds an episode", "number")]
+    columns += [Column("Cost", "dollars"), Column("Cost of a success", "dollars")]
+    note = (
+        "Cost is all that was paid where the run kept a bill, requests without a trajectory included; else that of its "
+        "trajectories; - where no price is known. An episode's seconds are wall time with others in flight."
+    )
+    return Table("costs", "Tokens, time and cost", columns, rows, [note])
+
+
+def findings(runs: Sequence[Run]) -> list[str]:
+    """Say the main results in sentences, with their uncertainty; what is small is called small."""
+    said = []
+    for run in runs:
+        one = measure.outcome(run.episodes)
+        text = f"{run.name}: {written(one.success, 'share')} of {one.episodes:,} episodes succeed"
+        text += f", mean reward {written(one.reward, 'score')}."
+        said.append(text + _small(one.tasks))
+    for first, second in combinations(runs, 2):
+        found = measure.difference(first, second)
+        if found is None:
+            said.append(f"{first.name} and {second.name} have no task in common: they cannot be compared.")
+            continue
+        points = f"{written(found.success, 'difference')} points, p = {written(found.success_p, 'p')}".replace(
+            "= <", "<"
+        )
+        amount = {
+            "no difference shown": "no difference in success is shown",
+            "second better": f"{second.name} succeeds more often",
+            "first better": f"{first.name} succeeds more often",
+        }[found.verdict()]
+        said.append(
+            f"{second.name} against {first.name}, {found.pairs:,} pairs on the same tasks: {amount} ({points})."
+            + _small(found.tasks)
+        )
+    return said
+
+
+def _small(tasks: int) -> str:
+    return f" Small: {tasks} task{'' if tasks == 1 else 's'} only." if tasks < measure.FEW else ""

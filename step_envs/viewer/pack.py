@@ -1,0 +1,165 @@
+"""Trajectories as blocks of data inside a page: a small index that is read at once, and conversations that wait.
+
+The index has a row for each trajectory, which is all that the list, its filters and the figures need. The conversations
+are kept in chunks of a few hundred kilobytes, compressed; the page unpacks a chunk when one of its episodes is opened. So
+the time to open a page hardly depends on how much was said.
+"""
+
+import base64
+import gzip
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from step_envs.trajectory import Trajectory, Turn
+
+SCHEMA = "step-view/1"
+COLUMNS = (
+    "run", "episode", "task", "env", "type", "split", "agent", "teacher", "stop", "success", "score", "steps", "strip",
+    "corrections", "unknown", "tokens", "cost", "seconds", "instruction", "chunk", "at",
+)  # fmt: skip
+"""What a row of the index says, in order."""
+
+_CHUNK = 400_000  # characters: unpacked and parsed in about ten milliseconds
+_EXCERPT = 300  # characters of the task that the list shows and searches
+_ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
+
+
+def inert(value: object) -> str:
+    r"""Write a JSON value so that it can stand in a script element: in ASCII, and without a character of markup.
+
+    >>> print(inert("</script>"))
+    "\u003c/script\u003e"
+    """
+    return json.dumps(value, separators=(",", ":"), allow_nan=False).translate(_ESCAPES)
+
+
+def packed(text: str) -> str:
+    """Compress text and write it as a JSON string of base64; the same text gives the same string."""
+    data = gzip.compress(text.encode(), compresslevel=6, mtime=0)
+    return f'"{base64.b64encode(data).decode()}"'
+
+
+class Names:
+    """Gives every distinct text a number, in the order in which they come."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+
+    def number(self, name: str) -> int:
+        """Give the number of a text."""
+        return self._numbers.setdefault(name, len(self._numbers))
+
+    def list(self) -> list[str]:
+        """List the texts by number."""
+        return list(self._numbers)
+
+
+class Packer:
+    """Takes trajectories one by one and gives the blocks of a page.
+
+    Args:
+        runs: Name of each run.
+    """
+
+    def __init__(self, runs: Sequence[str]) -> None:
+        self.trajectories = 0
+        self._runs = list(runs)
+        self._names = {name: Names() for name in ("env", "type", "split", "agent", "teacher")}
+        self._manual = Names()
+        self._rows: list[list[Any]] = []
+        self._chunk: list[str] = []
+        self._size = 0
+        self._blocks: list[str] = []
+
+    def add(self, run: int, trajectory: Trajectory) -> tuple[int, int]:
+        """Take a trajectory.
+
+        Args:
+            run: Number of its run.
+            trajectory: The episode.
+
+        Returns:
+            The chunk it is in, and its place there.
+        """
+        if self._size >= _CHUNK:
+            self._close()
+        place = len(self._blocks), len(self._chunk)
+        self._rows.append(self._row(run, trajectory, *place))
+        item = self._item(trajectory)
+        self._chunk.append(item)
+        self._size += len(item)
+        self.trajectories += 1
+        return place
+
+    def blocks(self, more: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+        """Give the blocks: name, and JSON text that is safe within a script element.
+
+        Args:
+            more: Further fields of the index.
+        """
+        self._close()
+        tables = {name: table.list() for name, table in self._names.items()}
+        yield (
+            "index",
+            inert(
+                {"schema": SCHEMA, "runs": self._runs, "columns": COLUMNS, "tables": tables, "rows": self._rows, **more}
+            ),
+        )
+        yield "manual", packed(json.dumps(self._manual.list()))
+        for number, block in enumerate(self._blocks):
+            yield f"chunk-{number}", block
+
+    def _row(self, run: int, one: Trajectory, chunk: int, at: int) -> list[Any]:
+        tables = self._names
+        teacher = None if one.teacher is None else tables["teacher"].number(_title(one.teacher.name, one.teacher.model))
+        return [
+            run,
+            one.episode,
+            one.task_id,
+            tables["env"].number(one.env_id),
+            tables["type"].number(one.task_type),
+            tables["split"].number(one.split),
+            tables["agent"].number(_title(one.agent.name, one.agent.model)),
+            teacher,
+            one.stop_reason,
+            int(one.success),
+            round(one.score, 4),
+            one.steps,
+            "".join(_mark(turn) for turn in one.turns if turn.role == "assistant" and turn.kind != "instruction"),
+            sum(turn.kind == "correction" for turn in one.turns),
+            one.unknown_verdicts,
+            one.usage.prompt_tokens + one.usage.completion_tokens,
+            one.usage.cost,
+            round(one.usage.seconds, 2),
+            one.instruction[:_EXCERPT],
+            chunk,
+            at,
+        ]
+
+    def _item(self, trajectory: Trajectory) -> str:
+        task = max((at for at, turn in enumerate(trajectory.turns) if turn.kind == "instruction"), default=0)
+        # The manual is alike in all episodes of a world: it is kept once.
+        numbers = [self._manual.number(turn.content) for turn in trajectory.turns[:task]]
+        turns = tuple(
+            turn.model_copy(update={"content": ""}) if at < task else turn for at, turn in enumerate(trajectory.turns)
+        )
+        record = trajectory.model_copy(update={"turns": turns}).model_dump_json(by_alias=True, exclude_defaults=True)
+        return f'{{"manual":{json.dumps(numbers)},"record":{record}}}'
+
+    def _close(self) -> None:
+        if self._chunk:
+            self._blocks.append(packed(f"[{','.join(self._chunk)}]"))
+        self._chunk, self._size = [], 0
+
+
+def _mark(turn: Turn) -> str:
+    if turn.kind == "error":
+        return "x"
+    if turn.verdict is not None and turn.verdict.status == "unknown":
+        return "u"
+    return {"correction": "c", "expert": "e"}.get(turn.kind, "a")
+
+
+def _title(name: str, model: str | None) -> str:
+    return name if model is None else f"{name} {model}"

@@ -1,0 +1,157 @@
+"""The page: template, style, script and data joined into one HTML file that asks nobody for anything.
+
+A content security policy in the file itself allows the one script and the one style that it holds, by their hashes, and
+nothing else: no request, no picture, no form, no second script. So even a fault in the script could not make markup out of
+what an environment or a model wrote.
+"""
+
+import base64
+import hashlib
+import html
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from step_envs.errors import StoreError
+from step_envs.runs import run_names
+from step_envs.trajectory import Trajectory
+from step_envs.viewer.pack import Packer
+
+if TYPE_CHECKING:
+    from step_envs.viewer.tokens import TokenPacker
+
+_SCRIPTS = (
+    "text.js", "data.js", "state.js", "list.js", "chart.js", "turns.js", "tokens.js", "compare.js", "overview.js",
+    "pane.js", "keys.js", "main.js",
+)  # fmt: skip
+_STYLES = ("theme.css", "layout.css", "episode.css")
+_MARKERS = re.compile(r"<!--(TITLE|POLICY|STYLE|DATA|SCRIPT)-->")
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was written.
+
+    Attributes:
+        path: The file.
+        trajectories: How many it holds.
+        size: Its size in bytes.
+        tokenized: For how many of the trajectories it holds the tokens.
+        token_size: Bytes of ``size`` that the tokens take.
+    """
+
+    path: Path
+    trajectories: int
+    size: int
+    tokenized: int
+    token_size: int
+
+
+class Page:
+    """One HTML file about one run or several.
+
+    Args:
+        runs: Run folders or trajectory files, whose names the page shows.
+        tokens: Adds the token view; None leaves it out.
+
+    Raises:
+        ValueError: The same run is named twice.
+    """
+
+    def __init__(self, runs: Sequence[Path], *, tokens: "TokenPacker | None" = None) -> None:
+        self.names = run_names(runs)
+        self._packer = Packer(self.names)
+        self._tokens = tokens
+
+    def add(self, run: int, trajectory: Trajectory) -> None:
+        """Take a trajectory.
+
+        Args:
+            run: Number of its run in ``runs``.
+            trajectory: The episode.
+        """
+        chunk, at = self._packer.add(run, trajectory)
+        if self._tokens is not None:
+            self._tokens.add(chunk, at, trajectory)
+
+    def write(self, path: Path) -> Written:
+        """Write the file, whole or not at all.
+
+        Raises:
+            StoreError: It cannot be written.
+        """
+        tokens = self._tokens
+        more = {} if tokens is None else {"tokenizer": tokens.about()}
+        blocks = list(self._packer.blocks(more))
+        token_blocks = [] if tokens is None else list(tokens.blocks())
+        parts = {
+            "TITLE": html.escape(f"{' and '.join(self.names)} - step-envs"),
+            "POLICY": _policy(),
+            "STYLE": f"<style>{_style()}</style>",
+            "DATA": "\n".join(_element(name, text) for name, text in [*blocks, *token_blocks]),
+            "SCRIPT": f"<script>{_script()}</script>",
+        }
+        # In one go, so that nothing in the data can pass for a marker.
+        text = _MARKERS.sub(lambda match: parts[match[1]], _asset("template.html"))
+        size = _replace(path, text.encode())
+        return Written(
+            path=path,
+            trajectories=self._packer.trajectories,
+            size=size,
+            tokenized=0 if tokens is None else tokens.trajectories,
+            token_size=sum(len(text) for _, text in token_blocks),
+        )
+
+
+def _element(name: str, text: str) -> str:
+    return f'<script type="application/json" id="{name}">{text}</script>'
+
+
+def _replace(path: Path, data: bytes) -> int:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_bytes(data)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise StoreError(f"Cannot write {path}: {error.strerror}.") from error
+    return len(data)
+
+
+@cache
+def _asset(name: str) -> str:
+    return (resources.files("step_envs.viewer") / "page" / name).read_text(encoding="utf-8")
+
+
+@cache
+def _style() -> str:
+    return "\n" + "\n".join(_asset(name) for name in _STYLES)
+
+
+@cache
+def _script() -> str:
+    return '\n"use strict";\n(() => {\n' + "\n".join(_asset(name) for name in _SCRIPTS) + "})();\n"
+
+
+@cache
+def _policy() -> str:
+    rules = [
+        "default-src 'none'",
+        f"script-src '{_hash(_script())}'",
+        f"style-src '{_hash(_style())}'",
+        "base-uri 'none'",
+        "form-action 'none'",
+    ]
+    return f'<meta http-equiv="Content-Security-Policy" content="{"; ".join(rules)}">'
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
