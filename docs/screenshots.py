@@ -1,0 +1,123 @@
+"""Makes the pictures of the viewer in docs/images: python docs/screenshots.py [--tokenizer FOLDER] [--runs FOLDER].
+
+Collects two small runs of ScienceWorld, writes the HTML file of ``step-envs view`` and photographs its main views in
+Chromium. Needs the extras browser and report, and Debian's chromium or another named by STEP_ENVS_CHROMIUM. Roboto is
+used where it is installed.
+"""
+
+import argparse
+import os
+import tempfile
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from playwright.sync_api import sync_playwright
+
+from step_envs.agents.collect import collect
+from step_envs.agents.plan import CollectConfig
+from step_envs.store import read_trajectories
+from step_envs.viewer import Page
+
+CHROMIUM = os.environ.get("STEP_ENVS_CHROMIUM", "/usr/bin/chromium")
+IMAGES = Path(__file__).parent / "images"
+TYPES = (
+    "use-thermometer",
+    "find-living-thing",
+    "chemistry-mix-paint-secondary-color",
+    "power-component",
+    "lifespan-longest-lived",
+)
+DESK, PHONE = (1280, 800), (390, 780)
+FONTS = """<?xml version="1.0"?><!DOCTYPE fontconfig SYSTEM "fonts.dtd"><fontconfig>
+<include ignore_missing="yes">/etc/fonts/fonts.conf</include>
+<match target="pattern"><test name="family"><string>system-ui</string></test>
+<edit name="family" mode="prepend" binding="strong"><string>Roboto</string></edit></match>
+<match target="pattern"><test name="family"><string>ui-sans-serif</string></test>
+<edit name="family" mode="prepend" binding="strong"><string>Roboto</string></edit></match>
+</fontconfig>"""
+
+
+def runs(folder: Path) -> list[Path]:
+    made = []
+    for name, rate in (("half-trained", 0.3), ("after-stage-2", 0.12)):
+        config = CollectConfig(
+            env="STeP-SciWorld-v0",
+            env_options={"task_types": TYPES},
+            episodes=24,
+            agent=f"novice:error_rate={rate}",
+            seed=1,
+        )
+        collect(config, folder / name, concurrency=2, resume=True)
+        made.append(folder / name)
+    return made
+
+
+def page_of(path: Path, folders: list[Path], tokenizer: Path | None) -> Path:
+    tokens = None
+    if tokenizer is not None:
+        from step_envs.agents.checkpoint import load_tokenizer
+        from step_envs.viewer.tokens import TokenPacker
+
+        tokens = TokenPacker(load_tokenizer(tokenizer), str(tokenizer))
+    page = Page(folders, tokens=tokens)
+    for number, run in enumerate(folders):
+        for trajectory in read_trajectories(run):
+            page.add(number, trajectory)
+    return page.write(path).path
+
+
+def shoot(
+    browser: Any, file: Path, name: str, address: str, *keys: str, size: tuple[int, int] = DESK, scheme: str = "light"
+) -> None:
+    context = browser.new_context(
+        viewport={"width": size[0], "height": size[1]}, color_scheme=scheme, reduced_motion="reduce"
+    )
+    page = context.new_page()
+    page.goto(f"{file.as_uri()}{address}")
+    page.wait_for_selector("html[data-ready]")
+    for key in keys:
+        page.keyboard.press(key)
+        page.wait_for_timeout(150)
+    page.wait_for_timeout(150)
+    picture = Image.open(BytesIO(page.screenshot()))
+    picture.convert("RGB").save(IMAGES / f"{name}.png", optimize=True)
+    context.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--tokenizer", type=Path, help="for the picture of the token view; without it, that one stays")
+    parser.add_argument("--runs", type=Path, help="folder in which the runs stay, for another time")
+    arguments = parser.parse_args()
+    tokenizer = arguments.tokenizer
+    IMAGES.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "fonts.conf").write_text(FONTS)
+        one, other = runs(arguments.runs or folder)
+        # The shortest episode that went wrong twice and still succeeded: the most to see on one page.
+        shown = min(
+            (each for each in read_trajectories(one) if each.errors == 2 and each.success),
+            key=lambda each: len(each.turns),
+        )
+        episode = f"#task={shown.task_id}&episode={shown.episode}"
+        single = page_of(folder / "single.html", [one], tokenizer)
+        double = page_of(folder / "double.html", [one, other], None)
+        with sync_playwright() as driver:
+            environment = os.environ | {"FONTCONFIG_FILE": str(folder / "fonts.conf")}
+            browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"], env=environment)
+            shoot(browser, single, "viewer-overview", "#")
+            shoot(browser, single, "viewer-episode", episode, "n")
+            shoot(browser, single, "viewer-episode-dark", episode, scheme="dark")
+            shoot(browser, double, "viewer-side-by-side", f"#compare=1,2&task={shown.task_id}")
+            shoot(browser, single, "viewer-phone-list", "#errors=some", size=PHONE)
+            shoot(browser, single, "viewer-phone-episode", episode, "n", size=PHONE, scheme="dark")
+            if tokenizer is not None:
+                shoot(browser, single, "viewer-tokens", f"{episode}&tab=tokens", "n", "n")
+            browser.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""From episodes to a fine-tuned checkpoint, on one page: python examples/collect_and_finetune.py [FOLDER].
+
+The model is a tiny one with random weights, made here, so that all of it runs on a CPU in about a minute and downloads
+nothing; it learns the form of the replies and no more. For a real one, name a checkpoint instead of ``tiny_model(...)``.
+Needs pip install "step-envs[train]".
+"""
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+from step_envs import Trajectory
+from step_envs.agents.collect import collect
+from step_envs.agents.plan import CollectConfig
+from step_envs.store import read_trajectories
+from step_envs.training import FinetuneConfig, build_dataset, select
+from step_envs.training.finetune import finetune
+
+TEMPLATE = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def collected(out: Path, episodes: int = 40) -> list[Trajectory]:
+    """Let a novice play under the oracle teacher, and keep what the paper would train on."""
+    config = CollectConfig(env="STeP-ALFWorld-v0", episodes=episodes, agent="novice:error_rate=0.25", teacher="oracle")
+    collect(config, out, resume=out.exists(), concurrency=2)
+    chosen = select(read_trajectories(out))
+    print(f"{len(chosen.kept)} of {episodes} trajectories kept; dropped: {dict(chosen.dropped)}")
+    return chosen.kept
+
+
+def tiny_model(texts: list[str], out: Path) -> Path:
+    """Make a small Llama with random weights, and a tokenizer from the texts."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    raw = Tokenizer(models.BPE())
+    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    raw.decoder = decoders.ByteLevel()
+    special = ["<|im_start|>", "<|im_end|>"]
+    raw.train_from_iterator(
+        texts,
+        trainers.BpeTrainer(
+            vocab_size=1500, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
+        ),
+    )
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=raw, eos_token="<|im_end|>", pad_token="<|im_end|>", chat_template=TEMPLATE
+    )
+    torch.manual_seed(0)
+    size = {"hidden_size": 64, "intermediate_size": 192, "num_hidden_layers": 2, "num_attention_heads": 4}
+    model = LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), max_position_embeddings=4096, **size))
+    model.save_pretrained(out)
+    tokenizer.save_pretrained(out)
+    return out
+
+
+def run(folder: Path, steps: int = 32) -> list[float]:
+    """Collect, tokenize with the mask, fine-tune; return the loss as it was logged."""
+    from transformers import AutoTokenizer
+
+    trajectories = collected(folder / "data")
+    texts = [turn.content for trajectory in trajectories for turn in trajectory.turns]
+    start = tiny_model(texts, folder / "start")
+    rows, report = build_dataset(trajectories, AutoTokenizer.from_pretrained(start), masking="partial", max_length=2048)
+    print("\n".join(report.lines()))
+    config = FinetuneConfig(learning_rate=3e-3, max_steps=steps, batch_size=4, logging_steps=steps // 4)
+    trained = finetune(rows, model=start, out=folder / "trained", config=config)
+    log = json.loads((trained / "trainer_state.json").read_text())["log_history"]
+    losses = [entry["loss"] for entry in log if "loss" in entry]
+    print("loss: " + " -> ".join(f"{loss:.2f}" for loss in losses))
+    print(f"checkpoint: {trained}")
+    return losses
+
+
+def main() -> None:
+    """Run in the folder that is named, or in one that is thrown away."""
+    if len(sys.argv) > 1:
+        run(Path(sys.argv[1]))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        run(Path(folder))
+
+
+if __name__ == "__main__":
+    main()

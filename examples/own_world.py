@@ -1,0 +1,166 @@
+"""A world of your own behind the contract, with an oracle, under the teacher: python examples/own_world.py.
+
+Three rooms in a row, a coin in one of them, a box in the first. The task is to put the coin into the box; eating it ends
+everything. What is below is all that a world has to say about itself; seeds, rewards, limits, ``info`` and snapshots come
+from ``TextEnv``.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import gymnasium as gym
+
+from step_envs import Oracle, ReActFormat, TaskSet, TextEnv, WorldState
+from step_envs.core import read_snapshot
+from step_envs.errors import SnapshotError, unknown_name
+from step_envs.vector import TextVectorEnv
+
+ROOMS = ("hall", "study", "attic")
+
+
+class CoinTasks(TaskSet):
+    """One task for each room the coin can lie in, and each room to start from: ``coin/<room>/<start>``."""
+
+    splits = ("train", "test")
+    types = ("near", "far")
+
+    def ids(self, split: str) -> Sequence[str]:
+        return [f"coin/{coin}/{start}" for coin in ROOMS for start in ROOMS if (start == "attic") == (split == "test")]
+
+    def split_of(self, task_id: str) -> str:
+        for split in self.splits:
+            if task_id in self.ids(split):
+                return split
+        raise unknown_name("task", task_id, [*self.ids("train"), *self.ids("test")])
+
+    def type_of(self, task_id: str) -> str:
+        return "near" if task_id.split("/")[1] == "hall" else "far"
+
+    def max_steps(self, task_id: str) -> int:
+        return 20
+
+
+class CoinOracle(Oracle):
+    """Walks, takes, walks back, drops."""
+
+    def __init__(self, env: "CoinEnv") -> None:
+        self.env = env
+
+    def plan(self, snapshot: bytes | None = None, *, after: Sequence[str] = ()) -> list[str] | None:
+        state = dict(self.env.state if snapshot is None else read_snapshot(snapshot, self.env.env_id)["world"])
+        for action in after:
+            carry_out(state, action)
+        if state["coin"] == "eaten":
+            return None
+        if state["coin"] == "box":
+            return []
+        steps = [] if state["coin"] == "hand" else [*walk(state["room"], state["coin"]), "take coin"]
+        return [*steps, *walk(state["room"] if state["coin"] == "hand" else state["coin"], 0), "put coin in box"]
+
+    def thought(self, action: str) -> str:
+        return f"The coin belongs into the box in the hall, so I {action}."
+
+    def is_informative(self, action: str) -> bool:
+        return action == "look"
+
+
+def walk(start: int, end: int) -> list[str]:
+    return ["go right" if end > start else "go left"] * abs(end - start)
+
+
+def carry_out(state: dict[str, Any], action: str) -> str | None:
+    """Change the state; return what happened, or None where nothing did."""
+    room, coin = state["room"], state["coin"]
+    if action == "look":
+        here = " A coin lies here." if coin == room else ""
+        return f"This is the {ROOMS[room]}.{here}{' There is a box.' if room == 0 else ''}"
+    if action == "go left" and room > 0:
+        state["room"] = room - 1
+    elif action == "go right" and room < len(ROOMS) - 1:
+        state["room"] = room + 1
+    elif action == "take coin" and coin == room:
+        state["coin"] = "hand"
+    elif action == "put coin in box" and coin == "hand" and room == 0:
+        state["coin"] = "box"
+    elif action == "eat coin" and coin == "hand":
+        state["coin"] = "eaten"
+    else:
+        return None
+    return "Done."
+
+
+class CoinEnv(TextEnv):
+    """The coin world."""
+
+    env_id = "Coin-v0"
+    default_split = "train"
+    react = ReActFormat(manual="You tidy a house. Answer with 'Thought: ...' and 'Action: ...'.")
+
+    def __init__(self, *, split: str = "train", **kwargs: Any) -> None:
+        super().__init__(self.task_set(), split=split, **kwargs)
+        self.state: dict[str, Any] = {}
+
+    @classmethod
+    def task_set(cls, **kwargs: Any) -> CoinTasks:
+        return CoinTasks()
+
+    @property
+    def oracle(self) -> CoinOracle:
+        return CoinOracle(self)
+
+    def provenance(self) -> dict[str, str]:
+        return {"coin-world": "1"}
+
+    def _begin(self, task_id: str, options: Mapping[str, Any]) -> WorldState:
+        _, coin, start = task_id.split("/")
+        self.state = {"room": ROOMS.index(start), "coin": ROOMS.index(coin)}
+        return self._world_state(carry_out(self.state, "look"))
+
+    def _act(self, action: str) -> WorldState:
+        return self._world_state(carry_out(self.state, action))
+
+    def _world_state(self, answer: str | None) -> WorldState:
+        coin = self.state["coin"]
+        score = {"hand": 0.5, "box": 1.0, "eaten": -1.0}.get(coin, 0.0)
+        return WorldState(
+            answer or "Nothing happens.", score, coin == "box", coin in ("box", "eaten"), answer is not None
+        )
+
+    def _instruction(self) -> str:
+        return "Put the coin into the box."
+
+    def _admissible(self) -> Sequence[str]:
+        actions = ["eat coin", "go left", "go right", "look", "put coin in box", "take coin"]
+        return [action for action in actions if carry_out(dict(self.state), action) is not None]
+
+    def _save(self) -> Any:
+        return dict(self.state)
+
+    def _load(self, task_id: str, saved: Any) -> None:
+        if not isinstance(saved, dict) or set(saved) != {"room", "coin"}:
+            raise SnapshotError("The snapshot's world needs exactly the fields room and coin.")
+        self.state = dict(saved)
+
+
+def _make_vector(num_envs: int = 1, **kwargs: Any) -> TextVectorEnv:
+    return TextVectorEnv([lambda: gym.make("Coin-v0", **kwargs)] * num_envs)
+
+
+gym.register("Coin-v0", entry_point=f"{__name__}:CoinEnv", vector_entry_point=_make_vector)
+
+
+def main() -> None:
+    from step_envs.agents import NoviceAgent, rollout
+    from step_envs.testing import check_text_env
+    from step_envs.wrappers import ReActWrapper, TeacherMonitorWrapper
+    from step_envs.wrappers.teachers import OracleTeacher
+
+    check_text_env("Coin-v0")
+    env = TeacherMonitorWrapper(ReActWrapper(gym.make("Coin-v0")), OracleTeacher(), max_errors=3)
+    trajectory = rollout(env, NoviceAgent(error_rate=0.5), seed=3)
+    for turn in trajectory.turns:
+        print(f"{turn.kind:>12} {turn.loss:.0f}  {turn.content!r}")
+
+
+if __name__ == "__main__":
+    main()

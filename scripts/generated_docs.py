@@ -1,0 +1,65 @@
+"""Write the pages that follow from the code: python scripts/generated_docs.py.
+
+``docs/commands.md`` is the help of every verb, put together by Typer's own generator; ``docs/trajectory.schema.json`` is
+the JSON schema of the data model. A test compares both with the code.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from griffe import Docstring, DocstringSectionKind
+
+from step_envs import trajectory
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+HEADER = "<!-- Written by scripts/generated_docs.py from the commands themselves. -->\n\n"
+
+
+def commands() -> str:
+    """Give the help of all verbs as one page."""
+    with tempfile.TemporaryDirectory() as folder:
+        page = Path(folder) / "commands.md"
+        arguments = ["step_envs.cli", "utils", "docs", "--name", "step-envs", "--title", "Commands", "--output", page]
+        subprocess.run([sys.executable, "-m", "typer", *arguments], check=True, capture_output=True)
+        return HEADER + page.read_text().rstrip() + "\n"
+
+
+def schema() -> str:
+    """Give the JSON schema of one line of ``trajectories.jsonl``."""
+    fields = trajectory.Trajectory.model_json_schema(by_alias=True, mode="serialization")
+    for described in (fields, *fields["$defs"].values()):
+        _describe(described)
+    dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    return json.dumps(dialect | fields, indent=2, ensure_ascii=False) + "\n"
+
+
+def _describe(model: dict[str, Any]) -> None:
+    """Move what the docstring of a model says of its fields to the fields."""
+    sections = Docstring(getattr(trajectory, model["title"]).__doc__).parse("google")
+    model["description"] = sections[0].value
+    for section in sections:
+        if section.kind is DocstringSectionKind.attributes:
+            for attribute in section.value:
+                name = "schema" if attribute.name == "schema_name" else attribute.name
+                model["properties"][name]["description"] = " ".join(attribute.description.split())
+
+
+PAGES = {DOCS / "commands.md": commands, DOCS / "trajectory.schema.json": schema}
+"""File -> what gives its text."""
+
+
+def main() -> None:
+    """Write every page whose text is another one now."""
+    for path, text in PAGES.items():
+        fresh = text()
+        if not path.exists() or path.read_text() != fresh:
+            path.write_text(fresh)
+            sys.stdout.write(f"{path} written\n")
+
+
+if __name__ == "__main__":
+    main()
