@@ -1,6 +1,6 @@
 """Text-world agent environments for Gymnasium, with a teacher that records masked trajectories.
 
-Importing this package registers ``STeP-SciWorld-v0``::
+Importing this package registers ``STeP-ALFWorld-v0``, ``STeP-SciWorld-v0`` and ``STeP-WebShop-v0``::
 
     import gymnasium as gym
     import step_envs

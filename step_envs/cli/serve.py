@@ -52,20 +52,23 @@ def serve(
         idle_seconds=idle_seconds,
         max_body=max_body or LARGEST_BODY,
     )
-    if not server.loopback:
-        Console(stderr=True, soft_wrap=True).print(
-            f"{visible(host)} can be reached from other machines, and nothing is encrypted: whoever can read the network "
-            "can read the token. Put a proxy with TLS before it, or use an SSH tunnel.",
-            style="yellow",
-            markup=False,
-        )
-    if as_json:
-        typer.echo(json.dumps({"url": server.url, "token": server.token, "environments": server.worlds.ids}))
-    else:
-        typer.echo(
-            f"Serving {', '.join(server.worlds.ids)} at {server.url}: {max_sessions} sessions at most, "
-            f"closed after {idle_seconds:g} s without a request. Ctrl-C ends it."
-        )
-        if server.made_token:
-            typer.echo(f"Token, made up for this run: export {TOKEN_VARIABLE}={server.token}")
-    server.run()
+
+    def announce() -> None:
+        if not server.loopback:
+            Console(stderr=True, soft_wrap=True).print(
+                f"{visible(host)} can be reached from other machines, and nothing is encrypted: whoever can read the "
+                "network can read the token. Put a proxy with TLS before it, or use an SSH tunnel.",
+                style="yellow",
+                markup=False,
+            )
+        if as_json:
+            typer.echo(json.dumps({"url": server.url, "token": server.token, "environments": server.worlds.ids}))
+        else:
+            typer.echo(
+                f"Serving {', '.join(server.worlds.ids)} at {server.url}: {max_sessions} sessions at most, "
+                f"closed after {idle_seconds:g} s without a request. Ctrl-C ends it."
+            )
+            if server.made_token:
+                typer.echo(f"Token, made up for this run: export {TOKEN_VARIABLE}={server.token}")
+
+    server.run(ready=announce)

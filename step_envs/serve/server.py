@@ -6,9 +6,9 @@ import secrets
 import signal
 import socket
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any, Self
 
 from step_envs.errors import missing_package
@@ -103,17 +103,27 @@ class EnvServer:
         except ValueError:
             return self._host == "localhost"
 
-    def run(self) -> None:
-        """Serve until SIGINT or SIGTERM; what is under way is answered, then all sessions are closed."""
+    def run(self, ready: Callable[[], object] | None = None) -> None:
+        """Serve until SIGINT or SIGTERM; what is under way is answered, then all sessions are closed.
+
+        Args:
+            ready: Called once a signal ends the server in good order, before it answers the first request.
+        """
         main = threading.current_thread() is threading.main_thread()
-        # uvicorn ends on these signals and then raises them again, for whoever was there before: that is nobody.
-        before = {number: signal.signal(number, lambda *_: None) for number in _ENDING} if main else {}
+        # uvicorn hears these signals only while it serves, and raises them again for whoever was there before it. One
+        # that arrives before that must end it, too.
+        before = {number: signal.signal(number, self._end) for number in _ENDING} if main else {}
         try:
+            if ready is not None:
+                ready()
             self._server.run(sockets=[self._socket])
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
             self._socket.close()
+
+    def _end(self, _number: int, _frame: FrameType | None) -> None:
+        self._server.should_exit = True
 
     def __enter__(self) -> Self:
         """Start to serve from a thread of its own."""

@@ -293,7 +293,16 @@ def test_the_command_warns_of_other_machines_and_shows_a_token_it_made_up() -> N
     assert len(made.partition("=")[2].strip()) >= 43
     process.terminate()
     _, complained = process.communicate(timeout=30)
+    assert process.returncode == 0
     assert complained.startswith("0.0.0.0 can be reached from other machines, and nothing is encrypted")
+
+
+def test_a_signal_that_comes_before_the_first_request_ends_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STEP_ENVS_SERVE_TOKEN", TOKEN)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        before, server = signal.getsignal(number), EnvServer(["STeP-ALFWorld-v0"])
+        server.run(ready=lambda number=number: signal.raise_signal(number))  # returns
+        assert signal.getsignal(number) is before
 
 
 def test_an_address_that_is_taken_is_one_sentence(server: EnvServer) -> None:
