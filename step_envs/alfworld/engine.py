@@ -194,7 +194,7 @@ class Engine(State):
 
     def _close(self, rest: str) -> str | None:
         r = self._receptacle_here(rest)
-        if r is None or r not in self.opened:
+        if r is None or r not in self.opened or not self.game.receptacles[r].openable:
             return None
         self.opened.discard(r)
         self._changed(r)

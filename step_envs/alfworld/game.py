@@ -149,7 +149,7 @@ def read_game(text: str | bytes, source: str) -> Game:
     """
     try:
         fields = json.loads(text)
-    except (ValueError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{source}: this is not valid JSON ({error}); the file is damaged, fetch it again.") from error
     if not isinstance(fields, dict):
         raise DataError(f"{source}: a game file holds a JSON object, this one a {type(fields).__name__}.")
@@ -229,15 +229,16 @@ def _read_problem(text: str) -> _Problem:
     # canContain is written once more for every receptacle: look at each distinct fact once.
     for fact in dict.fromkeys(pieces[1::2]):
         words = fact.split()
+        written = " ".join(words)
         name = words.pop(0) if words else ""
         signature = _SIGNATURES.get(name)
         if signature is None:
-            raise ProblemError(f"the fact ({fact.strip()}) has a predicate that the engine does not know")
+            raise ProblemError(f"the fact ({written}) has a predicate that the engine does not know")
         if len(words) != len(signature):
-            raise ProblemError(f"the fact ({fact.strip()}) should have {len(signature)} arguments")
+            raise ProblemError(f"the fact ({written}) should have {len(signature)} arguments")
         for word, kind in zip(words, signature, strict=True):
             if word not in declared[kind]:
-                raise ProblemError(f"the fact ({fact.strip()}) names {word!r}, which is not declared as {kind}")
+                raise ProblemError(f"the fact ({written}) names {word!r}, which is not declared as {kind}")
         facts[name].append(words)
     try:
         formula = read_expression(text[goal.start() :])

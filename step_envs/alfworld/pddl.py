@@ -11,6 +11,8 @@ Expression: TypeAlias = "str | list[Expression]"
 
 _COMMENT = re.compile(r";[^\n]*")
 _TOKEN = re.compile(r"[()]|[^\s()]+")
+_DEEPEST = 100
+"""Lists within lists that are read: what walks through an expression goes as deep as it is. Official files have 8."""
 
 
 def strip_comments(text: str) -> str:
@@ -33,6 +35,8 @@ def read_expression(text: str) -> Expression:
     open_lists: list[list[Expression]] = []
     for token in _TOKEN.findall(strip_comments(text)):
         if token == "(":
+            if len(open_lists) == _DEEPEST:
+                raise ValueError(f"its parentheses are nested more than {_DEEPEST} deep")
             open_lists.append([])
             continue
         if token == ")":

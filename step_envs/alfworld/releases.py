@@ -134,7 +134,10 @@ def recognise(domain: str, grammar: str) -> tuple[Release, str]:
     found = _TASK.search(grammar)
     if found is None:
         raise UnknownReleaseError("the grammar has no rule 'task' with one text")
-    sentence: str = json.loads(found[2], strict=False)
+    try:
+        sentence: str = json.loads(found[2], strict=False)
+    except ValueError as error:
+        raise UnknownReleaseError(f"the grammar's task sentence is not valid JSON: {error}") from error
     if any(mark in sentence for mark in "#{}[]"):
         raise UnknownReleaseError(f"the task sentence {sentence!r} holds grammar symbols")
     # The rest of the grammar is the same in thousands of games: recognised once.
@@ -191,8 +194,10 @@ def _check_texts(grammar: str, actions: Mapping[str, str]) -> tuple[dict[str, st
     for block in _RULE_BLOCK.findall(grammar):
         try:
             listed = json.loads(block, strict=False)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UnknownReleaseError(f"a block of the grammar is not valid JSON: {error}") from error
+        if not isinstance(listed, dict):
+            raise UnknownReleaseError(f"a block of the grammar holds a {type(listed).__name__}, not rules by name")
         rules.update((name, _digest(json.dumps(rule, sort_keys=True))) for name, rule in listed.items())
     _check("the grammar", "text rule", rules, _RULES)
     commands, feedback = {}, {}

@@ -123,6 +123,12 @@ def test_one_cannot_go_to_where_one_stands():
     assert game.step("look") == "You are facing the shelf 2, and shelf 1. Next to it, you see nothing."
 
 
+def test_what_has_no_door_cannot_be_closed_whatever_the_file_says():
+    game = engine(facts=["opened Desk_bar_0"])
+    play(game, "go to desk 1")
+    assert "close desk 1" not in game.admissible() and game.step("close desk 1") == "Nothing happens."
+
+
 def test_a_thing_can_only_be_examined_in_the_hand():
     game = engine()
     play(game, "go to countertop 1")

@@ -26,6 +26,15 @@ def test_what_is_no_json_object(text):
     assert "not valid JSON" in message or "holds a JSON object" in message
 
 
+def test_what_is_nested_too_deep_to_be_walked_through():
+    assert "not valid JSON" in refused("[" * 100_000)
+    fields, deep = game_file(), "(and " * 5000 + ")" * 5000
+    problem = str(fields["pddl_problem"])
+    said = "nested more than 100 deep"
+    assert said in refused({**fields, "pddl_problem": f"{problem[: problem.index('(:goal')]}(:goal {deep}))"})
+    assert said in refused({**fields, "pddl_domain": f"(define (:action look {deep}))"})
+
+
 def test_every_truncation_is_refused():
     whole = json.dumps(game_file())
     for length in range(0, len(whole) - 1, 997):
@@ -66,6 +75,7 @@ def test_flags_and_walkthroughs_of_wrong_kinds():
             "'pear_bar_0', which is not declared as object",
         ),
         ("(objectType Apple_bar_0 AppleType)", "()", "predicate that the engine does not know"),
+        ("(objectType Apple_bar_0 AppleType)", "(objectType\nApple_bar_0)", "(objecttype apple_bar_0) should have"),
         ("(objectType Apple_bar_0 AppleType)", "stray", "'stray"),
         ("(atLocation agent1 loc_bar_0)", "", "in one place at the start, it is in 0"),
         ("(atLocation agent1 loc_bar_0)", "(atLocation agent1 loc_bar_0) (atLocation agent1 loc_bar_1)", "it is in 2"),
@@ -106,6 +116,7 @@ def test_problems_cut_short():
         ("grammar", "You arrive at", "You come to", "the grammar is another"),
         ("grammar", '"task"', '"chore"', "rule 'task'"),
         ("grammar", '"list_empty": [{"rhs": "nothing"}],', "", "the grammar is another"),
+        ("grammar", "is to: do it.", "is to: do \\x it.", "task sentence is not valid JSON"),
     ],
 )
 def test_other_rules_and_wordings_name_the_other_backend(key, old, new, said):
@@ -124,6 +135,7 @@ def test_other_rules_and_wordings_name_the_other_backend(key, old, new, said):
         ("grammar", "You move the {o.name} to the {r.name}", "You put the {o.name} in/on the {r.name}", "mixes"),
         ("grammar", "look around your current location", "look about", "'help'"),
         ("grammar", "alarmclock with", "#alarmclock# with", "grammar symbols"),
+        ("grammar", "grammar ::", 'grammar :: """["task"]""" grammar ::', "a block of the grammar holds a list"),
         ("pddl_domain", "(receptacleType ?r FridgeType)", "(receptacleType ?r SafeType)", "'coolobject'"),
         ("pddl_domain", "(:action look", "(:action stare", "'look'"),
     ],
