@@ -229,7 +229,8 @@ def repack(path: Path) -> Path:
     status = path.stat()
     key = hashlib.sha256(f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}".encode()).hexdigest()[:16]
     target = cache_folder() / "alfworld" / f"{path.name.partition('.')[0]}-{key}.zip"
-    if target.exists():
+    # A repacked zip that is not whole any more is made again: the user's archive is not at fault.
+    if zipfile.is_zipfile(target):
         return target
     logger.info("Repacking %s once, so that each game can be read on its own.", path)
     unfinished = target.with_suffix(f".{os.getpid()}.part")
@@ -245,6 +246,7 @@ def repack(path: Path) -> Path:
                 file = archive.extractfile(member) if name is not None else None
                 if file is not None:
                     packed.writestr(zipfile.ZipInfo(f"{name}/{GAME_FILE}"), file.read(), zipfile.ZIP_DEFLATED)
+            _read_to_the_end(archive)
         unfinished.replace(target)
     except (tarfile.TarError, lzma.LZMAError, zlib.error, gzip.BadGzipFile, EOFError) as error:
         raise DataError(f"{path} is no whole archive ({error}); it is cut short or damaged, fetch it again.") from error
@@ -255,3 +257,23 @@ def repack(path: Path) -> Path:
     finally:
         unfinished.unlink(missing_ok=True)
     return target
+
+
+def _read_to_the_end(archive: tarfile.TarFile) -> None:
+    """See that a tar archive ends with its end mark, and have its compression compare the checksum that comes last.
+
+    tarfile takes a damaged or missing header for the end of the archive: the games behind it would be absent in silence.
+
+    Args:
+        archive: The archive, after its last member was listed.
+
+    Raises:
+        tarfile.ReadError: It has no end mark there.
+    """
+    file = archive.fileobj
+    assert file is not None
+    file.seek(archive.offset)
+    if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+        raise tarfile.ReadError(f"no member and no end mark at byte {archive.offset}")
+    while file.read(1 << 20):
+        pass

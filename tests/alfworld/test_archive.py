@@ -50,12 +50,14 @@ def pack(folder: Path, target: Path) -> Path:
             for file in sorted(folder.rglob("*")):
                 archive.write(file, file.relative_to(folder))
     else:
-        with tarfile.open(target, f"w:{target.suffix[1:]}") as archive:
+        with tarfile.open(target, f"w:{target.suffix[1:].replace('tar', '')}") as archive:
             archive.add(folder / "json_2.1.1", "json_2.1.1")
     return target
 
 
-@pytest.mark.parametrize("form", ["folder", "release folder", "a.zip", "a.tar.xz", "a.tar.gz", "folder of archives"])
+@pytest.mark.parametrize(
+    "form", ["folder", "release folder", "a.zip", "a.tar", "a.tar.xz", "a.tar.gz", "a.tar.bz2", "folder of archives"]
+)
 @pytest.mark.filterwarnings("ignore::step_envs.alfworld.tasks.PartialDataWarning")
 def test_every_form_gives_the_same_games(tmp_path, form):
     folder = make_data(tmp_path / "data")
@@ -129,6 +131,35 @@ def test_an_archive_cut_short_is_refused(tmp_path, name):
             OfficialTasks(path).ids("valid_seen")
         assert str(path) in str(caught.value)
     assert not list((tmp_path / "cache").rglob("*.part"))
+
+
+@pytest.mark.parametrize("damage", ["cut before a header", "cut in a header", "a broken header", "a broken checksum"])
+def test_games_behind_a_damage_are_not_silently_absent(tmp_path, damage):
+    # tarfile alone takes each of these for the end of the archive, or never looks that far.
+    path = pack(make_data(tmp_path / "data", 4), tmp_path / ("a.tar.gz" if damage == "a broken checksum" else "a.tar"))
+    data = bytearray(path.read_bytes())
+    if damage == "a broken checksum":
+        data[-8] ^= 1
+    else:
+        with tarfile.open(path) as archive:
+            at = [member.offset for member in archive if member.isfile()][2]
+        if damage == "a broken header":
+            data[at] ^= 1
+        else:
+            del data[at + (100 if "in" in damage.split() else 0) :]
+    path.write_bytes(data)
+    with pytest.raises(DataError, match="is no whole archive") as caught:
+        OfficialTasks(path)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.filterwarnings("ignore::step_envs.alfworld.tasks.PartialDataWarning")
+def test_a_repacked_zip_that_was_cut_short_is_made_again(tmp_path):
+    path = pack(make_data(tmp_path / "data"), tmp_path / "a.tar.xz")
+    ids = OfficialTasks(path).ids("valid_seen")
+    (repacked,) = (tmp_path / "cache").rglob("*.zip")
+    repacked.write_bytes(repacked.read_bytes()[:-50])
+    assert OfficialTasks(path).ids("valid_seen") == ids
 
 
 def test_a_damaged_member_of_a_zip_names_the_game(tmp_path):
