@@ -7,7 +7,7 @@ import shutil
 import zipfile
 from pathlib import Path
 
-from step_envs.alfworld.archive import GAME_FILE, SPLITS, game_name, open_games
+from step_envs.alfworld.archive import GAME_FILE, FolderGames, game_name
 from step_envs.alfworld.tasks import OFFICIAL_COUNTS, OfficialTasks, usual_cache
 from step_envs.download import Progress, fetch
 from step_envs.errors import DataError
@@ -63,9 +63,7 @@ def download_games(
 
 
 def _complete(folder: Path, expected: dict[str, int]) -> bool:
-    if not any((folder / split).is_dir() for split in SPLITS):
-        return False
-    names = open_games(folder).names
+    names = FolderGames(folder).names
     return all(sum(name.startswith(f"{split}/") for name in names) >= count for split, count in expected.items())
 
 

@@ -237,8 +237,8 @@ def find_data() -> Path | None:
     """Find official games: where ``ALFWORLD_DATA`` says, else in the usual cache; None where neither is there."""
     cache = usual_cache()
     named = os.environ.get("ALFWORLD_DATA")
-    # Importing the package alfworld sets the variable to the usual cache, whether that exists or not.
-    if named and (Path(named).expanduser() != cache or cache.exists()):
+    # Importing the package alfworld sets the variable to the usual cache and makes that folder, empty.
+    if named and (Path(named).expanduser() != cache or any(cache.glob("*"))):
         return Path(named).expanduser()
     return cache if any(cache.glob("json_2.1.*")) else None
 

@@ -189,6 +189,8 @@ def test_where_data_is_looked_for(tmp_path, monkeypatch):
     usual = tmp_path / "home/.cache/alfworld"
     monkeypatch.setenv("ALFWORLD_DATA", str(usual))  # as importing the package alfworld does
     assert isinstance(find_tasks(), GeneratedTasks)
+    usual.mkdir(parents=True)  # as well
+    assert isinstance(find_tasks(), GeneratedTasks)
     monkeypatch.delenv("ALFWORLD_DATA")
     make_data(usual)
     assert find_tasks().path == usual / "json_2.1.1"

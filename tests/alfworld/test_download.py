@@ -93,6 +93,15 @@ def test_a_download_that_was_whole_is_not_fetched_again(server, tmp_path):
     assert download_games(tmp_path / "data", url=server.url, expected=EXPECTED).is_dir()
 
 
+def test_folders_without_games_are_filled(server, tmp_path):
+    # Such as the package's own download leaves behind when it breaks off before the games.
+    trial = tmp_path / "data/json_2.1.1/valid_seen/pick_and_place_simple-Apple-None-CounterTop-1/trial_0"
+    trial.mkdir(parents=True)
+    (trial / "traj_data.json").write_text("{}")
+    assert download_games(tmp_path / "data", url=server.url, expected=EXPECTED).is_dir()
+    assert (trial / "traj_data.json").exists() and (trial / "game.tw-pddl").exists()
+
+
 def test_faults_are_said_plainly(server, tmp_path):
     server.status = 404
     with pytest.raises(DataError, match="the server says 404"):
