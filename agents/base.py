@@ -24,6 +24,10 @@ AGENTS = {
 """Names of the built-in agents -> where they are."""
 
 
+_SECRETS = ("apikey", "key", "token", "secret", "password")
+"""Options that nothing here takes, by which people try to give a key; their values are quoted nowhere."""
+
+
 class Reply(NamedTuple):
     """What an agent answers: the whole reply, what it cost, and how many earlier observations it only saw shortened."""
 
@@ -111,7 +115,7 @@ def make_from_spec(spec: str, known: dict[str, str], kind: str, **further: Any) 
     options: dict[str, Any] = {}
     for part in filter(None, text.split(",")):
         key, value = read_option(part, f"In {kind} {spec!r},")
-        if key == "api_key":
+        if key.replace("_", "").lower() in _SECRETS:
             raise ValueError(
                 f"A key does not belong into the {kind} {name!r}, which is written into records: put it into an "
                 "environment variable (OPENAI_API_KEY, or the one that api_key_env= names)."

@@ -103,5 +103,9 @@ def test_agents_are_made_from_text() -> None:
         make_agent("novice:0.3")
     with pytest.raises(ValueError, match="The agent 'novice' cannot be made from 'errorrate=1'"):
         make_agent("novice:errorrate=1")
+    for name in ("api_key", "apikey", "key", "token"):
+        with pytest.raises(ValueError, match="A key does not belong into the agent 'novice'") as caught:
+            make_agent(f"novice:{name}=sk-marker")
+        assert "sk-marker" not in str(caught.value)
     with pytest.raises(ValueError, match=r"^error_rate must be from 0 to 1, got 7\.$"):
         make_agent("novice:error_rate=7")

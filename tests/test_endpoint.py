@@ -148,10 +148,30 @@ def test_endings_are_told_apart() -> None:
         (Answer(None, refusal="I will not"), "I will not", "refusal"),
         (Answer(None, finish="content_filter"), "", "refusal"),
         (Answer("done", finish="eos"), "done", "stop"),
+        (Answer("half an ans", finish="max_tokens"), "half an ans", "length"),
+        (Answer("half an ans", finish="abort"), "half an ans", "other"),
     ):
         with ChatServer([given]) as server:
             answer = model(server).ask(HELLO)
         assert (answer.text, answer.finish) == (text, finish)
+
+
+@pytest.mark.parametrize(
+    "usage", [{}, {"prompt_tokens": None}, {"prompt_tokens": 3, "completion_tokens": None}, "many"]
+)
+def test_a_count_that_is_none_takes_nothing_from_the_words(usage: Any) -> None:
+    choice = {"message": {"content": "fine"}, "finish_reason": "stop"}
+    with ChatServer([Answer(raw=json.dumps({"choices": [choice], "usage": usage}).encode())]) as server:
+        answer = model(server).ask(HELLO)
+        assert (answer.text, answer.usage.prompt_tokens, answer.usage.cost) == ("fine", 0, None)
+        with pytest.raises(EndpointError, match="does not say how many tokens"):
+            model(server, Gateway(bill=Bill(budget=Budget.parse("99tokens"))), max_tokens=3).ask(HELLO)
+
+
+def test_text_that_no_file_can_hold_is_sent_all_the_same() -> None:
+    with ChatServer([GOOD]) as server:
+        assert model(server).ask([{"role": "user", "content": "half a \ud83d pair"}]).text == GOOD.text
+    assert server.requests[0]["messages"] == [{"role": "user", "content": "half a ? pair"}]
 
 
 def test_a_parameter_by_its_new_name() -> None:
@@ -201,13 +221,14 @@ def test_every_part_of_a_request_is_in_its_key() -> None:
     "bad",
     [
         Answer("half", finish="length"),
+        Answer("half", finish="abort"),
         Answer(None, refusal="no"),
         Answer("x", finish="content_filter"),
         Answer(choices=False),
         Answer("no", status=400),
         Answer(raw=b"{}"),
     ],
-    ids=["truncated", "refusal", "filter", "no choice", "error", "garbage"],
+    ids=["truncated", "aborted", "refusal", "filter", "no choice", "error", "garbage"],
 )
 def test_what_must_not_come_again_is_not_kept(bad: Answer, tmp_path: Path) -> None:
     with ChatServer([bad, GOOD]) as server:
@@ -281,6 +302,18 @@ def test_half_a_line_of_a_bill_costs_that_line_only(tmp_path: Path) -> None:
             with (tmp_path / "bill.jsonl").open("a") as file:
                 file.write('{"endpoint": "htt')
     assert Bill(tmp_path / "bill.jsonl").total.requests == 2
+
+
+def test_what_was_paid_before_prices_were_known_counts_towards_a_budget_in_dollars(tmp_path: Path) -> None:
+    with ChatServer([GOOD]) as server:
+        gateway = Gateway(bill=Bill(tmp_path / "bill.jsonl"))
+        model(server, gateway).ask(HELLO)
+        gateway.close()
+    prices = {"m": Price(input=1_000_000, output=1_000_000)}
+    bill = Bill(tmp_path / "bill.jsonl", prices=prices, budget=Budget.parse("$7"))
+    assert bill.total.cost == pytest.approx(6.0)
+    with pytest.raises(BudgetSpentError, match=r"\$6 are spent"):
+        bill.set_aside("m", 3, 3).__enter__()
 
 
 def test_dollars_need_prices(tmp_path: Path) -> None:
@@ -403,6 +436,19 @@ def test_keys_are_taken_from_the_environment_only(monkeypatch: pytest.MonkeyPatc
         assert KEY not in str(caught.value)
     with pytest.raises(ValueError, match=r"base_url must look like http://localhost:8000/v1\."):
         ChatModel("m", "localhost:8000")
+    with pytest.raises(ValueError, match="must be the name of an environment variable") as caught:
+        ChatModel("m", "http://host/v1", api_key_env=KEY)
+    assert KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", [f"{KEY}\n", f"{KEY} {KEY}", f"{KEY}\u00e9"])
+def test_a_key_that_cannot_be_sent_is_said_before_it_is_sent(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MARKER", key)
+    with ChatServer([GOOD]) as server:
+        with pytest.raises(EndpointError, match="The key in the environment variable MARKER holds a space") as caught:
+            model(server, api_key_env="MARKER").ask(HELLO)
+        assert not server.requests
+    assert KEY not in "".join(traceback.format_exception(caught.value))
 
 
 def test_bill_lines_say_what_was_paid(tmp_path: Path) -> None:

@@ -140,9 +140,17 @@ class Bill:
             raise StoreError(f"Cannot open the bill {path}: {error.strerror}.") from error
         for line in lines:
             try:
-                self.total += Usage.model_validate(json.loads(line)["usage"])
+                record = json.loads(line)
+                self.total += self._priced(record["model"], Usage.model_validate(record["usage"]))
             except (ValueError, KeyError, TypeError):
                 continue
+
+    def _priced(self, model: str, usage: Usage) -> Usage:
+        """Price a request of a session that did not know what the model costs; what it had cached is not known any more."""
+        price = self.prices.get(model)
+        if usage.cost is not None or price is None:
+            return usage
+        return usage.model_copy(update={"cost": price.of(usage.prompt_tokens, usage.completion_tokens)})
 
     def price_of(self, model: str) -> Price | None:
         """Look up what a model costs.

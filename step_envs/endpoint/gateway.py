@@ -14,7 +14,7 @@ from email.utils import parsedate_to_datetime
 from importlib import import_module
 from typing import Any, Literal, NamedTuple, NoReturn
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, ValidatorFunctionWrapHandler, field_validator
 
 from step_envs.endpoint.bill import Bill
 from step_envs.endpoint.cache import ResponseCache, request_key
@@ -34,6 +34,9 @@ _HINTS = {
     403: " Is the key in {env} right?",
     404: " Are base_url and model right?",
 }
+_WHOLE = (None, "stop", "eos", "eos_token", "end_turn", "stop_sequence", "tool_calls", "function_call")
+_CUT_OFF = ("length", "max_tokens", "model_length")
+"""What servers call the end of an answer that is whole, and of one that ran out of room."""
 _LONGEST_QUOTE = 300
 _MOST_CONNECTIONS = 1024
 _NO_KEY = "none"  # servers of one's own take anything
@@ -64,7 +67,8 @@ class Answer:
 
     Attributes:
         text: Its words; of a refusal, the words of the refusal.
-        finish: ``stop`` (it had said all), ``length`` (it was cut off), ``refusal`` (its own or a filter's), ``other``.
+        finish: ``stop`` (it had said all), ``length`` (it was cut off), ``refusal`` (its own or a filter's), ``other``
+            (an ending that is not known here, which may have come in mid-sentence).
         usage: What it cost now; from the cache, nothing but time.
     """
 
@@ -98,6 +102,16 @@ class _Completion(BaseModel):
 
     choices: list[_Choice]
     usage: _Tokens | None = None
+
+    @field_validator("usage", mode="wrap")
+    @classmethod
+    def _counted_or_not(cls, given: Any, read: ValidatorFunctionWrapHandler) -> _Tokens | None:
+        # A count that is no count ({}, nulls) is none; the words are as good as ever.
+        try:
+            tokens: _Tokens | None = read(given)
+        except ValidationError:
+            return None
+        return tokens
 
 
 @dataclass
@@ -301,6 +315,12 @@ class Gateway:
             raise EndpointError(
                 f"No key: set the environment variable {endpoint.key_env}, or name a server of your own with base_url."
             )
+        if not (key.isascii() and key.isprintable()) or " " in key:
+            # Most often the line break at the end of the file that it came from.
+            raise EndpointError(
+                f"The key in the environment variable {endpoint.key_env} holds a space, a line break or another character "
+                "that no key has: set it again."
+            )
         pace = self._paces.setdefault(endpoint.base_url, Pace(self._per_minute))
 
         def before(request: Any) -> None:
@@ -346,10 +366,10 @@ def _read(choice: _Choice) -> tuple[str, Finish]:
     text = message.content or ""
     if choice.finish_reason == "content_filter":
         return text, "refusal"
-    if choice.finish_reason == "length":
+    if choice.finish_reason in _CUT_OFF:
         return text, "length"
-    # Servers name other endings as they like; what counts is that words came.
-    return text, "stop" if text else "other"
+    # The words count whatever a server calls the ending; whether they may be kept does not follow from them.
+    return text, "stop" if text and choice.finish_reason in _WHOLE else "other"
 
 
 def _renamed(error: Any) -> str | None:

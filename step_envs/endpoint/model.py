@@ -1,5 +1,6 @@
 """One model behind one endpoint, with its sampling parameters: what a teacher or an agent asks."""
 
+import re
 from collections.abc import Sequence
 from functools import cache
 from importlib.util import find_spec
@@ -9,6 +10,8 @@ from urllib.parse import urlsplit
 from step_envs.endpoint.gateway import OFFICIAL, Answer, Endpoint, Gateway
 from step_envs.errors import missing_package
 from step_envs.trajectory import Actor
+
+_VARIABLE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 
 
 class ChatModel:
@@ -30,7 +33,8 @@ class ChatModel:
         gateway: Through which it asks; all models share one that has no cache and no budget until ``connect``.
 
     Raises:
-        ValueError: An argument has an impossible value, or ``base_url`` holds a user name or password.
+        ValueError: An argument has an impossible value, ``base_url`` holds a user name or password, or ``api_key_env``
+            is no name of a variable.
         gymnasium.error.DependencyNotInstalled: The client is not installed.
     """
 
@@ -55,6 +59,12 @@ class ChatModel:
             raise ValueError(
                 "base_url must hold no user name, password or query, for it is written into records: "
                 "put the key into an environment variable and name that with api_key_env."
+            )
+        if not _VARIABLE.fullmatch(str(api_key_env)):
+            # Not quoted: it may be the key.
+            raise ValueError(
+                "api_key_env must be the name of an environment variable, like OPENAI_API_KEY, and not the key itself, "
+                "for it is written into records."
             )
         if temperature is not None and temperature < 0:
             raise ValueError(f"temperature must not be negative, got {temperature}.")
@@ -99,7 +109,9 @@ class ChatModel:
         Raises:
             EndpointError: See ``Gateway.ask``.
         """
-        request: dict[str, Any] = {"model": self.model, "messages": list(messages), **self._parameters}
+        # Half a surrogate pair, which Python text may hold, cannot be sent.
+        sent = [{name: text.encode("utf-8", "replace").decode() for name, text in turn.items()} for turn in messages]
+        request: dict[str, Any] = {"model": self.model, "messages": sent, **self._parameters}
         if response_format is not None:
             request["response_format"] = response_format
         if stop:
