@@ -18,7 +18,7 @@ from step_envs.alfworld.prompt import REACT
 from step_envs.alfworld.tasks import AlfworldTasks, Source, find_tasks
 from step_envs.alfworld.thoughts import reason_off_plan, word, word_briefly
 from step_envs.core import TextEnv, WorldState, read_snapshot
-from step_envs.errors import SnapshotError, unknown_name
+from step_envs.errors import SnapshotError, UnknownNameError, unknown_name
 from step_envs.oracle import Oracle
 
 BACKENDS = ("native", "textworld")
@@ -121,9 +121,10 @@ class AlfworldEnv(TextEnv):
 
         Raises:
             DataError: The native engine does not know this game's release.
-            gymnasium.error.ResetNeeded: No episode was begun.
+            gymnasium.error.ResetNeeded: No episode was begun, or the last ``reset`` failed.
+            gymnasium.error.ClosedEnvironmentError: The environment is closed.
         """
-        if not self._playing:
+        if self._state is None:
             self.require_episode("asking the oracle")
         if self._engine is None:
             self._engine = Engine(self._native_game(self._playing))
@@ -158,26 +159,31 @@ class AlfworldEnv(TextEnv):
             imagined.load(self.engine.save())
         else:
             saved = read_snapshot(snapshot, self.env_id)
-            imagined = Engine(self._native_game(saved["task_id"]), put_alias=self._put_alias)
-            _bring_to(imagined, saved["world"])
+            try:
+                game, world = self._native_game(str(saved["task_id"])), saved["world"]
+            except (KeyError, UnknownNameError) as error:
+                raise SnapshotError(f"The snapshot lacks or garbles a field: {error}") from error
+            imagined = Engine(game, put_alias=self._put_alias)
+            _bring_to(imagined, world)
         for action in after:
             imagined.step(action)
         return imagined
 
     def _begin(self, task_id: str, options: Mapping[str, Any]) -> WorldState:
-        self._playing = task_id
         if self._backend == "native":
             self._engine = Engine(self._tasks.game(task_id), put_alias=self._put_alias)
+            self._playing = task_id
             return self._state_after(self._engine.reset(), self._engine)
-        self._engine = None
-        self._load_original(task_id)
-        assert self._original is not None
-        return self._state_after(self._original.reset(), self._original)
+        original = self._load_original(task_id)
+        return self._state_after(original.observation, original)
 
-    def _load_original(self, task_id: str) -> None:
+    def _load_original(self, task_id: str) -> OriginalEngine:
         if self._original is not None:
             self._original.close()
+        self._engine = self._original = None
         self._original = OriginalEngine(self._tasks.file(task_id), self._tasks.where(task_id))
+        self._playing = task_id
+        return self._original
 
     def _act(self, action: str) -> WorldState:
         if self._original is None:
@@ -207,17 +213,16 @@ class AlfworldEnv(TextEnv):
             engine = self._engine if self._playing == task_id and self._engine is not None else None
             engine = engine or Engine(self._tasks.game(task_id), put_alias=self._put_alias)
             _bring_to(engine, saved)
-            self._engine = engine
-        else:
-            if self._original is None or self._playing != task_id:
-                self._load_original(task_id)
-            assert self._original is not None
-            self._engine = None
-            try:
-                self._original.load(saved)
-            except ValueError as error:
-                raise SnapshotError(str(error)) from error
-        self._playing = task_id
+            self._engine, self._playing = engine, task_id
+            return
+        original = self._original
+        if original is None or self._playing != task_id:
+            original = self._load_original(task_id)
+        self._engine = None
+        try:
+            original.load(saved)
+        except ValueError as error:
+            raise SnapshotError(str(error)) from error
 
     def _native_game(self, task_id: str) -> Game:
         if self._backend == "native":

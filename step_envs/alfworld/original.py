@@ -25,6 +25,7 @@ class OriginalEngine:
         accepted: Whether the last command was one.
         won: Whether the goal holds.
         instruction: The task, as the first observation has it.
+        observation: What was answered last: the game begins when it is loaded.
 
     Raises:
         gymnasium.error.DependencyNotInstalled: The package alfworld is not installed.
@@ -88,7 +89,7 @@ class OriginalEngine:
         self._env.close()
 
     def _answer(self, state: Mapping[str, Any]) -> str:
-        observation = str(state["feedback"])
+        self.observation = observation = str(state["feedback"])
         self.accepted = observation != NOTHING_HAPPENS
         self.won = bool(state["won"])
         self._listed = list(state["admissible_commands"])

@@ -160,6 +160,26 @@ def test_the_put_alias_is_understood():
     assert info["success"]
 
 
+def test_a_failed_reset_leaves_no_other_game_behind(monkeypatch):
+    env: AlfworldEnv = gym.make(ENV, source="generated").unwrapped
+    env.reset(options={"task_id": TASK})
+    snapshot = env.snapshot()
+    env.reset(seed=0)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(env.tasks, "file", lambda task_id: b"{")
+        with pytest.raises(DataError, match="not valid JSON"):
+            env.reset(options={"task_id": "generated/pick_two_obj_and_place/77"})
+    for ask in (env.oracle.plan, env.oracle.next_action, lambda: env.oracle.thought("look")):
+        with pytest.raises(gym.error.ResetNeeded, match="asking the oracle"):
+            ask()
+    env.restore(snapshot)
+    assert env.engine.game.source == TASK and env.oracle.plan()
+    env.close()
+    with pytest.raises(gym.error.ClosedEnvironmentError):
+        env.oracle.plan()
+
+
 def test_snapshots_are_small_and_refuse_garbage():
     env: AlfworldEnv = gym.make(ENV, source="generated").unwrapped
     env.reset(options={"task_id": TASK})
@@ -167,9 +187,18 @@ def test_snapshots_are_small_and_refuse_garbage():
         env.step(action)
     snapshot = env.snapshot()
     assert len(snapshot) < 1200
-    for change in ({"world": 3}, {"world": {"held": 999}}, {"world": {"commands": 7}}, {"world": None}):
+    for change in (
+        {"world": 3},
+        {"task_id": 5},
+        {"task_id": "x"},
+        {"world": {"held": 999}},
+        {"world": {"commands": 7}},
+        {"world": None},
+    ):
         with pytest.raises(SnapshotError):
             env.restore(json.dumps({**json.loads(snapshot), **change}).encode())
+        with pytest.raises(SnapshotError):
+            env.oracle.plan(json.dumps({**json.loads(snapshot), **change}).encode())
     assert env.restore(snapshot)[1]["steps"] == 4
 
 
