@@ -27,7 +27,8 @@ from step_envs.trajectory import Trajectory
 
 _MOST_LOSSES = 3
 """Workers that may die under one episode before it counts as failed: it may be what they die of."""
-_FIRST_WORKER_SECONDS = 120.0
+_WORKER_SECONDS = 120.0
+"""How long a run waits for a worker while it has none, at its beginning and after deaths."""
 _MOST_DEATHS_IN_A_ROW = 5
 _OBJECT_STORE = 128 * 2**20
 """Bytes for a cluster of this machine alone; what travels are trajectories and questions, not tensors."""
@@ -135,7 +136,7 @@ class RayEngine(Engine):
         self._workers: list[_Worker] = []
         self._ours = _connect(cluster)
         self._exchange = None if gateway is None else Exchange(gateway, concurrency)
-        self._started = time.monotonic()
+        self._last_seen = time.monotonic()  # when a worker was last ready to play
         wanted = -(-concurrency // self._slots)
         self._warn_of_a_small_cluster(wanted)
         for _ in range(wanted):
@@ -185,7 +186,9 @@ class RayEngine(Engine):
         ended += self._overdue()
         while self._again and any(worker.ready and worker.flying < self._slots for worker in self._workers):
             self.start(self._again.pop(0))
-        if not any(worker.ready for worker in self._workers):
+        if any(worker.ready for worker in self._workers):
+            self._last_seen = time.monotonic()
+        else:
             self._lose_patience()
         return ended
 
@@ -250,7 +253,7 @@ class RayEngine(Engine):
             version = ray.get(worker.hello)
         except ray.exceptions.RayTaskError as error:
             raise ClusterError(f"A worker cannot be set up: {error.cause}.") from error
-        except ray.exceptions.RayActorError as error:
+        except ray.exceptions.RayError as error:
             self._bury(worker, error)
             return
         if version != __version__:
@@ -264,7 +267,8 @@ class RayEngine(Engine):
 
         try:
             answer: str | Exception = ray.get(reference)
-        except ray.exceptions.RayActorError as error:
+        except ray.exceptions.RayError as error:
+            # Not only RayActorError: a worker that Ray ends for want of memory, or whose machine is lost, has other names.
             worker = self._flights[reference].worker
             return self._bury(worker, error)
         plan, worker, _ = self._flights.pop(reference)
@@ -303,9 +307,9 @@ class RayEngine(Engine):
         return [self._flights.pop(reference).plan for reference in lost]
 
     def _lose_patience(self) -> None:
-        if self._workers and time.monotonic() - self._started > _FIRST_WORKER_SECONDS:
+        if self._workers and time.monotonic() - self._last_seen > _WORKER_SECONDS:
             raise ClusterError(
-                f"No worker has started within {_FIRST_WORKER_SECONDS:g} s: has the cluster a machine with "
+                f"No worker has started within {_WORKER_SECONDS:g} s: has the cluster a machine with "
                 f"{self._cluster.cpus:g} free processors and {self._cluster.memory / 2**20:,.0f} MiB?"
             )
 

@@ -14,6 +14,10 @@ from typing import Any
 
 from step_envs.endpoint import Answer, Endpoint, Gateway
 
+_MOST_AT_ONCE = 100_000
+"""Calls that the mailbox has open at once: far more than there can be questions. Those of workers that died stay open until
+they are answered, and would otherwise take the room of the very answers that they wait for."""
+
 
 class Mailbox:
     """Carries questions from workers to whoever takes them, and answers back; an asynchronous actor."""
@@ -80,7 +84,7 @@ class Exchange:
 
         self._gateway = gateway
         self.mailbox: Any = (
-            ray.remote(Mailbox).options(num_cpus=0, max_concurrency=concurrency + 16).remote()  # waiting, not working
+            ray.remote(Mailbox).options(num_cpus=0, max_concurrency=_MOST_AT_ONCE).remote()  # waiting, not working
         )
         self._pool = ThreadPoolExecutor(concurrency, thread_name_prefix="exchange")
         self._over = threading.Event()

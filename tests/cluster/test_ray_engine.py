@@ -1,5 +1,6 @@
 """Collection on a local Ray cluster: what threads collect, whatever happens to the workers."""
 
+import itertools
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import own_world  # noqa: F401  (registers Coin-v0)
@@ -17,13 +19,16 @@ import psutil
 import pytest
 from chat_server import Answer, ChatServer, verdict
 
+from step_envs.agents import ray_engine
 from step_envs.agents.collect import Progress, collect
 from step_envs.agents.plan import CollectConfig
 from step_envs.agents.ray_engine import Cluster
-from step_envs.endpoint import Access, Budget
+from step_envs.agents.ray_exchange import Exchange
+from step_envs.endpoint import Access, Budget, Endpoint, Gateway
+from step_envs.endpoint import Answer as GatewayAnswer
 from step_envs.errors import BudgetSpentError, ClusterError, EngineError
 from step_envs.store import read_trajectories
-from step_envs.trajectory import Trajectory
+from step_envs.trajectory import Trajectory, Usage
 
 ray = pytest.importorskip("ray", reason="needs the extra ray: make test-ray")
 pytestmark = pytest.mark.slow
@@ -111,6 +116,57 @@ def test_one_budget_one_bill_and_nothing_paid_twice(
     assert not any(KEY.encode() in path.read_bytes() for path in tmp_path.iterdir())
     assert figures.paid is not None
     assert figures.paid.requests == len(server.requests)
+
+
+def test_open_questions_never_take_the_room_of_the_answers(cluster: None) -> None:
+    """Questions of workers that died stay open, so that there can be more than episodes in flight."""
+
+    class Busy(Gateway):
+        def ask(self, endpoint: Endpoint, request: dict[str, Any], *, sample: int = 0) -> GatewayAnswer:
+            time.sleep(0.05)
+            return GatewayAnswer(str(sample), "stop", Usage())
+
+    exchange = Exchange(Busy(), 1)
+    asked = [exchange.mailbox.ask.remote((Endpoint(), {}, i)) for i in range(40)]
+    answered, _ = ray.wait(asked, num_returns=40, timeout=60)
+    assert [answer.text for answer in ray.get(answered)] == [str(i) for i in range(40)]
+    exchange.close()
+
+
+ONE = {"concurrency": 2, "cluster": SMALL}
+
+
+def test_a_run_that_loses_its_only_worker_late_waits_for_another(
+    cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = [0.0]
+    monkeypatch.setattr(ray_engine, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + later[0]))
+
+    def watch(progress: Progress, trajectory: Trajectory | None) -> None:
+        if progress.kept == 3:
+            later[0] = 10_000.0
+        if progress.kept == 6:
+            workers()[0].kill()
+
+    figures = collect(config(episodes=20), tmp_path, on_progress=watch, **ONE)
+    assert (figures.kept, figures.failed) == (20, 0)
+
+
+def test_a_worker_that_ray_ends_for_want_of_memory_is_one_that_died(
+    cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    get, calls = ray.get, itertools.count()
+
+    def short_of_memory(reference: Any) -> Any:
+        # The first call greets the worker.
+        if next(calls) == 4:
+            raise ray.exceptions.OutOfMemoryError("the machine is low on memory")
+        return get(reference)
+
+    monkeypatch.setattr(ray, "get", short_of_memory)
+    figures = collect(config(episodes=20), tmp_path, **ONE)
+    assert (figures.kept, figures.failed) == (20, 0)
+    assert next(calls) > 21
 
 
 def test_an_episode_that_hangs_is_given_up_with_its_worker(cluster: None, tmp_path: Path) -> None:
