@@ -103,7 +103,8 @@ class _Explorer:
             if o in self.engine.goal_things and o not in delivered and self.game.things[o].pickupable
         ]
         if not known:
-            return self._search(self.thing, self.goal.target, avoid=self.goal.task_type == SIMPLE)
+            wanted = f"second {self.thing}" if delivered else self.thing
+            return self._search(wanted, self.goal.target, avoid=self.goal.task_type == SIMPLE)
         o, r = min(known, key=lambda pair: (self._away(pair[1]), not self._reachable(pair[1]), -pair[1]))
         item = self.game.things[o].name
         command = f"take {item} from {self.game.receptacles[r].name}"

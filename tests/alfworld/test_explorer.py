@@ -60,10 +60,20 @@ def test_it_remembers_where_it_saw_the_second_one():
     ]
 
 
+def test_it_does_not_say_that_it_found_none_when_it_looks_for_the_second():
+    game = engine(("Desk@1", "Drawer@2+", "Shelf@3"), ("Pen:Desk", "Pen:Shelf"), task=(TWO, "Pen", "Drawer"))
+    play(game, "go to desk 1", "take pen 2 from desk 1", "go to drawer 1", "open drawer 1", "move pen 2 to drawer 1")
+    step = next_step(game)
+    assert step is not None and step.command == "go to shelf 1"
+    for seed in "abcdefgh":
+        assert "second pen" in word(step.reason, seed)
+
+
 def test_it_looks_at_what_stands_at_the_same_place():
-    game = engine(("Shelf1@1", "Shelf2@1", "Desk@2"), ("Vase:Shelf1", "Vase:Shelf2"), task=(SIMPLE, "Vase", "Desk"))
-    game = engine(("Shelf1@1", "Shelf2@1", "Safe@2"), ("Vase:Shelf2",), task=(SIMPLE, "Vase", "Safe"))
-    assert explore(game)[:2] == ["go to shelf 1", "take vase 1 from shelf 1"] or "examine shelf 2" in explore(game)
+    game = engine(("Shelf1@1", "Shelf2@1", "Safe@2"), ("Vase:Shelf1",), task=(SIMPLE, "Vase", "Safe"))
+    assert explore(game)[:3] == ["go to shelf 1", "examine shelf 2", "take vase 1 from shelf 2"]
+    play(game, "go to shelf 1")
+    assert next_step(game).reason.kind == "search here"
 
 
 def test_it_puts_down_what_it_does_not_need():
