@@ -5,8 +5,9 @@ words, every ideograph is one, and a word longer than 255 UTF-16 units is cut. T
 property of every character, so the whole of the annex is one pattern here; text in plain ASCII, which is nearly all of
 it, takes a shorter one that gives the same.
 
-Where this can differ from Lucene: letters of scripts that were added to Unicode after version 6.3, and keycap emoji with
-letters attached to them. On real shop text no difference is known.
+Where this can differ from Lucene: letters of scripts that were added to Unicode after version 6.3; emoji and keycaps with
+letters attached to them, or with more marks, selectors and joiners after them than an emoji has; flags cut in two; a quote
+and a full stop together after a Hebrew letter. On real shop text no difference is known.
 """
 
 import re
@@ -63,7 +64,13 @@ def _unicode_word() -> "regex.Pattern[str]":
     tone = r"(?:(?<=\p{Emoji_Modifier_Base})\p{Emoji_Modifier})?"
     one = rf"{pictograph}{tone}[\p{{WB=Extend}}--\u200d--\p{{Emoji_Modifier}}]*+"
     emoji = rf"\u200d?{one}(?:\u200d{one})*+|\p{{Regional_Indicator}}{{2}}|[0-9#*]\ufe0f?\u20e3|\p{{Emoji_Modifier}}"
-    pattern = rf"(?:{emoji}){attached}|{word}|{ideograph}{attached}|(?:{southeast_asian}{attached})++"
+    # Joiners alone are no word; they are stepped over together, or a long line of them would be tried at each of them anew.
+    # Only Thai and its like have marks that are words without a letter before them.
+    no_word = rf"[\p{{WB=Extend}}\p{{WB=Format}}\p{{WB=ZWJ}}--\p{{Emoji_Modifier}}--{southeast_asian}]*+"
+    joiners = rf"(?:\p{{WB=ExtendNumLet}}{no_word}(?=\p{{WB=ExtendNumLet}}))*+\p{{WB=ExtendNumLet}}"
+    pattern = (
+        rf"(?:{emoji}){attached}|{word}|{ideograph}{attached}|(?:{southeast_asian}{attached})++|(?P<skip>{joiners})"
+    )
     return regex.compile(pattern, regex.V1)
 
 
@@ -104,6 +111,8 @@ def words(text: str) -> list[str]:
             return _ASCII_WORD.findall(text)
     found: list[str] = []
     for match in _compiled().finditer(text):
+        if match.lastgroup == "skip":
+            continue
         word = match.group()
         if len(word) * 2 > MAX_WORD_UNITS:
             found.extend(_lower(piece) for piece in _pieces(word))

@@ -2,7 +2,6 @@
 
 import json
 import random
-import re
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any, Final, get_args
@@ -28,7 +27,6 @@ from step_envs.webshop.visit import Outcome, Session, Visit
 
 BASE_URL: Final = "http://127.0.0.1:3000"
 
-_ACTION: Final = re.compile(r"(.+)\[(.+)\]")
 _PAGE_NAMES: Final = ("search_results", "item_page", "item_sub_page", "done")
 _RANDOM_RESULTS: Final = 50
 _RECENT_SEARCHES: Final = 64
@@ -399,5 +397,9 @@ def parse_action(action: str) -> tuple[str, str | None]:
     Returns:
         Verb and argument in lower case; the argument is None where there are no brackets.
     """
-    match = _ACTION.match(action)
-    return (match[1], match[2].lower()) if match else (action, None)
+    # The original's r"(.+)\[(.+)\]", from the start of the first line, without its time: that grows with the square of the
+    # number of brackets.
+    line = action.partition("\n")[0]
+    last = line.rfind("]")
+    opening = line.rfind("[", 1, last - 1) if last > 0 else -1
+    return (action, None) if opening < 0 else (line[:opening], line[opening + 1 : last].lower())

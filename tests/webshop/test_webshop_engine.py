@@ -2,6 +2,7 @@
 
 import random
 import re
+import time
 from html.parser import HTMLParser
 from typing import Any
 
@@ -40,6 +41,20 @@ def shop(made: Catalogue) -> ShopEngine:
 )
 def test_actions_are_taken_apart_as_the_original_does(action: str, parsed: tuple[str, str | None]) -> None:
     assert parse_action(action) == parsed
+
+
+@given(st.text(alphabet="ab[]\n\r ", max_size=20))
+@settings(max_examples=1000, deadline=None)
+def test_actions_are_taken_apart_as_by_the_originals_pattern(action: str) -> None:
+    match = re.match(r"(.+)\[(.+)\]", action)
+    assert parse_action(action) == ((match[1], match[2].lower()) if match else (action, None))
+
+
+def test_the_longest_actions_take_no_time(shop: ShopEngine) -> None:
+    begin = time.perf_counter()
+    for text in ("[" * 500_000, "search[" + "[a" * 250_000, "search[" + "_" * 500_000 + "]"):
+        shop.act(text)
+    assert time.perf_counter() - begin < 10
 
 
 CLICKS = ["back to search", "< prev", "next >", "description", "features", "reviews", "attributes", "buy now", "search"]
@@ -287,7 +302,6 @@ def test_snapshots_of_other_catalogues_are_refused(shop: ShopEngine) -> None:
 
 def test_saving_is_small_and_fast(shop: ShopEngine) -> None:
     import json
-    import time
 
     shop.act("search[lamp]")
     shop.act(f"click[{_first(shop)}]")

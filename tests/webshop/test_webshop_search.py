@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import random
 import subprocess
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,15 @@ def test_terms_are_lucenes(text: str, terms: list[str]) -> None:
 def test_words_longer_than_255_units_are_cut() -> None:
     assert [len(word) for word in words("x" * 600)] == [255, 255, 90]
     assert [len(word) for word in words("é" + "x" * 599)] == [255, 255, 90]
+
+
+def test_long_lines_of_joiners_take_no_time_and_are_no_words() -> None:
+    begin = time.perf_counter()
+    assert words("_" * 200_000 + " lamp " + "_\u0301" * 100_000 + " é_") == ["lamp", "é_"]
+    assert time.perf_counter() - begin < 5
+    # As Lucene has it: a mark of Thai between joiners is a word, a joined star keeps its joiner.
+    assert words("ท_ั_ทั") == ["ท", "ั", "ทั"]
+    assert words("_\u200d★__★") == ["\u200d★", "★"]
 
 
 @given(st.text(alphabet="abs 19_.,;:'-/\n#*", max_size=40))
