@@ -4,6 +4,7 @@ What changes an episode (reset, step, restore) is numbered within its session. A
 the same content gets the stored answer, so that a client that lost an answer can ask again without a step happening twice.
 """
 
+import logging
 import secrets
 import threading
 import time
@@ -16,6 +17,8 @@ from step_envs.serve.wire import RefusedError, describe_error, dump
 
 _REMEMBERED = 1000
 _CLOSING_PATIENCE = 5.0
+
+_log = logging.getLogger("step_envs.serve")
 
 Answer = tuple[int, bytes]
 """HTTP status and body."""
@@ -87,6 +90,9 @@ class Session:
                 env, self.env = self.env, None
                 if env is not None:
                     env.close()
+            except Exception:
+                # It is gone all the same, and whoever closes several must come to the others.
+                _log.exception("An environment could not be closed.")
             finally:
                 self.lock.release()
 

@@ -21,6 +21,7 @@ import pytest
 from step_envs.errors import DependencyNotInstalled, RemoteError, UnknownNameError
 from step_envs.serve import EnvServer
 from step_envs.serve import server as server_module
+from step_envs.serve.sessions import Sessions
 from step_envs.spaces import MAX_TEXT_LENGTH
 
 pytest.importorskip("uvicorn", reason="the server needs the extra serve")
@@ -204,6 +205,30 @@ def test_an_idle_session_expires_and_the_next_reset_begins_in_a_new_one() -> Non
             away.step("look")
         assert away.reset(seed=1) == gym.make("Coin-v0").reset(seed=1)
         away.close()
+
+
+def test_a_world_that_cannot_be_closed_keeps_no_other_from_being_closed(caplog: pytest.LogCaptureFixture) -> None:
+    closed = []
+
+    class World:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def close(self) -> None:
+            if self.name == "bad":
+                raise RuntimeError("stuck")
+            closed.append(self.name)
+
+    for end in (Sessions.sweep, Sessions.close):
+        sessions = Sessions(3, 60.0)
+        for name in ("bad", "good"):
+            sessions.open(None, lambda name=name: World(name))  # type: ignore[misc, return-value]
+        sessions.idle_seconds = 0.001
+        time.sleep(0.01)
+        end(sessions)
+        assert len(sessions) == 0
+    assert closed == ["good", "good"]
+    assert "An environment could not be closed." in caplog.text
 
 
 def test_wrong_arguments_are_named() -> None:
