@@ -60,8 +60,10 @@ class PromptBook:
 
 
 def fenced(text: str) -> str:
-    """Put a text that is data between marks that it cannot hold itself, for they are made from its digest."""
-    mark = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    """Put a text that is data between marks that it does not hold itself, for they are made from its digest."""
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    # Who tries often enough finds a text that holds eight digits of its own digest, but not all of them.
+    mark = next((digest[at : at + 8] for at in range(0, 64, 8) if digest[at : at + 8] not in text), digest)
     return f"<data {mark}>\n{text}\n</data {mark}>"
 
 
