@@ -222,6 +222,18 @@ def test_before_keeps_the_wrong_action_from_running() -> None:
     assert kinds(env.trajectory)[-1] == ("agent", 1.0)
 
 
+def test_before_a_reply_without_an_action_gets_the_format_message_and_costs_a_step() -> None:
+    env, _ = watched(wrong("go right"), intervene="before")
+    _, _, _, _, info = env.step("I wonder")
+    assert info["steps"] == 2
+    assert env.get_wrapper_attr("messages")[-3]["content"] == own_world.CoinEnv.react.format_error
+    assert kinds(env.trajectory) == [("error", 0.0), ("correction", 1.0)]
+    last = TeacherMonitorWrapper(chat(max_steps=1), Scripted(wrong("go right")), intervene="before")
+    last.reset(options=FAR)
+    assert last.step("I wonder")[3]
+    assert kinds(last.trajectory) == [("error", 0.0)]
+
+
 def test_a_fatal_error_is_taken_back_and_corrected() -> None:
     env, teacher = watched(OK, OK, wrong("go left"))
     env.step(say("go right"))

@@ -167,7 +167,8 @@ class TeacherMonitorWrapper(gym.Wrapper[str, str, str, str]):
                 raise
         if verdict.status == "error":
             if outcome is None:
-                outcome = self._refuse(reply)
+                # Where there is no action, there is nothing to keep from running: it gets the format message, as ever.
+                outcome = self._run(reply) if parse_action(reply) is None else self._refuse(reply)
             self._conversation.change(turn, kind="error", loss=0.0, verdict=verdict)
             over = self._conversation.count("error") > self.max_errors
             if not over and (failed or verdict.undo or not outcome.truncated):
