@@ -6,7 +6,7 @@ and what the conversation is once the reply is there; the difference is what the
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from step_envs.errors import TemplateError
@@ -18,6 +18,13 @@ _MARK = "\ue001"
 """A character of no meaning that stands for the words of a reply, to see where a template puts them."""
 
 _OPEN_THOUGHT = re.compile(r"<think>\s*$")
+_THOUGHT = ("<think>", "</think>")  # written by models themselves, also where a tokenizer has special tokens for them
+
+_PLAIN = (
+    {"role": "user", "content": "a"},
+    {"role": "assistant", "content": "b"},
+    {"role": "user", "content": "c"},
+)
 
 
 class Continuation(NamedTuple):
@@ -55,33 +62,41 @@ class ChatTemplate:
             )
         self.tokenizer = tokenizer
         self._kwargs = dict(template_kwargs or {})
-        special = {
-            str(token) for token in tokenizer.added_tokens_decoder.values() if getattr(token, "special", False)
-        } | set(tokenizer.all_special_tokens)
-        self._special = sorted(special, key=lambda token: (-len(token), token))
-        self._pattern = re.compile("|".join(map(re.escape, self._special)) or r"(?!)")
+        added = list(tokenizer.added_tokens_decoder.values())
+        special = {str(token) for token in added if getattr(token, "special", False)} | set(
+            tokenizer.all_special_tokens
+        )
+        special |= self._laid_out({str(token) for token in added} - special - set(_THOUGHT))
+        self._pattern = _any_of(special)
+        self._in_replies = _any_of(special - set(_THOUGHT))
 
     def shield(self, messages: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
         """Give the messages as the template wants them, with text that looks like a special token marked as text.
 
         Raises:
-            TemplateError: A message cannot be shielded, or holds the character that shields.
+            TemplateError: A message is not text, cannot be shielded, or holds the character that shields.
         """
         shielded = []
-        for message in messages:
-            content = str(message["content"])
+        for index, message in enumerate(messages):
+            role, content = message.get("role"), message.get("content")
+            if not isinstance(role, str) or not isinstance(content, str):
+                raise TemplateError(
+                    f"Message {index} must have a role and a content that are text, got {role!r} and {_short(content)}: "
+                    "write what was said, tool calls too, as text."
+                )
+            pattern = self._in_replies if role == "assistant" else self._pattern
             if SHIELD in content:
                 raise TemplateError(
                     f"A message holds the private character {SHIELD!r}, which has no meaning: take it out."
                 )
-            while found := self._pattern.search(content):
+            while found := pattern.search(content):
                 if len(found[0]) == 1:
                     raise TemplateError(
                         f"The character {found[0]!r} in a message is a special token of {_name(self.tokenizer)} and "
                         "cannot be kept as text: take it out."
                     )
                 content = content[: found.start() + 1] + SHIELD + content[found.start() + 1 :]
-            shielded.append({"role": str(message["role"]), "content": content})
+            shielded.append({"role": role, "content": content})
         return shielded
 
     def render(self, messages: Sequence[Mapping[str, str]], *, prompt: bool = False) -> str:
@@ -119,6 +134,16 @@ class ChatTemplate:
             return Continuation(prompt, self._generated(messages, index, prompt, whole, reply), True)
         return Continuation(prompt, self._by_hand(messages, index, prompt, whole, reply), False)
 
+    def _laid_out(self, tokens: set[str]) -> set[str]:
+        """Find those of the tokens that the template itself puts around turns: not all tokenizers call these special."""
+        if not tokens:
+            return set()
+        try:
+            text = self.render(_PLAIN, prompt=True)
+        except TemplateError:
+            return set()
+        return {token for token in tokens if token in text}
+
     def _generated(self, messages: Sequence[Mapping[str, str]], index: int, prompt: str, whole: str, reply: str) -> str:
         """Cut what stands behind a prompt right after the token that ends the turn, and see that the reply is all in it."""
         text = whole[len(prompt) :]
@@ -133,9 +158,14 @@ class ChatTemplate:
         # The template puts something before the reply, or more than one token behind it.
         before, behind = self._around(messages, index, prompt, reply)
         before, said = before.rstrip(), _said(reply)
-        thought = reply[: len(reply) - len(said)].replace("<think>", "").replace("</think>", "").strip()
+        thought = _untagged(reply[: len(reply) - len(said)])
         middle = text[len(before) : len(text) - len(behind)]
-        if not text.startswith(before) or not text.endswith(behind) or middle.strip() != said or thought not in before:
+        if (
+            not text.startswith(before)
+            or not text.endswith(behind)
+            or middle.strip() != said
+            or thought not in _untagged(before)
+        ):
             raise TemplateError(
                 f"The chat template of {_name(self.tokenizer)} changes a reply: {_short(reply)} becomes {_short(text)}."
             )
@@ -195,13 +225,28 @@ class ChatTemplate:
         return token[0] if token else ""
 
 
+def _any_of(tokens: Iterable[str]) -> re.Pattern[str]:
+    """Give what finds the tokens in a text, the longest first."""
+    ordered = sorted(tokens, key=lambda token: (-len(token), token))
+    return re.compile("|".join(map(re.escape, ordered)) or r"(?!)")
+
+
 def _said(reply: str) -> str:
     """Give the part of a reply behind its thought."""
     return reply.rpartition("</think>")[2].strip()
 
 
-def _short(text: str) -> str:
-    return repr(text if len(text) <= 60 else text[:57] + "...")
+def _untagged(thought: str) -> str:
+    """Give a thought without the marks around it, which templates set in their own way."""
+    for tag in _THOUGHT:
+        thought = thought.replace(tag, "")
+    return thought.strip()
+
+
+def _short(what: object) -> str:
+    text = what if isinstance(what, str) else repr(what)
+    shown = text if len(text) <= 60 else text[:57] + "..."
+    return repr(shown) if isinstance(what, str) else shown
 
 
 def _name(tokenizer: Any) -> str:

@@ -213,12 +213,13 @@ def _trainer_options(config: FinetuneConfig, out: Path, on_gpu: bool) -> dict[st
 
 def _stop_where_turns_end(network: Any, dataset: Any, tokenizer: Any) -> None:
     """Have generation stop at the tokens that end the trained turns, which need not be the tokenizer's own end of text."""
-    special = {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
+    # Not all tokenizers call special what ends a turn, but it is a token of its own in all of them.
+    single = set(tokenizer.added_tokens_decoder)
     ends = {
         label
         for labels in dataset["labels"]
         for label, following in zip(labels, [*labels[1:], IGNORED], strict=True)
-        if following == IGNORED and label in special
+        if following == IGNORED and label in single
     }
     known = network.generation_config.eos_token_id
     known = set(known) if isinstance(known, list) else set() if known is None else {known}

@@ -13,7 +13,6 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypedDict
-from weakref import WeakKeyDictionary
 
 from step_envs.agents.chat_template import SHIELD, ChatTemplate, Continuation
 from step_envs.errors import TemplateError
@@ -230,13 +229,15 @@ class TrajectoryEncoder:
         A tokenizer that marks beginnings of words by a space of its own puts one before the text; behind other text it
         does not, so the reply is tokenized there, and what stands for the other text is taken off.
         """
-        for before in ("\n", ":", ""):
+        for before in ("\n", ":", "", ")", "x"):
             lead, both = self._tokens(before), self._tokens(before + text)
             cut = len(lead.ids)
             if both.ids[:cut] != lead.ids:
                 continue
             bare = self._unshielded(before + text, both, both.ids, [1.0] * len(both.ids))["input_ids"][cut:]
-            if self._decoded(lead.ids + bare).removeprefix(self._decoded(lead.ids)) == text.replace(SHIELD, ""):
+            # Behind nothing at all there may be such a space, which shows as soon as something stands before it.
+            other = self._tokens(")").ids
+            if before or self._decoded(other + bare) == self._decoded(other) + text.replace(SHIELD, ""):
                 return bare
         raise TemplateError(
             "The tokenizer merges the beginning of a reply with the prompt, and cannot write the reply on its own: "
@@ -305,7 +306,8 @@ class TrajectoryEncoder:
         )
 
 
-_encoders: "WeakKeyDictionary[Any, dict[str, TrajectoryEncoder]]" = WeakKeyDictionary()
+_encoders: dict[tuple[int, str], TrajectoryEncoder] = {}
+_MOST_ENCODERS = 16  # each holds its tokenizer in memory
 
 
 def tokenize_trajectory(
@@ -340,12 +342,21 @@ def tokenize_trajectory(
 
 
 def encoder_for(tokenizer: Any, template_kwargs: Mapping[str, Any] | None = None) -> TrajectoryEncoder:
-    """Give the encoder of a tokenizer; the same one as long as its chat template stays the same."""
-    key = f"{getattr(tokenizer, 'chat_template', None)}\n{sorted((template_kwargs or {}).items())}"
-    known = _encoders.setdefault(tokenizer, {})
-    if key not in known:
-        known[key] = TrajectoryEncoder(tokenizer, template_kwargs)
-    return known[key]
+    """Give the encoder of a tokenizer; the same one as long as its chat template and its special tokens stay the same."""
+    parts = (
+        getattr(tokenizer, "chat_template", None),
+        sorted((template_kwargs or {}).items()),
+        getattr(tokenizer, "special_tokens_map", None),
+        len(tokenizer) if hasattr(tokenizer, "__len__") else 0,
+    )
+    # An encoder holds its tokenizer, so that no other one can have the same id as long as it is known here.
+    key = id(tokenizer), repr(parts)
+    if key not in _encoders:
+        encoder = TrajectoryEncoder(tokenizer, template_kwargs)
+        while len(_encoders) >= _MOST_ENCODERS:
+            del _encoders[next(iter(_encoders))]
+        _encoders[key] = encoder
+    return _encoders[key]
 
 
 def _weight(message: Mapping[str, Any], index: int) -> float:
