@@ -61,6 +61,8 @@ def estimate(config: CollectConfig, out: Path, *, access: Access | None = None, 
 
     Raises:
         ValueError: No model is asked, so that nothing costs anything.
+        EndpointError: A model cannot be asked.
+        BudgetSpentError: The budget does not cover the sample.
     """
     if not config.asks_models():
         raise ValueError("Neither agent nor teacher is a model behind an endpoint: this run costs nothing.")
@@ -70,12 +72,18 @@ def estimate(config: CollectConfig, out: Path, *, access: Access | None = None, 
     gateway = (access or Access()).open(out)
     before = gateway.bill.total
 
+    def stopped() -> bool:
+        gateway.require_up()
+        return False
+
     def play(plan: EpisodePlan) -> tuple[Trajectory, float]:
         started = perf_counter()
         env = config.make_env(gateway)
         try:
             agent = config.make_agent(gateway)
-            trajectory = rollout(env, agent, seed=plan.seed, task_id=plan.task_id, episode=plan.episode)
+            trajectory = rollout(
+                env, agent, seed=plan.seed, task_id=plan.task_id, episode=plan.episode, stopped=stopped
+            )
         finally:
             env.close()
         return trajectory, perf_counter() - started
@@ -83,6 +91,7 @@ def estimate(config: CollectConfig, out: Path, *, access: Access | None = None, 
     try:
         with ThreadPoolExecutor(min(count, concurrency)) as pool:
             played = list(pool.map(play, chosen))
+        gateway.require_up()
     finally:
         gateway.close()
     total, saved = gateway.bill.total, gateway.bill.saved

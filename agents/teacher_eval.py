@@ -115,7 +115,7 @@ def evaluate_teacher(
 
     Raises:
         UnknownNameError: There is no such environment, split or teacher.
-        EndpointError: The model cannot be asked.
+        EndpointError: The model cannot be asked, or does not answer any more.
     """
     novice = f"novice:error_rate={error_rate}"
     options = {**(env_options or {}), "max_steps": None}
@@ -136,6 +136,8 @@ def evaluate_teacher(
 
     with ThreadPoolExecutor(concurrency, thread_name_prefix="teacher-eval") as pool:
         by_episode = list(pool.map(one, planned))
+    if gateway is not None:
+        gateway.require_up()
     return report(spec, env, by_episode)
 
 
@@ -187,8 +189,14 @@ def _play(spec: str, config: CollectConfig, plan: EpisodePlan, gateway: Gateway 
     env = TeacherMonitorWrapper(ReActWrapper(world), panel, max_errors=_MOST_ERRORS)
     agent = config.make_agent()
     assert isinstance(agent, NoviceAgent)
+
+    def stopped() -> bool:
+        if gateway is not None:
+            gateway.require_up()
+        return False
+
     try:
-        rollout(_Limited(env, limit), agent, seed=plan.seed, task_id=plan.task_id)
+        rollout(_Limited(env, limit), agent, seed=plan.seed, task_id=plan.task_id, stopped=stopped)
     finally:
         env.close()
     return panel.judgements

@@ -207,6 +207,17 @@ def test_a_dry_run_says_what_a_run_costs_and_is_not_paid_twice(tmp_path: Path) -
         estimate(config("", teacher="oracle"), tmp_path)
 
 
+def test_a_dry_run_at_a_dead_endpoint_is_no_estimate(tmp_path: Path) -> None:
+    with ChatServer([Answer("gone", status=503)]) as server:
+        with pytest.raises(EndpointDownError, match=r"has failed 5 requests in a row"):
+            estimate(config(server.url, ",max_retries=1", episodes=100), tmp_path)
+        assert len(server.requests) == 10
+        process = start(tmp_path / "run", server.url, "--episodes", "100", "--dry-run")
+        printed, complained = process.communicate(timeout=60)
+    assert (process.returncode, printed) == (3, "")
+    assert "requests in a row" in complained
+
+
 # Kills.
 
 

@@ -12,6 +12,7 @@ from step_envs.agents.plan import TEACHERS
 from step_envs.agents.teacher_eval import Judgement, TeacherReport, evaluate_teacher, report
 from step_envs.cli import app
 from step_envs.endpoint import Bill, Gateway, Price
+from step_envs.errors import EndpointDownError
 from step_envs.trajectory import Usage, Verdict
 from step_envs.wrappers.teachers import OracleTeacher, Teacher, TeacherContext
 
@@ -69,6 +70,15 @@ def test_a_model_that_says_ok_to_everything_and_one_that_says_nothing() -> None:
         silent = measured(f"openai:model=m,base_url={server.url}", gateway=Gateway(), episodes=3)
     assert silent.unknown.value == 1.0
     assert silent.recall.value == 0.0
+
+
+def test_a_teacher_that_does_not_answer_is_not_measured() -> None:
+    with (
+        ChatServer([Answer("gone", status=503)]) as server,
+        pytest.raises(EndpointDownError, match="has failed 5 requests in a row"),
+    ):
+        measured(f"openai:model=m,base_url={server.url},max_retries=0", gateway=Gateway())
+    assert len(server.requests) == 5
 
 
 def test_all_teachers_are_asked_about_the_same_steps() -> None:

@@ -209,8 +209,14 @@ def _dry_run(
     config: "CollectConfig", out: Path, access: "Access", concurrency: int, console: Console, as_json: bool
 ) -> None:
     from step_envs.agents.estimate import estimate
+    from step_envs.cli.render import visible
+    from step_envs.errors import BudgetSpentError, EndpointError
 
-    found = estimate(config, out, access=access, concurrency=concurrency)
+    try:
+        found = estimate(config, out, access=access, concurrency=concurrency)
+    except (BudgetSpentError, EndpointError) as error:
+        Console(stderr=True, soft_wrap=True).print(visible(str(error)), markup=False)
+        raise typer.Exit(STOPPED) from None
     if as_json:
         typer.echo(json.dumps(found.to_dict()))
         return

@@ -206,6 +206,16 @@ class Gateway:
                 )
         return None
 
+    def require_up(self) -> None:
+        """Go on only where no endpoint is down, for those whom answers that never come would leave with nothing to say.
+
+        Raises:
+            EndpointDownError: One is; see ``down``.
+        """
+        down = self.down()
+        if down is not None:
+            raise EndpointDownError(down)
+
     def close(self) -> None:
         """Close connections, cache and bill."""
         for line in self._lines.values():
