@@ -226,8 +226,10 @@ class ShopEngine:
             self.session.draws += 1
             stream = random.Random(f"{self._session_id}|{self.goal.instruction_text}|{self.session.draws}")
             size = len(self.catalogue)
-            if size < _RANDOM_RESULTS and self.strict:
-                raise _OriginalFaultError("ValueError")
+            if size < _RANDOM_RESULTS:
+                if self.strict:
+                    raise _OriginalFaultError("ValueError")
+                extra["mended"] = "search"
             return stream.sample(range(size), min(_RANDOM_RESULTS, size))
         if form == "<q>":
             return self.catalogue.having("query", rest)

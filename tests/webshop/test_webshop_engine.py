@@ -4,6 +4,7 @@ import random
 import re
 import time
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from step_envs.errors import SnapshotError
 from step_envs.webshop.catalogue import Catalogue
 from step_envs.webshop.engine import ShopEngine, parse_action
+from step_envs.webshop.generator import make_catalogue
 from step_envs.webshop.goals import Goal
 from step_envs.webshop.nouns import choose_nouns, content_words
 from step_envs.webshop.oracle import ShopOracle
@@ -168,6 +170,17 @@ def test_special_searches(made: Catalogue) -> None:
         engine.act("click[next >]")
         engine.act("click[< prev]")
         assert [product.asin for product in engine.page.products] != drawn
+
+
+def test_a_random_search_needs_fifty_products_only_in_strict_mode(tmp_path: Path) -> None:
+    few = make_catalogue(tmp_path / "few", size=20)
+    for strict in (True, False):
+        engine = ShopEngine(few, strict=strict)
+        engine.begin(few.goal("human", 0), "0")
+        outcome = engine.act("search[<r>]")
+        assert outcome.valid is not strict
+        fault = {"original_error": "ValueError"} if strict else {"mended": "search", "strict": False}
+        assert fault.items() <= outcome.details.items()
 
 
 def test_random_results_are_the_same_in_the_same_visit(made: Catalogue) -> None:
