@@ -60,7 +60,10 @@ class CatalogueWriter:
         self._stream = random.Random(PRICE_SEED)
         target.parent.mkdir(parents=True, exist_ok=True)
         _clear_leftovers(target)
-        self._folder = Path(tempfile.mkdtemp(prefix=f"{target.name}{_PARTIAL}{os.getpid()}-", dir=target.parent))
+        self._scratch = Path(tempfile.mkdtemp(prefix=f"{target.name}{_PARTIAL}{os.getpid()}-", dir=target.parent))
+        # A temporary folder is its owner's alone; the one within it is for everyone whom the umask lets read it.
+        self._folder = self._scratch / "catalogue"
+        self._folder.mkdir()
         for part in ("index", "synthetic", "human"):
             (self._folder / part).mkdir()
         self._products = TextColumnWriter(self._folder, "products")
@@ -89,10 +92,12 @@ class CatalogueWriter:
             return
         self._records += 1
         asin = record.get("asin") if isinstance(record, dict) else None
-        if asin in self._known:
-            self._skipped += 1
-            return
-        entry = attributes_of(asin) if isinstance(asin, str) else None
+        entry = None
+        if isinstance(asin, str):
+            if asin in self._known:
+                self._skipped += 1
+                return
+            entry = attributes_of(asin)
         product = read_product(record, entry)
         if product is None:
             self._skipped += 1
@@ -123,7 +128,7 @@ class CatalogueWriter:
             if kind is None:
                 self._finish()
         finally:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            shutil.rmtree(self._scratch, ignore_errors=True)
 
     def _finish(self) -> None:
         self._products.close()
@@ -154,20 +159,33 @@ class CatalogueWriter:
             "goals": counts,
         }
         (self._folder / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-        self._publish()
+        self._publish(manifest)
 
-    def _publish(self) -> None:
-        if self._overwrite and self._target.exists():
-            old = Path(tempfile.mkdtemp(prefix=f"{self._target.name}{_PARTIAL}{os.getpid()}-", dir=self._target.parent))
-            self._target.replace(old / "replaced")
-            self._folder.replace(self._target)
-            shutil.rmtree(old, ignore_errors=True)
-            return
-        # Another process may have made the same catalogue meanwhile: then that one stands.
-        with contextlib.suppress(OSError):
+    def _publish(self, manifest: Mapping[str, Any]) -> None:
+        replaced = self._scratch / "replaced"
+        if self._overwrite:
+            with contextlib.suppress(FileNotFoundError):
+                self._target.rename(replaced)
+        try:
             self._folder.rename(self._target)
-        if not (self._target / MANIFEST).is_file():
-            raise DataError(f"Cannot write the catalogue to {self._target}: is the folder writable?")
+        except OSError:
+            # Another process may have made the same catalogue meanwhile: then that one stands.
+            there = self._published()
+            if there is None:
+                if replaced.exists():
+                    replaced.rename(self._target)
+                raise
+            if there != json.loads(json.dumps(manifest)):
+                raise DataError(
+                    f"Another process has made a different catalogue in {self._target} meanwhile: name another folder, or "
+                    "ask for it to be overwritten."
+                ) from None
+
+    def _published(self) -> Any:
+        try:
+            return json.loads((self._target / MANIFEST).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
 
 
 def _clear_leftovers(target: Path) -> None:

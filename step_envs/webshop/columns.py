@@ -65,6 +65,10 @@ class TextColumn(Sequence[str]):
     Args:
         folder: Where it lies.
         name: Its name.
+
+    Raises:
+        OSError: A file is missing.
+        ValueError: A file is cut short.
     """
 
     def __init__(self, folder: Path, name: str) -> None:
@@ -75,6 +79,8 @@ class TextColumn(Sequence[str]):
             if path.stat().st_size
             else np.zeros(0, dtype=np.uint8)
         )
+        if len(self._blob) != self._offsets[-1]:
+            raise ValueError(f"{path.name} has {len(self._blob)} bytes of {self._offsets[-1]}")
 
     def __len__(self) -> int:
         return len(self._offsets) - 1

@@ -20,7 +20,7 @@ import numpy as np
 
 from step_envs.errors import DataError
 from step_envs.webshop.columns import TextColumn, TextColumnWriter, open_array, write_array
-from step_envs.webshop.products import Product, RecordError
+from step_envs.webshop.products import InstructionError, Product
 
 GoalKind = Literal["synthetic", "human"]
 
@@ -144,32 +144,49 @@ class GoalWriter:
         self._uses: Counter[str] = Counter()
 
     def add_synthetic(self, number: int, product: Product, entry: Any) -> None:
-        """Take a product's entry in ``items_ins_v2*.json``; without an instruction there is no goal."""
+        """Take a product's entry in ``items_ins_v2*.json``; without an instruction there is no goal.
+
+        Raises:
+            InstructionError: The entry is malformed.
+        """
         if not entry or entry.get("instruction") is None:
             return
         attributes = entry.get("instruction_attributes")
         if not isinstance(entry["instruction"], str) or not _texts(attributes) or not attributes:
-            raise RecordError(f"instruction of product {product.asin!r}: text with 'instruction_attributes' is needed")
+            raise InstructionError(
+                f"instruction of product {product.asin!r}: text with 'instruction_attributes' is needed",
+                asin=product.asin,
+                human=False,
+            )
         choices = 1
         for values in product.options.values():
             choices *= len(values)
         self._add(number, {"text": entry["instruction"], "attributes": attributes}, choices)
 
     def add_human(self, number: int, product: Product, entries: Any) -> None:
-        """Take a product's entries in ``items_human_ins.json``; those without attributes are left out."""
+        """Take a product's entries in ``items_human_ins.json``; those without attributes are left out.
+
+        Raises:
+            InstructionError: An entry is malformed.
+        """
+        asin = product.asin
         if not isinstance(entries, list):
-            raise RecordError(f"instructions of product {product.asin!r} must be a list")
+            raise InstructionError(f"instructions of product {asin!r} must be a list", asin=asin, human=True)
         for entry in entries:
             try:
                 text, attributes = entry["instruction"], entry["instruction_attributes"]
                 options = entry["instruction_options"]
             except (KeyError, TypeError):
-                raise RecordError(
-                    f"an instruction of product {product.asin!r} lacks 'instruction', 'instruction_attributes' "
-                    "or 'instruction_options'"
+                raise InstructionError(
+                    f"an instruction of product {asin!r} lacks 'instruction', 'instruction_attributes' "
+                    "or 'instruction_options'",
+                    asin=asin,
+                    human=True,
                 ) from None
             if not isinstance(text, str) or not _texts(attributes) or not _texts(options):
-                raise RecordError(f"an instruction of product {product.asin!r} has values of the wrong type")
+                raise InstructionError(
+                    f"an instruction of product {asin!r} has values of the wrong type", asin=asin, human=True
+                )
             if attributes:
                 self._add(number, {"text": text, "attributes": attributes, "options": options}, 1)
 

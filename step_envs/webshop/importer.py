@@ -10,7 +10,7 @@ from step_envs.errors import DataError
 from step_envs.webshop.catalogue import Catalogue
 from step_envs.webshop.catalogue_writer import MANIFEST, CatalogueWriter
 from step_envs.webshop.json_stream import read_array, read_object
-from step_envs.webshop.products import RecordError
+from step_envs.webshop.products import InstructionError, RecordError
 
 PRODUCT_FILES: Final = ("items_shuffle.json", "items_shuffle_100000.json", "items_shuffle_1000.json")
 ATTRIBUTE_FILES: Final = ("items_ins_v2.json", "items_ins_v2_1000.json")
@@ -98,6 +98,8 @@ def import_files(
             for count, (place, record) in enumerate(read_array(products), start=1):
                 try:
                     writer.add(record, attributes_of, human.get)
+                except InstructionError as error:
+                    raise DataError(f"{_entry_place(error, attributes, instructions)}: {error}.") from None
                 except RecordError as error:
                     raise DataError(f"{place}: {error}.") from None
                 if progress is not None and count % _PROGRESS_EVERY == 0:
@@ -131,6 +133,12 @@ def check_target(target: Path, *, overwrite: bool = False) -> bool:
     if not overwrite:
         raise DataError(f"{target} exists already: name another folder, or ask for it to be overwritten.")
     return True
+
+
+def _entry_place(error: InstructionError, attributes: Path, instructions: Path | None) -> object:
+    """Find where a malformed entry is: its file is read again, which costs less than keeping all places."""
+    path = instructions if error.human and instructions is not None else attributes
+    return next((place for place, asin, _ in read_object(path) if asin == error.asin), path)
 
 
 def _attribute_entries(path: Path) -> Any:

@@ -16,6 +16,8 @@ from step_envs.webshop.columns import Array, sort_key, write_array, write_texts
 BLOCK_POSTINGS: Final = 4_000_000
 """Postings kept in memory before they go to disk: about 50 MB."""
 
+_ZEROS: Final = 1 << 20
+
 
 class IndexWriter:
     """Takes the documents of a catalogue one after the other and writes its index.
@@ -135,4 +137,12 @@ def _new_column(path: Path, dtype: Any, length: int) -> Array:
         empty: Array = np.zeros(0, dtype=dtype)
         np.save(path, empty)
         return empty
-    return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=(length,))
+    column = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=(length,))
+    offset, size = column.offset, column.nbytes
+    del column
+    # On a full disk, writing to a mapped page that has no place there yet kills the process; a write is an error.
+    with path.open("r+b") as file:
+        file.seek(offset)
+        for start in range(0, size, _ZEROS):
+            file.write(bytes(min(_ZEROS, size - start)))
+    return np.lib.format.open_memmap(path, mode="r+")

@@ -129,6 +129,9 @@ class _Reader:
                 if self._ended or len(self._text) - self._position > _LONGEST_RECORD:
                     self._position = error.pos
                     raise self._fault(error.msg, place) from None
+            except ValueError as error:
+                # The decoder's own limit on the digits of a number.
+                raise self._fault(f"it cannot be read ({error})", place) from None
             except RecursionError:
                 raise self._fault("it is nested too deeply", place) from None
             else:

@@ -18,6 +18,21 @@ class RecordError(ValueError):
     """A record lacks a key or has a value of the wrong type; the caller adds the file and the place."""
 
 
+class InstructionError(RecordError):
+    """An entry of the attribute file or of the human instructions is malformed.
+
+    Args:
+        what: What is wrong with it.
+        asin: The product it is about.
+        human: Whether it is one of the human instructions.
+    """
+
+    def __init__(self, what: str, *, asin: str, human: bool) -> None:
+        super().__init__(what)
+        self.asin = asin
+        self.human = human
+
+
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Product:
     """A product of the catalogue.

@@ -16,6 +16,7 @@ import pytest
 
 from step_envs.errors import DataError
 from step_envs.webshop.catalogue import Catalogue
+from step_envs.webshop.catalogue_writer import CatalogueWriter
 from step_envs.webshop.generator import make_catalogue, make_product
 from step_envs.webshop.importer import import_folder
 from step_envs.webshop.json_stream import read_array, read_object
@@ -51,7 +52,7 @@ def entry(**changes: Any) -> dict[str, Any]:
 
 def write_files(folder: Path, products: Any, attributes: Any = None, human: Any = None) -> Path:
     """Write official files; texts are written as they are, so that they can be broken."""
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for name, value in (
         ("items_shuffle_1000.json", products),
         ("items_ins_v2_1000.json", {} if attributes is None else attributes),
@@ -129,6 +130,8 @@ def test_human_instructions_without_attributes_make_no_goal(tmp_path: Path) -> N
         ([record(name=7)], "'name' must be text, not a number"),
         ([{k: v for k, v in record().items() if k != "query"}], "the key 'query' is missing"),
         ([record(asin=5)], "'asin' must be text"),
+        ([record(asin=["B000000001"])], "'asin' must be text, not a list"),
+        ('[\n{"asin": ' + "9" * 5000 + "}]", "line 2, in record 1: it cannot be read .Exceeds the limit"),
         ([record(images=[])], "'images' must be a list with at least one address"),
         ([record(pricing="cheap")], "'pricing' must be text such as"),
         ([record(pricing=5)], "'pricing' must be text such as"),
@@ -151,7 +154,10 @@ def test_malformed_products_are_named_by_file_and_place(tmp_path: Path, products
         ('{"B000000001" 5}', "':' is missing after the key 'B000000001'"),
         ('{"B000000001": []}', "entry of product 'B000000001' must be an object"),
         ({"B000000001": {"attributes": "wood"}}, "'attributes' of product 'B000000001' must be a list of texts"),
-        ({"B000000001": entry(instruction_attributes=[])}, "text with 'instruction_attributes' is needed"),
+        (
+            '{"B0": {},\n"B000000001": ' + json.dumps(entry(instruction_attributes=[])) + "}",
+            r"items_ins_v2_1000\.json, line 2 .record 2.: .* text with 'instruction_attributes' is needed",
+        ),
     ],
 )
 def test_malformed_attributes_are_named(tmp_path: Path, attributes: Any, message: str) -> None:
@@ -159,9 +165,20 @@ def test_malformed_attributes_are_named(tmp_path: Path, attributes: Any, message
         brought_in(tmp_path, [record()], attributes)
 
 
-def test_malformed_instructions_are_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="lacks 'instruction'"):
-        brought_in(tmp_path, [record()], {}, {"B000000001": [{}]})
+@pytest.mark.parametrize(
+    ("instructions", "message"),
+    [
+        ("[{}]", "an instruction of product 'B000000001' lacks 'instruction'"),
+        ("{}", "instructions of product 'B000000001' must be a list"),
+        (
+            '[{"instruction": 5, "instruction_attributes": [], "instruction_options": []}]',
+            "an instruction of product 'B000000001' has values of the wrong type",
+        ),
+    ],
+)
+def test_malformed_instructions_are_named(tmp_path: Path, instructions: str, message: str) -> None:
+    with pytest.raises(DataError, match=rf"items_human_ins\.json, line 2 .record 2.: {message}"):
+        brought_in(tmp_path, [record()], {}, f'{{"B0": [],\n"B000000001": {instructions}}}')
 
 
 def test_missing_files_are_named(tmp_path: Path) -> None:
@@ -241,11 +258,64 @@ def _embedded(size: int) -> int:
     return len(open_catalogue(size=size))
 
 
+def test_of_two_different_catalogues_made_at_once_one_stands_and_the_other_says_so(tmp_path: Path) -> None:
+    target = tmp_path / "shop"
+    with (
+        pytest.raises(DataError, match="Another process has made a different catalogue"),
+        CatalogueWriter(target, "shop", {}) as writer,
+    ):
+        writer.add(record(), {}.get, {}.get)
+        brought_in(tmp_path, [record("B000000002")])
+    assert Catalogue(target).product(0).asin == "B000000002"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["files", "shop"]
+
+
+def test_a_catalogue_that_cannot_be_replaced_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    brought_in(tmp_path, [record()])
+    rename = Path.rename
+
+    def fail_once(self: Path, target: Path) -> Path:
+        if self.name == "catalogue":
+            raise OSError(28, "No space left on device")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fail_once)
+    with pytest.raises(DataError, match="No space left"):
+        brought_in(tmp_path, [record(), record("B000000002")], overwrite=True)
+    assert len(Catalogue(tmp_path / "shop")) == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="modes of files are POSIX's")
+def test_a_catalogue_can_be_read_by_whom_the_umask_lets(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        catalogue = brought_in(tmp_path, [record()])
+    finally:
+        os.umask(before)
+    assert catalogue.folder.stat().st_mode & 0o777 == 0o750
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks how much of a file is on disk")
+def test_a_column_has_its_place_on_disk_before_it_is_mapped(tmp_path: Path) -> None:
+    """On a full disk, a page that is mapped and has no place kills the process without a word."""
+    from step_envs.webshop.index_writer import _new_column
+
+    column = _new_column(tmp_path / "column.npy", "uint32", 1_000_000)
+    assert column.shape == (1_000_000,) and not column.any()
+    there = (tmp_path / "column.npy").stat()
+    assert there.st_blocks * 512 >= there.st_size > 4_000_000
+
+
 def test_a_damaged_catalogue_is_an_error(tmp_path: Path) -> None:
     catalogue = brought_in(tmp_path, [record()])
     (catalogue.folder / "prices.npy").unlink()
     with pytest.raises(DataError, match="damaged"):
         Catalogue(catalogue.folder)
+    other = brought_in(tmp_path / "other", [record()]).folder
+    with (other / "products.bin").open("r+b") as file:
+        file.truncate(50)
+    with pytest.raises(DataError, match=r"damaged \(products.bin has 50 bytes of \d+\)"):
+        Catalogue(other)
     manifest = catalogue.folder / "manifest.json"
     manifest.write_text("{")
     with pytest.raises(DataError, match="cannot be read"):
