@@ -1,16 +1,20 @@
 """The original engine, the package alfworld over TextWorld, with the same handles as ours: for who must quote the original.
 
-It takes a second to load a game and a tenth of a second for a step, and only one step at a time can run in a process.
+It takes a second to load a game and a tenth of a second for a step. Its planner is a C library with global state, and it
+changes the command line of the whole process: only one call at a time is let in.
 """
 
 import json
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from step_envs.alfworld.text import NOTHING_HAPPENS
 from step_envs.errors import EngineError, missing_package
+
+_ONE_AT_A_TIME = threading.RLock()
 
 
 class OriginalEngine:
@@ -36,14 +40,14 @@ class OriginalEngine:
         self._env = _make_env()
         self._source = source
         # As a dictionary: given a path, the engine leaves the file open.
-        with self._faults_named("load"), _arguments_kept():
+        with self._faults_named("load"), _alone():
             self._env.load(json.loads(game_file))
         self._listed: list[str] = []
         self.reset()
 
     def reset(self) -> str:
         """Begin the game afresh and give the first observation."""
-        with self._faults_named("reset"), _arguments_kept():
+        with self._faults_named("reset"), _alone():
             state = self._env.reset()
         self.commands: list[str] = []
         observation = self._answer(state)
@@ -52,7 +56,7 @@ class OriginalEngine:
 
     def step(self, command: str) -> str:
         """Carry out a command and give the observation."""
-        with self._faults_named("step"), _arguments_kept():
+        with self._faults_named("step"), _alone():
             state, _, _ = self._env.step(command)
         self.commands.append(command)
         return self._answer(state)
@@ -86,7 +90,8 @@ class OriginalEngine:
 
     def close(self) -> None:
         """End the engine."""
-        self._env.close()
+        with _alone():
+            self._env.close()
 
     def _answer(self, state: Mapping[str, Any]) -> str:
         self.observation = observation = str(state["feedback"])
@@ -105,7 +110,7 @@ class OriginalEngine:
 
 def _make_env() -> Any:
     try:
-        with _arguments_kept():
+        with _alone():
             import textworld
             from alfworld.agents.environment.alfred_tw_env import AlfredDemangler, AlfredInfos
             from textworld.envs.pddl import PddlEnv
@@ -116,10 +121,11 @@ def _make_env() -> Any:
 
 
 @contextmanager
-def _arguments_kept() -> Iterator[None]:
-    """Undo what the engine's planner does to the command line of the whole process."""
-    arguments = list(sys.argv)
-    try:
-        yield
-    finally:
-        sys.argv[:] = arguments
+def _alone() -> Iterator[None]:
+    """Let one thread in, and undo what the engine's planner does to the command line of the whole process."""
+    with _ONE_AT_A_TIME:
+        arguments = list(sys.argv)
+        try:
+            yield
+        finally:
+            sys.argv[:] = arguments

@@ -2,11 +2,14 @@
 
 import json
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import gymnasium as gym
 import pytest
 
 import step_envs
+from step_envs.alfworld import original
 from step_envs.alfworld.env import AlfworldEnv
 from step_envs.errors import DataError, SnapshotError, UnknownNameError
 from step_envs.testing import check_text_env
@@ -100,6 +103,27 @@ def test_both_backends_say_the_same_and_read_each_others_way():
         other.unwrapped.restore(native.unwrapped.snapshot())
     assert other.unwrapped.provenance()["engine"] == "textworld"
     other.close()
+
+
+def test_the_original_is_called_by_one_thread_at_a_time(monkeypatch):
+    inside, most = [], []
+
+    class Planner:
+        def load(self, game):
+            inside.append(game)
+            sys.argv[:] = ["planner"]
+            time.sleep(0.02)
+            most.append(len(inside))
+            inside.clear()
+
+        def reset(self):
+            return {"feedback": "Your task is to: do it.", "won": False, "admissible_commands": []}
+
+    argv = list(sys.argv)
+    monkeypatch.setattr(original, "_make_env", Planner)
+    with ThreadPoolExecutor(4) as threads:
+        engines = list(threads.map(lambda number: original.OriginalEngine(b"{}", str(number)), range(8)))
+    assert most == [1] * len(engines) and sys.argv == argv
 
 
 @pytest.mark.skipif(has_original(), reason="the package alfworld is installed")
