@@ -12,6 +12,7 @@ import logging
 import lzma
 import os
 import tarfile
+import threading
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
@@ -169,8 +170,10 @@ class ZipGames(GameFiles):
             self._zip, self._process = self._open(), os.getpid()
         try:
             return self._zip.read(self._members[name])
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError) as error:
             raise DataError(f"{self.where(name)}: the archive is damaged here ({error}); fetch it again.") from error
+        except RuntimeError as error:  # encrypted, or packed in a way that Python does not know
+            raise DataError(f"{self.where(name)}: the archive cannot be unpacked ({error}); pack it anew.") from error
 
     def _open(self) -> zipfile.ZipFile:
         try:
@@ -233,7 +236,7 @@ def repack(path: Path) -> Path:
     if zipfile.is_zipfile(target):
         return target
     logger.info("Repacking %s once, so that each game can be read on its own.", path)
-    unfinished = target.with_suffix(f".{os.getpid()}.part")
+    unfinished = target.with_suffix(f".{os.getpid()}-{threading.get_ident()}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         # Not read as a stream: tarfile takes a compressed stream that breaks off between two members for whole.

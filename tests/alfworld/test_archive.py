@@ -5,6 +5,7 @@ import pickle
 import tarfile
 import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -160,6 +161,26 @@ def test_a_repacked_zip_that_was_cut_short_is_made_again(tmp_path):
     (repacked,) = (tmp_path / "cache").rglob("*.zip")
     repacked.write_bytes(repacked.read_bytes()[:-50])
     assert OfficialTasks(path).ids("valid_seen") == ids
+
+
+@pytest.mark.filterwarnings("ignore::step_envs.alfworld.tasks.PartialDataWarning")
+def test_threads_repack_an_archive_at_the_same_time(tmp_path):
+    path = pack(make_data(tmp_path / "data", 40), tmp_path / "a.tar.xz")
+    with ThreadPoolExecutor(6) as threads:
+        found = list(threads.map(lambda _: OfficialTasks(path).ids("valid_seen"), range(6)))
+    assert len(found[0]) == 40 and set(found) == {found[0]}
+    assert not list((tmp_path / "cache").rglob("*.part"))
+
+
+def test_a_zip_that_python_cannot_unpack_names_the_game(tmp_path, monkeypatch):
+    games = ZipGames(pack(make_data(tmp_path / "data", 1), tmp_path / "a.zip"))
+
+    def read(self, name):
+        raise NotImplementedError("That compression method is not supported")
+
+    monkeypatch.setattr(zipfile.ZipFile, "read", read)
+    with pytest.raises(DataError, match=r"trial_0/game\.tw-pddl: the archive cannot be unpacked \(That compression"):
+        games.read(games.names[0])
 
 
 def test_a_damaged_member_of_a_zip_names_the_game(tmp_path):
