@@ -24,6 +24,9 @@ from step_envs.webshop.tasks import WebShopTasks
 from step_envs.webshop.visit import Outcome
 
 BACKENDS = ("local", "http")
+_LET_GO = ("tasks", "_shop_tasks", "_task_ids", "_split_ids", "_engine", "_oracle")
+"""What holds on to the catalogue."""
+
 _INFORMATIVE = ("click[description]", "click[features]", "click[reviews]", "click[attributes]", "click[next >]")
 
 
@@ -117,8 +120,10 @@ class WebShopEnv(TextEnv):
         )
         self._split_ids = self._shop_tasks.ids(split)
         self._oracle = WebShopOracle(self)
+        self._provenance = self._provenance_now()
         self._score = 0.0
         self._own_goal = False
+        self._last_type = ""
 
     @classmethod
     def task_set(cls, **kwargs: Any) -> TaskSet:
@@ -137,28 +142,48 @@ class WebShopEnv(TextEnv):
     @property
     def engine(self) -> ShopEngine:
         """The shop itself."""
+        self._require_open()
         return self._engine
 
     @property
     def catalogue(self) -> Catalogue:
         """What is sold."""
-        return self._engine.catalogue
+        return self.engine.catalogue
 
     @property
     def oracle(self) -> "WebShopOracle":
         """The one who knows the way from here."""
+        self._require_open()
         return self._oracle
 
     def available_actions(self) -> dict[str, Any]:
         """Tell what can be done, in the original's form: ``has_search_bar`` and ``clickables``."""
-        return self._engine.available_actions()
+        return self.engine.available_actions()
 
     def accepts(self, action: str) -> bool:
         """Say whether the shop would understand ``action`` now: a search with any words always is."""
-        return self._engine.accepts(action)
+        return self.engine.accepts(action)
 
     def provenance(self) -> dict[str, str]:
         """Name the catalogue, its digest and the tagger."""
+        return dict(self._provenance)
+
+    def task_type(self, task_id: str) -> str:
+        """See ``TextEnv``; a closed environment still tells it of the task it played last, for the record of that."""
+        if self._closed and task_id == self._task_id:
+            return self._last_type
+        self._require_open()
+        return super().task_type(task_id)
+
+    def close(self) -> None:
+        """See ``TextEnv``: the catalogue is let go with the last open environment that plays in it."""
+        if not self._closed:
+            self._last_type = self._shop_tasks.type_of(self._task_id) if self._task_id else ""
+            for name in _LET_GO:
+                delattr(self, name)
+        super().close()
+
+    def _provenance_now(self) -> dict[str, str]:
         manifest = json.dumps(self.catalogue.manifest, sort_keys=True).encode()
         return {
             "webshop_catalogue": self.catalogue.name,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import gymnasium as gym
 import pytest
+from gymnasium.error import ClosedEnvironmentError
 
 import step_envs
 from step_envs.errors import DataError, UnknownNameError
@@ -94,6 +95,29 @@ def test_environments_share_a_catalogue_and_free_it_with_the_last_of_them() -> N
     assert catalogue() is None
     if sys.platform == "linux":
         assert folder not in Path("/proc/self/maps").read_text()
+
+
+def test_a_closed_environment_lets_go_of_its_catalogue_and_can_still_be_recorded() -> None:
+    """The original's close() does nothing (AgentGym#62)."""
+    env, other = (gym.make(ENV_ID, size=41, goals="synthetic", split="test") for _ in range(2))
+    world = env.unwrapped
+    _, info = env.reset(seed=0)
+    assert world.oracle.plan()
+    catalogue, folder = weakref.ref(world.catalogue), str(world.catalogue.folder)
+    record = (world.task_type(info["task_id"]), world.provenance())
+    other.close()
+    assert env.step("search[lamp]")[4]["valid_action"]
+    env.close()
+    env.close()
+    assert catalogue() is None
+    if sys.platform == "linux":
+        assert folder not in Path("/proc/self/maps").read_text()
+    assert (world.task_type(info["task_id"]), world.provenance()) == record
+    for use in ("engine", "catalogue", "oracle"):
+        with pytest.raises(ClosedEnvironmentError, match="make another one"):
+            getattr(world, use)
+    with pytest.raises(ClosedEnvironmentError, match="make another one"):
+        world.step("search[lamp]")
 
 
 def test_splits_do_not_leak_between_environments_with_different_seeds() -> None:
