@@ -293,6 +293,22 @@ def test_a_budget_holds_with_many_in_flight(tmp_path: Path) -> None:
         Bill(tmp_path / "bill.jsonl", budget=budget).set_aside("m", 13, 3).__enter__()
 
 
+@pytest.mark.parametrize(
+    ("text", "options", "most"),
+    [
+        ("three words here", {"max_tokens": 9}, 16 // 3 + 1 + 9),
+        ("\u6c34\u58f6" * 50, {"max_tokens": 9}, 101 + 9),  # a token a character
+        ("", {"max_tokens": 9, "extra": {"max_completion_tokens": 70}}, 1 + 70),
+        ("", {}, 1 + 2048),
+    ],
+    ids=["english", "chinese", "new name", "no limit"],
+)
+def test_what_is_set_aside_is_what_a_request_can_cost(text: str, options: dict[str, Any], most: int) -> None:
+    budget = Budget(amount=most - 1, unit="tokens")
+    with ChatServer([GOOD]) as server, pytest.raises(BudgetSpentError, match=f"it could cost {most:,} tokens"):
+        model(server, Gateway(bill=Bill(budget=budget)), **options).ask([{"role": "user", "content": text}])
+
+
 def test_half_a_line_of_a_bill_costs_that_line_only(tmp_path: Path) -> None:
     with ChatServer([GOOD]) as server:
         for _ in range(2):

@@ -14,8 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from step_envs.errors import BudgetSpentError, EndpointError, StoreError
 from step_envs.trajectory import Usage
 
-_CHARACTERS_A_TOKEN = 3
-"""A low guess, so that what is set aside for a request in flight is rather too much."""
+_BYTES_A_TOKEN = 3
+"""A low guess, whatever the script, so that what is set aside for a request in flight is rather too much."""
 _UNBOUNDED_REPLY = 2048
 """Tokens set aside for a reply whose length the request does not limit."""
 
@@ -167,12 +167,12 @@ class Bill:
         return price
 
     @contextmanager
-    def set_aside(self, model: str, characters: int, max_tokens: int | None) -> Iterator[None]:
+    def set_aside(self, model: str, size: int, max_tokens: int | None) -> Iterator[None]:
         """Hold money back for a request while it is in flight.
 
         Args:
             model: Who is asked.
-            characters: Length of the prompt.
+            size: Bytes of the prompt.
             max_tokens: The most it may write; None where nothing limits it.
 
         Raises:
@@ -182,7 +182,7 @@ class Bill:
         if self.budget is None:
             yield
             return
-        prompt, reply = characters // _CHARACTERS_A_TOKEN + 1, max_tokens or _UNBOUNDED_REPLY
+        prompt, reply = size // _BYTES_A_TOKEN + 1, max_tokens or _UNBOUNDED_REPLY
         most = price.of(prompt, reply) if self.budget.unit == "dollars" and price is not None else float(prompt + reply)
         with self._settled:
             while self._spent() + self._aside + most > self.budget.amount:

@@ -228,9 +228,9 @@ class Gateway:
 
     def _fetch(self, endpoint: Endpoint, request: dict[str, Any]) -> tuple[Answer, dict[str, Any]]:
         line = self._line(endpoint)
-        characters = sum(len(str(message["content"])) for message in request["messages"])
-        limit = request.get("max_tokens")
-        with self.bill.set_aside(request["model"], characters, limit):
+        size = sum(len(message["content"].encode()) for message in request["messages"])
+        limits = [request[name] for name in ("max_tokens", "max_completion_tokens") if request.get(name)]
+        with self.bill.set_aside(request["model"], size, max(limits, default=None)):
             started = time.perf_counter()
             completion, sent = self._send(endpoint, line, request)
             tokens = completion.usage
