@@ -116,6 +116,9 @@ class Jvm:
         self.silenced = False
         self._garbage: list[str] = []
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
+        # One thread may ask for the last words while another already replaces the process.
+        self._log_lock = threading.Lock()
+        self._words = "stopped"
         classpath = [str(jar) for jar in (find_gateway_jar(), self.jars.shared) if jar is not None]
         environment = {k: v for k, v in os.environ.items() if k not in _INHERITED_OPTIONS}
         try:
@@ -179,21 +182,25 @@ class Jvm:
             self._process.kill()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(_STOP_SECONDS)
+        else:
+            self._words = self.last_words()
         self._close_files()
 
     def forget(self) -> None:
         """Lets go of a process inherited through fork: closes the files, leaves the process alone."""
+        self._log_lock = threading.Lock()  # the parent's may have been held at the fork, and never opens here
         self._close_files()
         # Popen would otherwise warn, on deletion, about a process that is not ours to wait for.
         self._process.returncode = 0
 
     def last_words(self) -> str:
         """How the process ended, and the end of what it said: at most 2000 characters."""
-        if self._log.closed:
-            return "stopped"
-        size = self._log.seek(0, os.SEEK_END)
-        self._log.seek(max(0, size - 2000))
-        text = self._log.read().decode("utf-8", "replace").strip()
+        with self._log_lock:
+            if self._log.closed:
+                return self._words
+            size = self._log.seek(0, os.SEEK_END)
+            self._log.seek(max(0, size - 2000))
+            text = self._log.read().decode("utf-8", "replace").strip()
         if text:
             return text
         code = self._process.poll()
@@ -224,10 +231,11 @@ class Jvm:
         return Address("127.0.0.1", int(port), token.decode("ascii"))
 
     def _close_files(self) -> None:
-        for file in (self._process.stdin, self._process.stdout, self._log):
-            if file is not None:
-                with contextlib.suppress(OSError):
-                    file.close()
+        with self._log_lock:
+            for file in (self._process.stdin, self._process.stdout, self._log):
+                if file is not None:
+                    with contextlib.suppress(OSError):
+                        file.close()
 
 
 def _flags() -> list[str]:

@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -170,6 +171,34 @@ def test_a_dead_process_is_replaced() -> None:
     assert second.alive
     assert second.pid != first.pid
     shared.release()
+
+
+def test_last_words_can_be_asked_for_while_another_thread_stops_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    process = Jvm(find_java())
+    os.kill(process.pid, signal.SIGKILL)
+    process.settle()
+    log, stopper = process._log, threading.Thread(target=process.stop)
+
+    class StoppedMeanwhile:
+        closed = False
+
+        def seek(self, *where: int) -> int:
+            if not stopper.is_alive():
+                stopper.start()
+                stopper.join(0.3)
+            return log.seek(*where)
+
+        read, close = log.read, log.close
+
+    monkeypatch.setattr(process, "_log", StoppedMeanwhile())
+    asked: list[str] = []
+    asker = threading.Thread(target=lambda: asked.append(process.last_words()))
+    asker.start()
+    asker.join(10)
+    monkeypatch.setattr(process, "_log", log)
+    stopper.join(10)
+    assert asked == ["killed by SIGKILL"]
+    assert process.last_words() == "killed by SIGKILL"
 
 
 def test_simulators_of_one_java_share_one_process() -> None:
