@@ -84,6 +84,13 @@ class ChatTemplate:
                     f"Message {index} must have a role and a content that are text, got {role!r} and {_short(content)}: "
                     "write what was said, tool calls too, as text."
                 )
+            try:
+                content.encode()
+            except UnicodeEncodeError as error:
+                raise TemplateError(
+                    f"Message {index} holds half a character ({content[error.start]!r} at place {error.start}), which no "
+                    "tokenizer can write: take it out."
+                ) from error
             pattern = self._in_replies if role == "assistant" else self._pattern
             if SHIELD in content:
                 raise TemplateError(
@@ -125,8 +132,13 @@ class ChatTemplate:
         """Find what a model reads before the reply ``messages[index]``, and what it generates.
 
         Raises:
-            TemplateError: The template does not say.
+            TemplateError: The template does not say, or nothing stands before the reply.
         """
+        if index == 0:
+            raise TemplateError(
+                "The conversation begins with a reply, which nothing asks for: put a turn of the user before it, or give it "
+                "no loss."
+            )
         reply = messages[index]["content"].strip()
         prompt = self.render(messages[:index], prompt=True)
         whole = self.render(messages[: index + 1])
@@ -189,7 +201,8 @@ class ChatTemplate:
 
     def _around(self, messages: Sequence[Mapping[str, str]], index: int, prompt: str, reply: str) -> tuple[str, str]:
         """Find what the template puts around the words of a reply: seen from one whose place cannot be mistaken."""
-        written = messages[index]["content"].strip()
+        # With the white space before it, which not all templates take away.
+        written = messages[index]["content"].rstrip()
         marked = written[: len(written) - len(_said(written))] + _MARK
         shown = self.render([*messages[:index], {"role": "assistant", "content": marked}])
         if not shown.startswith(prompt) or shown.count(_MARK) != 1:

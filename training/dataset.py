@@ -106,7 +106,6 @@ def build_dataset(
     except ImportError as error:
         raise missing_package("datasets", "Training", "train") from error
     encoder = encoder_for(tokenizer, template_kwargs)
-    fell_back = encoder.fell_back
     report = DatasetReport(
         mode=encoder.report.mode, reason=encoder.report.reason, masking=masking, error_weight=error_weight
     )
@@ -117,14 +116,16 @@ def build_dataset(
         if not any(message["loss"] for message in messages):
             report.untrained += 1
             continue
+        fell_back = encoder.fell_back
         samples += _rows(encoder, messages, begins_at(trajectory), max_length, report)
+        # Once, however many windows it was cut into.
+        report.fell_back += encoder.fell_back > fell_back
     if not samples:
         raise ValueError(
             f"Nothing to train on: none of {report.trajectories} trajectories gives a row "
             f"({report.untrained} without a trained turn, {report.left_out} turns too long)."
         )
     report.rows = len(samples)
-    report.fell_back = encoder.fell_back - fell_back
     for sample in samples:
         report.tokens += len(sample["input_ids"])
         report.longest = max(report.longest, len(sample["input_ids"]))

@@ -115,6 +115,7 @@ class TrajectoryEncoder:
             TemplateError: The template refuses the conversation, changes a reply, or does not say where a reply ends.
             ValueError: A loss is not from 0 to 1, or lies on a turn that is not the assistant's.
         """
+        messages = list(messages)
         weights = [_weight(message, index) for index, message in enumerate(messages)]
         if not any(weights):
             return []
@@ -181,7 +182,8 @@ class TrajectoryEncoder:
         whole = self._template.render(messages)
         replies: list[tuple[Continuation, float]] = []
         for index, message in enumerate(messages):
-            if message["role"] != "assistant":
+            # Nothing asks for a reply at the very beginning; as context it may stand there.
+            if message["role"] != "assistant" or (index == 0 and not weights[0]):
                 continue
             reply = self._template.continuation(messages, index)
             if not reply.as_rendered:

@@ -62,7 +62,8 @@ def test_tokens_of_the_template_count_as_special_whatever_the_tokenizer_calls_th
 def test_what_stands_before_a_thought_is_kept_where_the_template_keeps_it():
     reply = "I see.\n<think>\nIt may be in box 1.\n</think>\nAction: open box 1"
     for template in ("chatml", "phi3", "cohere2", "gptoss"):
-        check(make_tokenizer("bytes", template), conversation([reply, reply]))
+        for before in ("", "\n\n "):
+            check(make_tokenizer("bytes", template), conversation([before + reply, before + reply]))
     with pytest.raises(TemplateError, match="changes a reply: 'I see"):
         tokenize_trajectory(conversation([reply]), make_tokenizer("bytes", "qwen3"))
 
@@ -99,6 +100,27 @@ def test_what_is_not_text_is_refused(content):
     messages[1]["content"] = content
     with pytest.raises(TemplateError, match=r"Message 1 must have a role and a content that are text, got 'assistant'"):
         tokenize_trajectory(messages, make_tokenizer("bytes", "chatml"))
+
+
+def test_half_a_character_is_refused_with_its_place():
+    messages = conversation(["Action: look"], observation="Observation: \ud83d.")
+    with pytest.raises(TemplateError, match=r"Message 0 holds half a character \('\\ud83d' at place 13\)"):
+        tokenize_trajectory(messages, make_tokenizer("bytes", "chatml"))
+
+
+@pytest.mark.parametrize("template", ["chatml", "qwen3"])
+def test_a_reply_at_the_very_beginning_is_context_alone(template):
+    tokenizer = make_tokenizer("bytes", template)
+    first = {"role": "assistant", "content": "Welcome.", "loss": 0.0}
+    check(tokenizer, [first, *conversation(["Action: look", "Action: wait"])])
+    with pytest.raises(TemplateError, match="The conversation begins with a reply, which nothing asks for"):
+        tokenize_trajectory([first | {"loss": 1.0}, *conversation(["Action: look"])], tokenizer)
+
+
+def test_messages_are_read_once_whatever_holds_them():
+    tokenizer = make_tokenizer("bytes", "chatml")
+    messages = conversation(["Action: look"])
+    assert tokenize_trajectory((message for message in messages), tokenizer) == tokenize_trajectory(messages, tokenizer)
 
 
 def test_an_encoder_is_made_anew_when_the_special_tokens_change():
