@@ -79,6 +79,7 @@ class SiteShop:
 
     Raises:
         UnknownNameError: There is no such mode over HTTP.
+        ValueError: The address is none of the web, or the timeout is not positive.
         gymnasium.error.DependencyNotInstalled: ``requests`` is not installed.
     """
 
@@ -87,6 +88,12 @@ class SiteShop:
     ) -> None:
         if observation_mode not in MODES:
             raise unknown_name("observation mode of a site", observation_mode, MODES)
+        if not address.startswith(("http://", "https://")):
+            raise ValueError(
+                f"site_url must begin with http:// or https://, as in {DEFAULT_ADDRESS!r}; got {address!r}."
+            )
+        if not timeout > 0:
+            raise ValueError(f"site_timeout must be a positive number of seconds, got {timeout!r}.")
         self._requests = _requests()
         self._address = address.rstrip("/")
         self._mode = observation_mode
@@ -104,11 +111,20 @@ class SiteShop:
         self._score = 0.0
 
     def begin(self, number: int) -> WorldState:
-        """Visit the start page of a goal; a session whose name says "fixed" gets the goal it names."""
+        """Visit the start page of a goal; a session whose name says "fixed" gets the goal it names.
+
+        Raises:
+            EngineError: The site does not answer, or not with a start page of WebShop.
+        """
         self._session_id = f"fixed_{number}"
         self._score = 0.0
         self._ask("GET", f"{self._address}/{self._session_id}")
         self.instruction = self._page.instruction
+        if not (self._page.has_search_bar and self.instruction):
+            raise EngineError(
+                f"What {self._url[:200]} shows is no start page of WebShop: name the address of a running original "
+                "WebShop site with site_url."
+            )
         return self._state(valid=True)
 
     def act(self, action: str) -> WorldState:
@@ -117,7 +133,9 @@ class SiteShop:
             return self._state(valid=False)
         verb, argument = parse_action(action)
         if verb == "search":
-            self._ask("POST", f"{self._address}/{self._session_id}", {"search_query": argument or ""})
+            # Half a character, which UTF-8 has not, is a question mark to the site.
+            words = (argument or "").encode("utf-8", "replace")
+            self._ask("POST", f"{self._address}/{self._session_id}", {"search_query": words})
         else:
             request = self._page.clickables[argument or ""]
             self._ask(request.method, urljoin(self._url, request.address))
@@ -163,7 +181,7 @@ class SiteShop:
         """Close the connections."""
         self._client.close()
 
-    def _ask(self, method: str, url: str, form: Mapping[str, str] | None = None) -> None:
+    def _ask(self, method: str, url: str, form: Mapping[str, bytes] | None = None) -> None:
         try:
             answer = self._client.request(method, url, data=form, timeout=self._timeout)
         except self._requests.exceptions.RequestException as error:

@@ -1,6 +1,7 @@
 """``backend="http"``: a stand-in site on this machine, served from the shop itself in the original's form."""
 
 import html
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -66,6 +67,9 @@ class _Site(BaseHTTPRequestHandler):
             self.send_error(503)
             return
         session, *path = self.path.strip("/").split("/")
+        if session == "elsewhere":
+            self._send("<html><body>Some other site</body></html>")
+            return
         number = int(session.split("_")[-1])
         if number >= 100:
             self.send_error(500)
@@ -77,7 +81,10 @@ class _Site(BaseHTTPRequestHandler):
         for action in actions:
             engine.act(action)
         route = "/".join(["", session, *(quote(action, safe="") for action in actions)])
-        data = page_of(engine, session, route).encode()
+        self._send(page_of(engine, session, route))
+
+    def _send(self, page: str) -> None:
+        data = page.encode()
         self.send_response(200)
         self.send_header("Content-Type", "text/html; charset=utf-8")
         self.send_header("Content-Length", str(len(data)))
@@ -154,6 +161,29 @@ def test_short_failures_are_tried_again_and_long_ones_are_clear(site: str) -> No
     nowhere = make("http://127.0.0.1:9", site_timeout=0.5)
     with pytest.raises(EngineError, match="is it running"):
         nowhere.reset(seed=0)
+
+
+def test_a_site_that_is_no_shop_is_an_error(site: str) -> None:
+    with pytest.raises(EngineError, match=r"/elsewhere/fixed_\d+ shows is no start page of WebShop: .* site_url"):
+        make(f"{site}/elsewhere").reset(seed=0)
+    with pytest.raises(ValueError, match="site_url must begin with http:// or https://"):
+        make("localhost:3000")
+    with pytest.raises(ValueError, match="site_timeout must be a positive number"):
+        make(site, site_timeout=0)
+
+
+def test_a_site_that_is_silent_is_given_up(site: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        env = make(f"http://127.0.0.1:{silent.getsockname()[1]}", site_timeout=0.2)
+        with pytest.raises(EngineError, match=r"did not answer GET .* within 0.2 s in 3 tries"):
+            env.reset(seed=0)
+
+
+def test_half_characters_can_be_searched_for(site: str) -> None:
+    env = make(site)
+    env.reset(seed=0)
+    assert env.step("search[lamp \ud800]")[4]["valid_action"]
+    assert not env.step("click[\ud800]")[4]["valid_action"]
 
 
 def test_names_that_do_not_exist_are_refused(site: str) -> None:
