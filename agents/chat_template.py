@@ -136,8 +136,8 @@ class ChatTemplate:
         """
         if index == 0:
             raise TemplateError(
-                "The conversation begins with a reply, which nothing asks for: put a turn of the user before it, or give it "
-                "no loss."
+                "The conversation begins with a reply, which nothing asks for: put a turn of the user before it, or give "
+                "it no loss."
             )
         reply = messages[index]["content"].strip()
         prompt = self.render(messages[:index], prompt=True)
