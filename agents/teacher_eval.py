@@ -23,7 +23,7 @@ from step_envs.trajectory import Usage, Verdict
 from step_envs.wrappers.react import ReActWrapper
 from step_envs.wrappers.teacher_monitor import TeacherMonitorWrapper
 from step_envs.wrappers.teachers.base import Teacher, TeacherContext
-from step_envs.wrappers.teachers.judging import judge, one_line
+from step_envs.wrappers.teachers.judging import judge
 from step_envs.wrappers.teachers.oracle import OracleTeacher
 
 _MOST_ERRORS = 10**6  # episodes are to end by themselves
@@ -238,7 +238,7 @@ def _leads_on(verdict: Verdict, context: TeacherContext) -> bool:
     try:
         if verdict.undo:
             world.restore(context.before)
-        _, _, over, _, info = world.step(one_line(verdict.corrected_action or ""))
+        _, _, over, _, info = world.step(verdict.corrected_action or "")
         for action in () if over else world.oracle.plan() or ():
             _, _, over, _, info = world.step(action)
             if over:

@@ -323,6 +323,23 @@ def test_two_inadmissible_corrections_are_no_verdict() -> None:
     assert verdict.reason == "The corrected action 'swim' is not admissible, even after asking again."
 
 
+def test_a_correction_is_written_as_the_world_takes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Options of real shops hold no-break spaces, which nobody who writes a verdict can see."""
+    option = "go\u00a0right"
+    carry_out = own_world.carry_out
+    monkeypatch.setattr(own_world.CoinEnv, "_admissible", lambda self: [option, "look"])
+    monkeypatch.setattr(
+        own_world, "carry_out", lambda state, action: carry_out(state, action.replace(option, "go right"))
+    )
+    for written in (option, "go right", " go  right\n"):
+        env, teacher = watched(wrong(written))
+        env.step(say("look"))
+        assert len(teacher.asked) == 1
+        assert env.trajectory.turns[-2].content.endswith(f"\nAction: {option}")
+        assert env.trajectory.turns[-2].action == option
+        assert env.trajectory.turns[-2].valid_action
+
+
 @pytest.mark.parametrize(
     ("on_unknown", "truncated", "reason"), [("continue", False, "running"), ("discard", True, "unknown_verdict")]
 )
@@ -375,7 +392,7 @@ def test_wrong_options_are_named(options: dict[str, Any], sentence: str) -> None
 
 @given(st.text(min_size=1), st.text())
 def test_a_correction_always_holds_exactly_its_action(action: str, thought: str) -> None:
-    flat = " ".join(action.split())
+    flat = " ".join(action.splitlines()).strip()
     if flat and "Action:" not in flat:
         reply = correction_reply(wrong(action, reflection=thought))
         assert parse_action(reply) == flat

@@ -229,4 +229,6 @@ def correction_reply(verdict: Verdict) -> str:
     """Write a verdict of status ``error`` as the reply of an agent that noticed its own mistake."""
     # A thought that quotes "Action:" would otherwise be read as the action.
     thought = one_line(verdict.thought() or "My last step was wrong.").replace("Action:", "action")
-    return f"Thought: {thought}\nAction: {one_line(verdict.corrected_action or '')}"
+    # As the world takes it; only a line break would end it too early.
+    action = " ".join((verdict.corrected_action or "").splitlines()).strip()
+    return f"Thought: {thought}\nAction: {action}"

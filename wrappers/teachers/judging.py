@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from step_envs.core import TextEnv
 from step_envs.errors import TeacherError
 from step_envs.trajectory import Verdict
 from step_envs.wrappers.teachers.base import Teacher, TeacherContext
@@ -15,19 +16,22 @@ def judge(teacher: Teacher, context: TeacherContext) -> Verdict:
         context: What is judged; its world is left in the state it is in.
 
     Returns:
-        The verdict, with what both askings cost; ``unknown`` where the teacher has none, or none that can be carried out.
+        The verdict, its correction written as the world takes it, with what both askings cost; ``unknown`` where the
+        teacher has none, or none that can be carried out.
     """
     first = _ask(teacher, context)
-    if not _misguided(first, context):
-        return first
+    settled = _settled(first, context)
+    if settled is not None:
+        return settled
     complaint = f"The corrected action {first.corrected_action!r} is not admissible in this state."
     second = _ask(teacher, replace(context, complaint=complaint))
     usage = [verdict.usage for verdict in (first, second) if verdict.usage is not None]
     paid = sum(usage[1:], usage[0]) if usage else None
-    if _misguided(second, context):
+    settled = _settled(second, context)
+    if settled is None:
         reason = f"The corrected action {second.corrected_action!r} is not admissible, even after asking again."
         return Verdict(status="unknown", reason=reason, usage=paid)
-    return second.model_copy(update={"usage": paid})
+    return settled.model_copy(update={"usage": paid})
 
 
 def one_line(text: str) -> str:
@@ -45,14 +49,22 @@ def _ask(teacher: Teacher, context: TeacherContext) -> Verdict:
     return verdict
 
 
-def _misguided(verdict: Verdict, context: TeacherContext) -> bool:
+def _settled(verdict: Verdict, context: TeacherContext) -> Verdict | None:
+    """Give a verdict whose correction is written as the world takes it; None where the world does not take it at all."""
     if verdict.status != "error":
-        return False
-    world, action = context.env, one_line(verdict.corrected_action or "")
-    if not verdict.undo:
-        return not world.accepts(action)
-    now = world.snapshot()
-    world.restore(context.before)
-    accepted = world.accepts(action)
-    world.restore(now)
-    return not accepted
+        return verdict
+    world, now = context.env, context.env.snapshot() if verdict.undo else b""
+    if verdict.undo:
+        world.restore(context.before)
+    action = _spelled(verdict.corrected_action or "", world)
+    if verdict.undo:
+        world.restore(now)
+    return None if action is None else verdict.model_copy(update={"corrected_action": action})
+
+
+def _spelled(written: str, world: TextEnv) -> str | None:
+    plain = one_line(written)
+    if world.accepts(plain):
+        return plain
+    # White space can belong to an action (an option of a real shop with a no-break space), and nobody sees which it is.
+    return next((action for action in world.admissible_actions() if one_line(action) == plain), None)
