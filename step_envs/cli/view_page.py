@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from step_envs.viewer import Page, Written
 
 
+_LONGEST_NAME = 120  # bytes; file systems take 255, those that encrypt about 140
+
+
 class PageWriter:
     """Takes the trajectories that are shown, and writes them as HTML at the end.
 
@@ -68,6 +71,8 @@ def default_path(runs: Sequence[Path]) -> Path:
     first, *others = [run.parent if run.name == "trajectories.jsonl" else run for run in runs]
     names = [os.path.basename(os.path.abspath(run)).removesuffix(".jsonl") for run in others]  # noqa: PTH100, PTH119
     name = "-".join(["view", *(["with", *names] if names else [])])
+    if len(os.fsencode(name)) > _LONGEST_NAME:
+        name = f"view-with-{len(names)}-others"
     return first.with_suffix(".html") if first.suffix == ".jsonl" else first / f"{name}.html"
 
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from step_envs.errors import StoreError
 from step_envs.runs import run_names
+from step_envs.text import visible
 from step_envs.trajectory import Trajectory
 from step_envs.viewer.pack import Packer
 
@@ -90,7 +91,7 @@ class Page:
         blocks = list(self._packer.blocks(more))
         token_blocks = [] if tokens is None else list(tokens.blocks())
         parts = {
-            "TITLE": html.escape(f"{' and '.join(self.names)} - step-envs"),
+            "TITLE": html.escape(visible(f"{' and '.join(self.names)} - step-envs")),
             "POLICY": _policy(),
             "STYLE": f"<style>{_style()}</style>",
             "DATA": "\n".join(_element(name, text) for name, text in [*blocks, *token_blocks]),

@@ -69,7 +69,7 @@ def test_it_opens_from_disk_with_the_figures_of_the_run(single: Path, open_page:
     assert count(page) == "24 episodes"
     assert heading(page) == "Overview"
     cards = page.locator(".card").all_inner_texts()
-    assert cards[0].split("\n") == ["Success", "75 %", "18 of 24, 95 % interval 55 % to 88 %"]
+    assert cards[0].split("\n") == ["Success", "75\u00a0%", "18 of 24, 95\u00a0% interval 55\u00a0% to 88\u00a0%"]
     assert cards[2].split("\n") == ["Errors", "8", "0.33 an episode, 8 corrected"]
     assert page.title() == "before - step-envs"
 
@@ -261,6 +261,20 @@ def test_the_address_leads_back_to_the_same_view(double: Path, open_page: Open) 
     again = open_page(double, page.evaluate("location.hash"))
     assert (again.locator("#pane").inner_text(), titles(again), count(again)) == before
     assert again.locator(".current").get_attribute("id") == "step-2"
+
+
+def test_episodes_without_a_number_have_links_of_their_own(tmp_path: Path, open_page: Open) -> None:
+    texts = ("first", "second", "third")
+    run = write_run(tmp_path / "run", (episode(3, episode=None, instruction=text) for text in texts))
+    path = page_of(tmp_path / "view.html", run)
+    page = open_page(path)
+    for text in texts:
+        page.keyboard.press("j")
+        wait_until(page, f"document.querySelector('#pane .instruction')?.textContent === {text!r}")
+        again = open_page(path, page.evaluate("location.hash"))
+        assert again.locator("#pane .instruction").inner_text() == text
+    page.go_back()
+    wait_until(page, "document.querySelector('#pane .instruction')?.textContent === 'second'")
 
 
 def test_back_and_forth_in_the_history(single: Path, open_page: Open) -> None:

@@ -4,7 +4,9 @@ import base64
 import gzip
 import hashlib
 import json
+import os
 import re
+import sys
 from html.parser import HTMLParser
 from importlib import resources
 from pathlib import Path
@@ -204,6 +206,21 @@ def test_view_of_a_file_writes_beside_it(tmp_path: Path) -> None:
     file = (folder / "trajectories.jsonl").rename(folder / "some.jsonl")
     call("view", file)
     assert len(records(folder / "some.html")) == 2
+
+
+def test_the_name_of_a_file_about_many_runs_stays_short(tmp_path: Path) -> None:
+    runs = [write_run(tmp_path / f"a-run-with-a-long-name-{number}", ordinary_run(1)) for number in range(12)]
+    assert call("view", *runs).exit_code == 0
+    assert len(records(runs[0] / "view-with-11-others.html")) == 12
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="its file names are text")
+def test_a_folder_whose_name_is_no_text(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / os.fsdecode(b"run-\xff\x1b"), ordinary_run(2))
+    result = call("view", folder)
+    assert result.exit_code == 0, result.output
+    assert len(records(folder / "view.html")) == 2
+    assert "<title>run-&lt;U+DCFF&gt;␛ - step-envs</title>" in (folder / "view.html").read_text(encoding="utf-8")
 
 
 def test_view_goes_on_where_it_may_not_write(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,7 +39,7 @@ function cards(chosen) {
   const list = el("dl", { class: "cards" });
   const card = (name, value, more) =>
     list.append(el("div", { class: "card" }, el("dt", { text: name }), el("dd", { class: "big", text: value }), el("dd", { class: "small", text: more })));
-  card("Success", percent(successes / n), `${successes} of ${n}, 95 % interval ${percent(low)} to ${percent(high)}`);
+  card("Success", percent(successes / n), `${successes} of ${n}, 95\u00a0% interval ${percent(low)} to ${percent(high)}`);
   card("Average score", fixed(total(chosen, (row) => row.score) / n), `over ${count(total(chosen, (row) => row.steps), "step")}`);
   card("Errors", errors.toLocaleString("en"), `${fixed(errors / n)} an episode, ${corrected.toLocaleString("en")} corrected`);
   card(
@@ -100,7 +100,7 @@ function shareBar(hits, of) {
     svg("rect", { class: "fill", x: 0, y: 2, width: (100 * hits) / of, height: 8 }),
     svg("rect", { class: "range", x: 100 * low, y: 5.25, width: 100 * (high - low), height: 1.5 }),
   );
-  const title = `${hits} of ${of}, 95 % interval ${percent(low)} to ${percent(high)}`;
+  const title = `${hits} of ${of}, 95\u00a0% interval ${percent(low)} to ${percent(high)}`;
   return el("span", { class: `share-cell${of < FEW ? " few" : ""}`, title }, el("span", { class: "share-number", text: percent(hits / of) }), bar);
 }
 

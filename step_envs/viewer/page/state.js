@@ -154,9 +154,14 @@ function address() {
     if (open) say("task", open.rows[0].task);
     if (open?.turn) say("again", open.turn);
   } else if (open) {
+    const episode = open.episode === null ? null : String(open.episode);
+    const run = index.runs.length > 1 ? index.runs[open.run] : null;
     say("task", open.task);
-    if (open.episode !== null) say("episode", open.episode);
-    if (index.runs.length > 1) say("in", index.runs[open.run]);
+    if (episode !== null) say("episode", episode);
+    if (run !== null) say("in", run);
+    // Episodes without a number, or of files that were joined, may share all of that.
+    const again = namedRows(open.task, episode, run).indexOf(open);
+    if (again > 0) say("again", again);
   }
   if (open && state.tab !== "conversation") say("tab", state.tab);
   if (open && state.turn !== null) say("step", state.turn);
@@ -192,11 +197,17 @@ function readAddress(hash) {
 
 function askedRow(asked) {
   if (!asked.has("task") && !asked.has("episode")) return null;
-  const fits = (row) =>
-    (!asked.has("task") || row.task === asked.get("task")) &&
-    (!asked.has("episode") || String(row.episode) === asked.get("episode")) &&
-    (!asked.has("in") || index.runs[row.run] === asked.get("in"));
-  return rows.find(fits) ?? null;
+  return namedRows(asked.get("task"), asked.get("episode"), asked.get("in"))[Number(asked.get("again") ?? 0)] ?? null;
+}
+
+// The rows that an address means by these names, in order; null stands for any.
+function namedRows(task, episode, run) {
+  return rows.filter(
+    (row) =>
+      (task === null || row.task === task) &&
+      (episode === null || String(row.episode) === episode) &&
+      (run === null || index.runs[row.run] === run),
+  );
 }
 
 function askedPair(asked) {

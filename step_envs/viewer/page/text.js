@@ -116,7 +116,7 @@ function signed(number) {
 }
 
 function percent(share) {
-  return `${Math.round(100 * share)} %`;
+  return `${Math.round(100 * share)}\u00a0%`;
 }
 
 // The Wilson score interval at 95 %, as step_envs.statistics works it out.
