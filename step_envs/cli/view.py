@@ -221,9 +221,19 @@ def _show_run(console: Any, run: Path, wanted: Any, page: "PageWriter", *, limit
 def _planned(run: Path, read: int, kept: int) -> int:
     """Find how many episodes were asked for, so that what is missing is said; only of a whole run."""
     from step_envs.agents.plan import CollectConfig
+    from step_envs.cli.render import visible
+    from step_envs.errors import StoreError
 
     config = run / "config.json"
-    return CollectConfig.read(config).episodes if kept == read and config.is_file() else kept
+    if kept != read or not config.is_file():
+        return kept
+    try:
+        return CollectConfig.read(config).episodes
+    except StoreError as error:
+        # Its episodes can be read all the same.
+        text = f"{str(error).splitlines()[0]}; so how many episodes were asked for is not known."
+        typer.echo(visible(text), err=True)
+        return kept
 
 
 def _episode_table() -> "Table":

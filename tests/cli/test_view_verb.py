@@ -23,6 +23,17 @@ def test_view_shows_figures_and_episodes(run: Path) -> None:
     assert re.search(r"1 +melt/1 +too many errors +0\.25 +4 +0 of 1", text)
 
 
+@pytest.mark.parametrize("config", ["{broken", "{}"])
+def test_a_damaged_configuration_hides_no_episode(config: str, run: Path) -> None:
+    (run / "config.json").write_text(config)
+    result = call("view", run, "--no-html")
+    assert result.exit_code == 0
+    assert "melt/1" in result.stdout and "without a trajectory" not in result.stdout
+    assert "config.json is not the configuration of a collection: " in result.stderr
+    assert result.stderr.endswith("so how many episodes were asked for is not known.\n")
+    assert json.loads(call("view", run, "--json").stdout)["summary"]["episodes_planned"] == 3
+
+
 def test_view_limits_the_list(run: Path) -> None:
     text = call("view", run, "--limit", 1).output
     assert "boil/3" in text and "melt/1" not in text and "... and 2 more: --limit 0 lists all." in text
