@@ -4,6 +4,7 @@ What is wrong with what the user typed is said in one sentence on standard error
 verb shows the traceback instead.
 """
 
+import os
 import sys
 from importlib import import_module
 from typing import Annotated, Any, NoReturn
@@ -28,8 +29,9 @@ class _Group(TyperGroup):
             return super().invoke(ctx)
         except KeyboardInterrupt:
             raise typer.Exit(INTERRUPTED) from None
-        except (StepEnvsError, DependencyNotInstalled, UnregisteredEnv, ValueError) as error:
-            if ctx.params.get("debug"):
+        except (StepEnvsError, DependencyNotInstalled, UnregisteredEnv, ValueError, OSError) as error:
+            # A reader of our output that left early is Click's to deal with.
+            if ctx.params.get("debug") or isinstance(error, BrokenPipeError):
                 raise
             _complain(error)
 
@@ -47,6 +49,8 @@ def _complain(error: Exception) -> NoReturn:
 def _sentence(error: Exception) -> str:
     from pydantic import ValidationError
 
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"Cannot use {os.fsdecode(error.filename)}: {error.strerror}."
     if not isinstance(error, ValidationError):
         return str(error)
     first = error.errors(include_url=False, include_context=False)[0]

@@ -72,6 +72,13 @@ def test_wrong_input_is_one_sentence_and_exit_code_2(
     assert not list(tmp_path.rglob("*"))
 
 
+@pytest.mark.parametrize("verb", [["view"], ["report"], ["export", "--out", "x"]])
+def test_a_name_that_no_file_can_have_is_wrong_input(verb: list[str]) -> None:
+    result = call(*verb, "a" * 300)
+    assert result.exit_code == 2
+    assert result.stderr.endswith("File name too long.\n") and len(result.stderr.splitlines()) == 1
+
+
 def test_an_unknown_task_is_told_by_name(tmp_path: Path) -> None:
     result = call("play", "--task", "boil/99", "--agent", "oracle")
     assert result.exit_code == 2 and "Unknown task 'boil/99'. Did you mean 'boil/29'" in result.stderr
