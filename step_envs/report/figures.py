@@ -68,7 +68,7 @@ def draw(runs: Sequence[Run], curves: Sequence[Curve], folder: Path) -> list[Pic
         import matplotlib
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise missing_package("matplotlib", "A report's figures", "report") from error
+        raise missing_package("matplotlib", "A report", "report") from error
     drawings: list[tuple[Picture, Callable[[Figure], bool]]] = [
         (Picture("success", "Success by task type, with 95 % intervals"), lambda figure: _success(figure, runs)),
         (Picture("differences", "Differences in success on the same tasks"), lambda figure: _differences(figure, runs)),
@@ -212,7 +212,8 @@ def _rows(axes: "Axes", labels: Sequence[str]) -> None:
 
 
 def _label(text: str) -> str:
-    line = " ".join(visible(text).split())
+    # Two letters that are none, which no SVG may hold.
+    line = " ".join(visible(text).split()).translate({0xFFFE: "\ufffd", 0xFFFF: "\ufffd"})
     return line if len(line) <= _LONGEST_LABEL else f"{line[: _LONGEST_LABEL - 3]}..."
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,9 @@ from step_envs.trajectory import Trajectory, Turn, Usage
 ERROR_KINDS = ("no action", "fatal", "repeated", "no effect", "wrong step")
 """How an error turn is called, the first that fits: the reply held no action; it closed the way to success, or ended the
 episode without it; it does what the step before did; the world did not change; all others."""
+
+MOST_RUNS = 30
+"""Runs of one report at most: they make 435 comparisons, which nobody reads."""
 
 # What the worlds answer to an action that they do not understand or that does nothing.
 _REFUSALS = ("Nothing happens.", "No known action matches that input.")
@@ -106,9 +110,13 @@ def gather(paths: Sequence[Path]) -> list[Run]:
 
     Raises:
         StoreError: A run cannot be read.
-        DataError: A run holds no trajectory.
-        ValueError: A run is named twice.
+        DataError: A run holds no trajectory, or its summary is damaged.
+        ValueError: A run is named twice, or they are more than ``MOST_RUNS``.
     """
+    if len(paths) > MOST_RUNS:
+        raise ValueError(
+            f"{len(paths)} runs are too many for one report, which compares each two: name at most {MOST_RUNS}."
+        )
     return [_read(name, path) for name, path in zip(run_names(paths), paths, strict=True)]
 
 
@@ -124,7 +132,7 @@ def _read(name: str, path: Path) -> Run:
         raise DataError(f"{path} holds no trajectory yet: there is nothing to report.")
     with file.open("rb") as lines:
         digest = hashlib.file_digest(lines, "sha256").hexdigest()
-    return Run(name, path, digest, list(envs), list(agents), list(teachers), episodes, _paid(file.parent))
+    return Run(name, path, digest, list(envs), list(agents), list(teachers), episodes, _paid(file))
 
 
 def episode_of(trajectory: Trajectory) -> Episode:
@@ -181,13 +189,22 @@ def _who(name: str, model: str | None) -> str:
     return name if model is None else f"{name} ({model})"
 
 
-def _paid(folder: Path) -> Usage | None:
+def _paid(trajectories: Path) -> Usage | None:
+    file = trajectories.parent / "summary.json"
+    if trajectories.name != "trajectories.jsonl" or not file.is_file():
+        return (
+            None  # some of a run's trajectories, a run that was not collected by the command, or one that is not done
+        )
     try:
-        summary = json.loads((folder / "summary.json").read_bytes())
-    except OSError:
-        return None  # a run that was not collected by the command, or is not done
-    paid = summary.get("paid") if isinstance(summary, dict) else None
-    return None if paid is None else Usage.model_validate(paid)
+        summary = json.loads(file.read_bytes())
+        paid = summary.get("paid")
+        return None if paid is None else Usage.model_validate(paid)
+    except OSError as error:
+        raise DataError(f"Cannot read {file}: {error.strerror}.") from error
+    except (ValueError, AttributeError) as error:
+        raise DataError(
+            f"{file} is not the summary of a run: remove it, or collect with --resume, which writes it anew."
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -220,8 +237,11 @@ def read_curve(folder: Path) -> Curve:
         points: dict[str, list[tuple[int, float]]] = {}
         for entry in state["log_history"]:
             for name, value in entry.items():
-                if name != "step" and isinstance(value, int | float):
+                # A loss that is not a number, as of a training that diverged, has no place in a curve or in JSON.
+                if name != "step" and isinstance(value, int | float) and math.isfinite(value):
                     points.setdefault(name, []).append((int(entry["step"]), float(value)))
+    except OSError as error:
+        raise DataError(f"Cannot read {file}: {error.strerror}.") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{file} is not the state of a trainer: it has no readable log_history.") from error
     return Curve(folder.name, {name: _rising(pairs) for name, pairs in points.items()})

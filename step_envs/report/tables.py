@@ -13,8 +13,12 @@ Form = Literal["text", "count", "share", "difference", "score", "change", "numbe
 
 _PAGE = 40  # rows that fit on a page
 _BROAD = 6  # columns that fit on a line
-# What begins a link or an element, and what ends a cell; brackets around an interval stay as they are.
-_MARKDOWN = re.compile(r"([\\|`*]|\](?=[(\[:])|<(?=[A-Za-z/!?]))")
+# What ends a cell and what begins a link, an element, an entity, emphasis, a formula, a heading or a list. Brackets around
+# an interval, amounts of money and underscores within words stay as they are.
+_MARKDOWN = re.compile(
+    r"([\\|`*~]|\](?=[(\[:])|<(?=[A-Za-z/!?])|&(?=#|\w+;)|_(?!\w)|(?<!\w)_|\$(?!\d)|^[#>]|^[+-](?= )|^\[(?=[ xX]\]))"
+)
+_NUMBERED = re.compile(r"^(\d+)([.)])(?= )")
 _LATEX = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",
     ">": r"\textgreater{}", "|": r"\textbar{}", '"': "''",
@@ -132,7 +136,7 @@ _FORMS: dict[Form, Callable[[float], str]] = {
 
 def markdown(text: str) -> str:
     """Write text so that Markdown makes nothing of it, on one line."""
-    return _MARKDOWN.sub(r"\\\1", _one_line(text))
+    return _NUMBERED.sub(r"\1\\\2", _MARKDOWN.sub(r"\\\1", _one_line(text)))
 
 
 def latex(text: str) -> str:

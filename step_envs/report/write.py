@@ -12,6 +12,7 @@ from step_envs.report.figures import Picture, draw
 from step_envs.report.gather import Curve, Run
 from step_envs.report.sections import all_tables, findings
 from step_envs.report.tables import Table, latex, markdown
+from step_envs.text import visible
 
 SCHEMA = "step-report/1"
 
@@ -57,13 +58,13 @@ class Report:
         parts += [table.to_markdown() for table in self.tables]
         for picture in self.pictures:
             parts.append(f"### {markdown(picture.title)}\n\n![{markdown(picture.title)}](figures/{picture.name}.svg)\n")
-        parts.append(f"---\n\nMade with step-envs {__version__} by:\n\n{_fenced(self.command)}\n")
+        parts.append(f"---\n\nMade with step-envs {__version__} by:\n\n{_fenced(visible(self.command))}\n")
         return "\n".join(parts)
 
     def to_latex(self) -> str:
         """Write the tables and figures in LaTeX, as a part of a document that uses booktabs, graphicx and longtable."""
         parts = [
-            f"% Made with step-envs {__version__} by: {' '.join(self.command.split())}",
+            f"% Made with step-envs {__version__} by: {visible(self.command).replace(chr(10), ' ')}",
             "% Needs \\usepackage{booktabs,graphicx,longtable}.",
             *(table.to_latex() for table in self.tables),
         ]
@@ -120,4 +121,4 @@ def _fenced(command: str) -> str:
     fence = "```"
     while fence in command:
         fence += "`"
-    return f"{fence}sh\n{' '.join(command.split())}\n{fence}"
+    return f"{fence}sh\n{command}\n{fence}"

@@ -1,9 +1,11 @@
 """``step-envs report``: right figures, honest sentences, names that stay names, the same bytes again."""
 
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from sample_runs import HOSTILE, answer, episode, hostile_run, ordinary_run, reply, write_run
@@ -176,6 +178,26 @@ def test_the_command_that_made_it_is_at_the_foot(tmp_path: Path, monkeypatch: py
     assert json.loads((tmp_path / "x" / "report.json").read_text())["command"] == "step-envs report 'a run' --out x"
 
 
+def test_the_command_is_written_as_it_can_be_typed_and_steers_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "two  spaces\nand a line \x1b[31m\u202e" + os.fsdecode(b"\xff")
+    monkeypatch.setattr("sys.argv", ["step-envs", "report", name])
+    assert call("report", write_run(tmp_path / "run", ordinary_run(3)), "--out", tmp_path / "x").exit_code == 0
+    said = "'two  spaces{}and a line ␛[31m<U+202E><U+DCFF>'"
+    text = (tmp_path / "x" / "report.md").read_text(encoding="utf-8")
+    assert text.endswith(f"```sh\nstep-envs report {said.format(chr(10))}\n```\n")
+    first = (tmp_path / "x" / "report.tex").read_text(encoding="utf-8").splitlines()[0]
+    assert first.startswith("% Made with") and first.endswith(f"by: step-envs report {said.format(' ')}")
+
+
+def test_figures_are_valid_whatever_is_in_a_name(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", (episode(at, task_type=f"\ufffe{at}\uffff") for at in range(4)))
+    assert call("report", run).exit_code == 0
+    for figure in (run / "report" / "figures").glob("*.svg"):
+        ElementTree.parse(figure)
+
+
 def test_hostile_names_stay_names(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", hostile_run())
     assert call("report", run).exit_code == 0
@@ -192,11 +214,19 @@ def test_hostile_names_stay_names(tmp_path: Path) -> None:
     ("text", "in_markdown", "in_latex"),
     [
         ("a|b", r"a\|b", r"a\textbar{}b"),
-        ("50 % of $x_1 & #2", "50 % of $x_1 & #2", r"50 \% of \$x\_1 \& \#2"),
+        ("50 % of $x_1 & #2", r"50 % of \$x_1 & #2", r"50 \% of \$x\_1 \& \#2"),
         (r"\input{x}", r"\\input{x}", r"\textbackslash{}input\{x\}"),
         ("[a](http://b)", r"[a\](http://b)", "{}[a](http://b)"),
         ("<img>", r"\<img>", r"\textless{}img\textgreater{}"),
         ("two\nlines\x1b", "two lines␛", "two lines␛"),
+        ("_a_ ~b~ &lt;", r"\_a\_ \~b\~ \&lt;", r"\_a\_ \textasciitilde{}b\textasciitilde{} \&lt;"),
+        ("valid_unseen: $0.12 [1.0, 2.0]", "valid_unseen: $0.12 [1.0, 2.0]", r"valid\_unseen: \$0.12 [1.0, 2.0]"),
+        ("# a", r"\# a", r"\# a"),
+        ("> a", r"\> a", r"\textgreater{} a"),
+        ("- a", r"\- a", "- a"),
+        ("1. a", r"1\. a", "1. a"),
+        ("[x] a", r"\[x] a", "{}[x] a"),
+        ("-", "-", "-"),
     ],
 )
 def test_escapes(text: str, in_markdown: str, in_latex: str) -> None:
@@ -256,6 +286,21 @@ def test_what_is_wrong_is_said(tmp_path: Path) -> None:
         assert result.exit_code == 2 and sentence in result.stderr
 
 
+@pytest.mark.parametrize("summary", [b"{broken", b"\xff", b"[]", b'{"paid": {"prompt_tokens": -1}}'])
+def test_a_damaged_summary_is_named(summary: bytes, tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", ordinary_run(2))
+    (run / "summary.json").write_bytes(summary)
+    result = call("report", run)
+    assert result.exit_code == 2
+    assert f"{run / 'summary.json'} is not the summary of a run: remove it, or collect with --resume" in result.stderr
+
+
+def test_too_many_runs_are_refused_at_once(tmp_path: Path) -> None:
+    result = call("report", *(tmp_path / str(number) for number in range(31)))
+    assert result.exit_code == 2
+    assert "31 runs are too many for one report, which compares each two: name at most 30." in result.stderr
+
+
 def test_a_missing_matplotlib_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
     result = call("report", write_run(tmp_path / "run", ordinary_run(2)))
@@ -282,11 +327,20 @@ def test_a_curve_of_a_resumed_training_has_each_step_once(tmp_path: Path) -> Non
         read_curve(tmp_path)
 
 
+def test_a_training_that_diverged_leaves_a_report_that_is_json(tmp_path: Path) -> None:
+    log = [{"step": 1, "loss": 3.0}, {"step": 2, "loss": float("nan"), "grad_norm": float("inf")}]
+    (tmp_path / "trainer_state.json").write_text(json.dumps({"log_history": log}))
+    assert read_curve(tmp_path).points == {"loss": [(1, 3.0)]}
+
+
 def test_gather_reads_what_was_paid(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", ordinary_run(4))
     (run / "summary.json").write_text(json.dumps({"paid": {"prompt_tokens": 5, "cost": 2.0}}))
     (found,) = gather([run])
     assert found.paid is not None and found.paid.cost == 2.0
+    # Not all of the run's trajectories: what all of it cost says nothing of them.
+    (run / "some.jsonl").write_bytes((run / "trajectories.jsonl").read_bytes())
+    assert gather([run / "some.jsonl"])[0].paid is None
     table = next(table for table in all_tables([found]) if table.name == "costs")
     assert table.to_json()["rows"][0]["Cost"] == 2.0
     assert table.to_json()["rows"][0]["Cost of a success"] == pytest.approx(2 / 3)
