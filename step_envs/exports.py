@@ -56,7 +56,7 @@ def export(
 
     Raises:
         UnknownNameError: There is no such format.
-        StoreError: The source cannot be read, or the target is there already or cannot be written.
+        StoreError: The source cannot be read or does not fit the form, or the target is there already or cannot be written.
         gymnasium.error.DependencyNotInstalled: ``pyarrow`` or ``datasets`` is missing.
     """
     if format not in FORMATS:
@@ -288,7 +288,15 @@ FORMATS: dict[str, Callable[[Iterator[_Row], Path], int]] = {
 
 def _record_batches(rows: Iterator[_Row], pyarrow: Any, schema: Any) -> Iterator[Any]:
     while chunk := [table_row(trajectory, row_id) for row_id, trajectory in islice(rows, _BATCH)]:
-        yield pyarrow.RecordBatch.from_pylist(chunk, schema=schema)
+        try:
+            batch = pyarrow.RecordBatch.from_pylist(chunk, schema=schema)
+        except OverflowError as error:
+            names = f"{chunk[0]['id']!r} to {chunk[-1]['id']!r}"
+            raise StoreError(
+                f"A whole number in the trajectories {names}, such as a seed, does not fit into the 64 bits of parquet and "
+                "datasets: export to messages or sharegpt."
+            ) from error
+        yield batch
 
 
 def _schema(pa: Any) -> Any:

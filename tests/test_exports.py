@@ -295,6 +295,13 @@ def test_a_place_that_cannot_be_written_is_named(run: Path, tmp_path: Path) -> N
         export(run, tmp_path / "file" / "rows.jsonl")
 
 
+@pytest.mark.parametrize("form", ["parquet", "datasets"])
+def test_a_number_beyond_64_bits_is_said(form: str, tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="such as a seed, does not fit into the 64 bits of parquet and datasets"):
+        export([trajectory("boil/3", seed=2**70)], tmp_path / "x", form)
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_unknown_form_names_the_nearest(run: Path, tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match=r"Unknown format 'parket'\. Did you mean 'parquet' or"):
         export(run, tmp_path / "rows", "parket")
