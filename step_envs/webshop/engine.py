@@ -44,7 +44,7 @@ class ShopEngine:
         observation_mode: ``"text"``, ``"text_rich"``, ``"html"`` or ``"url"``.
         nouns: Finds the nouns of titles for the reward, see ``nouns``.
         strict: Behave as the original, faults included. Otherwise a purchase with exactly the options asked for always
-            gets full marks for them, and the special searches ``<a>`` and ``<c>`` answer instead of failing.
+            gets full marks for them, and the special searches ``<a>``, ``<c>`` and ``<r>`` answer instead of failing.
         show_attrs: Offer each product's page of attributes.
         num_prev_obs: How many earlier observations to put before each one.
         num_prev_actions: How many earlier actions to put before each one.

@@ -36,9 +36,7 @@ def open_catalogue(
     Raises:
         DataError: The folder that was named holds no catalogue.
     """
-    folder = Path(data_path).expanduser().resolve() if data_path else None
-    if data_path is None:
-        folder = named_data()
+    folder = named_data() if data_path is None else Path(data_path).expanduser().resolve()
     if folder is not None:
         _refuse_raw_files(folder)
         return _opened(folder)

@@ -121,7 +121,13 @@ class WebShopTasks(TaskSet):
 
     def select(self, split: str, task_types: Sequence[str] | None = None) -> Sequence[str]:
         """See ``TaskSet``."""
-        if task_types is None and split in self.splits and len(self.numbers(split)):
+        if split in self.splits and not len(self.numbers(split)):
+            raise ValueError(
+                f"Split {split!r} has no task: {self.catalogue.name!r} has {len(self._goals)} {self.kind} goals, of which "
+                f"the first {TEST_GOALS} are 'test' and the next {EVAL_GOALS} 'eval'; name another split, other goals or "
+                "a larger catalogue."
+            )
+        if task_types is None and split in self.splits:
             return self.ids(split)
         return super().select(split, task_types)
 

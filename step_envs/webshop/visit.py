@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 from step_envs.errors import SnapshotError
 from step_envs.webshop.catalogue import Catalogue
 from step_envs.webshop.goals import Goal
-from step_envs.webshop.pages import Page
+from step_envs.webshop.pages import Page, PageKind
 
 
 @dataclass(slots=True)
@@ -119,8 +119,37 @@ class Visit:
             products = [catalogue.product(place) for _, place in places if place is not None]
             page = Page(instruction=goal.instruction_text, products=products, **shown)
             visit = cls(goal, str(saved["session_id"]), session, page, saved["observations"], saved["actions"])
+            visit._require_types()
         except (KeyError, TypeError, ValueError) as error:
             raise SnapshotError(f"The snapshot of the shop lacks or garbles a field: {error}.") from error
         if unknown:
             raise SnapshotError(f"The snapshot shows product {unknown[0]!r}, which {catalogue.name!r} has not.")
         return visit
+
+    def _require_types(self) -> None:
+        """See that nothing will fail later, in the middle of a step, because it is not what it should be.
+
+        Raises:
+            ValueError: A field has no value that it can have; the message names it.
+        """
+        session, page = self.session, self.page
+        texts = [*(session.keywords or []), *session.visited, *self.observations, *self.actions, page.url, page.sub]
+        choices = (session.options, page.options)
+        fits = {
+            "keywords": session.keywords is None or (isinstance(session.keywords, list) and session.keywords != []),
+            "page": session.page is None or type(session.page) is int,
+            "asin": session.asin is None or isinstance(session.asin, str),
+            "draws": type(session.draws) is int,
+            "options": all(isinstance(chosen, dict) for chosen in choices),
+            "kind": page.kind in get_args(PageKind),
+            "products": page.kind in ("index", "results") or len(page.products) == 1,
+            "number": type(page.number) is int and type(page.total) is int,
+            "reward": type(page.reward) in (int, float),
+            "observations": isinstance(self.observations, list) and isinstance(self.actions, list),
+        }
+        for name, fit in fits.items():
+            if not fit:
+                raise ValueError(f"{name!r} cannot be so")
+        texts += [text for chosen in choices for pair in chosen.items() for text in pair]
+        if not all(isinstance(text, str) for text in texts):
+            raise ValueError("what should be text is not")

@@ -313,6 +313,38 @@ def test_snapshots_of_other_catalogues_are_refused(shop: ShopEngine) -> None:
         shop.load({})
 
 
+@pytest.mark.parametrize(
+    ("part", "name", "value"),
+    [
+        ("session", "keywords", [5]),
+        ("session", "keywords", []),
+        ("session", "keywords", "lamp"),
+        ("session", "page", "1"),
+        ("session", "asin", 5),
+        ("session", "options", {"color": 5}),
+        ("session", "options", []),
+        ("session", "visited", [5]),
+        ("session", "draws", None),
+        ("page", "kind", "cellar"),
+        ("page", "products", []),
+        ("page", "url", None),
+        ("page", "number", None),
+        ("page", "options", None),
+        ("page", "reward", "much"),
+    ],
+)
+def test_garbled_snapshots_are_refused_before_a_step_fails_on_them(
+    shop: ShopEngine, part: str, name: str, value: Any
+) -> None:
+    shop.act("search[lamp]")
+    shop.act(f"click[{_first(shop)}]")
+    saved = shop.save()
+    shop.load(saved)
+    saved[part][name] = value
+    with pytest.raises(SnapshotError, match="lacks or garbles"):
+        shop.load(saved)
+
+
 def test_saving_is_small_and_fast(shop: ShopEngine) -> None:
     import json
 

@@ -61,9 +61,13 @@ def test_a_goal_given_in_full_is_played() -> None:
         env.reset(options={"goal": goal | {"attributes": []}})
 
 
-def test_a_catalogue_that_is_not_there_names_the_command_that_makes_it(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="step-envs data webshop"):
-        WebShopEnv(data_path=tmp_path)
+def test_a_catalogue_that_is_not_there_names_the_command_that_makes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for nothing in (tmp_path, tmp_path / "none", ""):
+        with pytest.raises(DataError, match="step-envs data webshop"):
+            WebShopEnv(data_path=nothing)
     (tmp_path / "items_shuffle.json").write_text("[]")
     with pytest.raises(DataError, match="not imported yet"):
         WebShopEnv(data_path=tmp_path)

@@ -9,6 +9,7 @@ import pytest
 
 from step_envs.errors import DataError, UnknownNameError
 from step_envs.webshop.catalogue import Catalogue
+from step_envs.webshop.generator import make_catalogue
 from step_envs.webshop.goals import Goal
 from step_envs.webshop.tasks import WebShopTasks, eto_goals, eto_leaked_goals
 
@@ -42,6 +43,16 @@ def test_names_tell_the_kinds_of_goals_apart(made: Catalogue) -> None:
     for name in (human.task_id(3), "generated-0-300/03", "generated-0-300/-1", "generated-0-300/٣", "3", "", "x/y/1"):
         with pytest.raises(UnknownNameError, match=r"Tasks are named generated-0-300/0 to generated-0-300/\d+\."):
             synthetic.split_of(name)
+
+
+def test_a_split_of_a_small_catalogue_that_is_empty_says_why(tmp_path: Path) -> None:
+    tasks = WebShopTasks(make_catalogue(tmp_path / "few", size=5), "human")
+    assert len(tasks.select("test")) == 20
+    for split in ("train", "eval"):
+        with pytest.raises(
+            ValueError, match=rf"Split '{split}' has no task: 'generated-0-5' has 20 human goals, of which"
+        ):
+            tasks.select(split)
 
 
 def test_departments_are_the_types(made: Catalogue) -> None:
