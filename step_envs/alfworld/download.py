@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 
 from step_envs.alfworld.archive import GAME_FILE, FolderGames, game_name
-from step_envs.alfworld.tasks import OFFICIAL_COUNTS, OfficialTasks, usual_cache
+from step_envs.alfworld.tasks import OFFICIAL_COUNTS, OfficialTasks, named_folder, usual_cache
 from step_envs.download import Progress, fetch
 from step_envs.errors import DataError
 
@@ -31,7 +31,8 @@ def download_games(
     """Download the official games, check them, and unpack them where they are looked for.
 
     Args:
-        folder: The data folder; None is ``~/.cache/alfworld``. The games come to ``json_2.1.1`` in it.
+        folder: The data folder; None is the one that games are looked for in: that of ``ALFWORLD_DATA``, else
+            ``~/.cache/alfworld``. The games come to ``json_2.1.1`` in it.
         url: The zip to get.
         progress: Is told how far it is.
         expected: How many games each split must have; None is the complete release.
@@ -42,7 +43,7 @@ def download_games(
     Raises:
         DataError: There is no network, or what came is not the whole release; the message says what to do.
     """
-    folder = usual_cache() if folder is None else folder
+    folder = folder or named_folder() or usual_cache()
     expected = OFFICIAL_COUNTS if expected is None else expected
     target = folder / RELEASE_FOLDER
     if _complete(target, expected):

@@ -233,13 +233,18 @@ def usual_cache() -> Path:
     return Path.home() / ".cache" / "alfworld"
 
 
+def named_folder() -> Path | None:
+    """Name the folder or archive that ``ALFWORLD_DATA`` names; None where it is not set."""
+    named = os.environ.get("ALFWORLD_DATA")
+    return Path(named).expanduser() if named else None
+
+
 def find_data() -> Path | None:
     """Find official games: where ``ALFWORLD_DATA`` says, else in the usual cache; None where neither is there."""
-    cache = usual_cache()
-    named = os.environ.get("ALFWORLD_DATA")
+    cache, named = usual_cache(), named_folder()
     # Importing the package alfworld sets the variable to the usual cache and makes that folder, empty.
-    if named and (Path(named).expanduser() != cache or any(cache.glob("*"))):
-        return Path(named).expanduser()
+    if named is not None and (named != cache or any(cache.glob("*"))):
+        return named
     return cache if any(cache.glob("json_2.1.*")) else None
 
 

@@ -9,7 +9,7 @@ import pytest
 from test_archive import make_data, pack
 
 from step_envs.alfworld.download import download_games
-from step_envs.alfworld.tasks import OfficialTasks
+from step_envs.alfworld.tasks import OfficialTasks, find_tasks
 from step_envs.errors import DataError
 
 EXPECTED = {"valid_seen": 5}
@@ -100,6 +100,16 @@ def test_folders_without_games_are_filled(server, tmp_path):
     (trial / "traj_data.json").write_text("{}")
     assert download_games(tmp_path / "data", url=server.url, expected=EXPECTED).is_dir()
     assert (trial / "traj_data.json").exists() and (trial / "game.tw-pddl").exists()
+
+
+@pytest.mark.filterwarnings("ignore::step_envs.alfworld.tasks.PartialDataWarning")
+@pytest.mark.parametrize("named", [True, False])
+def test_games_come_to_where_they_are_looked_for(server, tmp_path, monkeypatch, named):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    folder = tmp_path / "named" if named else tmp_path / "home/.cache/alfworld"
+    monkeypatch.setenv("ALFWORLD_DATA", str(folder) if named else "")
+    assert download_games(url=server.url, expected=EXPECTED) == folder / "json_2.1.1"
+    assert len(find_tasks(source="official").ids("valid_seen")) == 5
 
 
 def test_faults_are_said_plainly(server, tmp_path):
