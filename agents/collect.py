@@ -7,8 +7,10 @@ so that a run that was killed and resumed ends with the same ones as a run that 
 """
 
 import json
+import os
 import reprlib
 import signal
+import sys
 import threading
 import traceback
 from collections import Counter, deque
@@ -119,7 +121,8 @@ def collect(
 
     A spent budget, an endpoint that is down or refuses the key, and a full disk stop the run, for no episode can do without
     them; episodes under way that need no more of them are kept. Ctrl-C lets the episodes under way end and then stops; a
-    second one drops them whole. Either way, and after a kill at any moment, ``resume=True`` goes on where the run stopped.
+    second one drops them whole, once the answers that are being paid for have come; a third one ends the process. In all
+    cases, and after a kill at any moment, ``resume=True`` goes on where the run stopped.
 
     Args:
         config: What to collect.
@@ -306,8 +309,11 @@ class _Run:
         self._on_progress(self._progress, None)
 
 
+_SHOW_CURSOR = "\x1b[?25h"
+
+
 class _Interrupts:
-    """Counts Ctrl-C (and the termination signal) instead of letting it strike in the middle of a write.
+    """Counts Ctrl-C (and the termination signal) instead of letting it strike in the middle of a write; the third ends all.
 
     Outside the main thread, where Python delivers no signals, it counts nothing.
     """
@@ -329,3 +335,9 @@ class _Interrupts:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.count += 1
+        if self.count > 2:
+            # An endpoint that hangs would be waited for, time-out by time-out. What is on disk is whole at any moment.
+            if sys.stdout.isatty():
+                sys.stdout.write(_SHOW_CURSOR)
+                sys.stdout.flush()
+            os._exit(128 + number)

@@ -301,6 +301,25 @@ def test_the_endpoint_is_killed_in_mid_run(tmp_path: Path) -> None:
     assert sorted(map(str, episodes(tmp_path))) == sorted(map(str, range(120)))
 
 
+def test_a_third_ctrl_c_does_not_wait_for_an_endpoint_that_hangs(tmp_path: Path) -> None:
+    answering = False
+    with ChatServer(lambda request: Answer(verdict(), delay=0.0 if answering else 100.0)) as server:
+        process = start(tmp_path, server.url, "--episodes", "6", "--concurrency", "2")
+        while not server.requests:
+            time.sleep(0.05)
+        for _ in range(3):
+            assert process.poll() is None
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.3)
+        process.communicate(timeout=20)
+        assert process.returncode == 130
+        answering = True
+        process = start(tmp_path, server.url, "--episodes", "6", "--resume")
+        _, complained = process.communicate(timeout=60)
+        assert process.returncode == 0, complained
+    assert sorted(map(str, episodes(tmp_path))) == sorted(map(str, range(6)))
+
+
 def test_a_full_disk_stops_the_run_with_whole_lines(tmp_path: Path) -> None:
     with ChatServer(good) as server:
         plan = ["--episodes", "80", "--concurrency", "4", "--resume"]
@@ -404,6 +423,11 @@ def test_a_cache_can_be_shared_by_runs(tmp_path: Path) -> None:
         for name in ("one", "two")
     )
     assert one == two
+
+
+def test_an_impossible_rate_limit_is_said_before_anything_is_asked() -> None:
+    with pytest.raises(ValueError, match=r"^requests_per_minute must be more than 0, got 0\.$"):
+        Access(requests_per_minute=0)
 
 
 def test_a_cache_that_is_none_is_said(tmp_path: Path) -> None:

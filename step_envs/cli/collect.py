@@ -91,7 +91,8 @@ def collect(
     """Let an agent play, have a teacher judge each step, keep the masked trajectories.
 
     OUT gets config.json, trajectories.jsonl (one line an episode), failures.jsonl and summary.json. After a kill or Ctrl-C,
-    the same command with --resume goes on: no task is lost, none comes twice.
+    the same command with --resume goes on: no task is lost, none comes twice. Ctrl-C lets the episodes under way end;
+    again, and they are dropped whole; a third time ends at once.
 
     Models behind endpoints are asked through a response cache, so that a resumed run pays for nothing twice. A key comes
     from the environment variable OPENAI_API_KEY, or the one that api_key_env= names, and is written nowhere.

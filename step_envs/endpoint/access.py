@@ -18,6 +18,9 @@ class Access:
         budget: How much the run may spend, all its sessions together; None means no limit.
         prices: What models cost.
         requests_per_minute: Most requests in a minute to any one endpoint; None means no limit.
+
+    Raises:
+        ValueError: The limit is not more than 0.
     """
 
     cache: Path | None = None
@@ -25,6 +28,11 @@ class Access:
     budget: Budget | None = None
     prices: dict[str, Price] = field(default_factory=dict)
     requests_per_minute: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse an impossible limit here, and not in every episode."""
+        if self.requests_per_minute is not None and not self.requests_per_minute > 0:
+            raise ValueError(f"requests_per_minute must be more than 0, got {self.requests_per_minute}.")
 
     def open(self, out: Path) -> Gateway:
         """Open the gateway of the run in a folder; its bill is ``bill.jsonl`` there.
