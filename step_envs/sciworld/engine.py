@@ -28,6 +28,8 @@ _REVIVALS = 4
 # The engine works out a gold path by playing dozens of its own episodes: up to 18 s where a step takes 0.1 s.
 _GOLD_PATIENCE = 10
 
+_GO_ON = "call reset() or restore() of the environment, or load() of the simulator"
+
 
 @dataclass
 class _Episode:
@@ -141,10 +143,16 @@ class Simulator:
         """
         variation = operator.index(variation)
         with self._lock:
-            self._call(lambda session: _check(session, task, variation, simplification), "load")
-            self._episode = None
+            # Without the present episode, so that one that cannot be brought back does not stand in the way.
+            present, self._episode = self._episode, None
             episode = _Episode(task, variation, simplification)
-            reply = self._call(lambda session: session.load(task, variation, simplification), "load")
+            name = f"load of {episode.name}"
+            try:
+                self._call(lambda session: _check(session, task, variation, simplification), name)
+            except UnknownNameError:
+                self._episode = present
+                raise
+            reply = self._call(lambda session: session.load(task, variation, simplification), name)
             episode.prints.append(hash(reply))
             self._episode = episode
             return reply
@@ -162,6 +170,11 @@ class Simulator:
             episode.actions.append(text)
             episode.prints.append(hash(reply))
             return reply
+
+    @property
+    def loaded(self) -> bool:
+        """Whether there is an episode to go on with; none after an ``EngineError`` that says so."""
+        return self._episode is not None
 
     def look(self) -> str:
         """What a look around shows; takes no time and is no action."""
@@ -213,7 +226,7 @@ class Simulator:
 
     def _loaded(self) -> _Episode:
         if self._episode is None:
-            raise EngineError("No ScienceWorld task is loaded in this simulator: call load() first.")
+            raise EngineError(f"No ScienceWorld task is loaded, or its engine was given up: {_GO_ON}.")
         return self._episode
 
     def _call(self, ask: Callable[[Session], Answer], name: str) -> Answer:
@@ -240,7 +253,7 @@ class Simulator:
                 self._episode = None
                 self._holder.kill()
                 raise EngineError(
-                    f"ScienceWorld gave {error} ({where}). Its Java process has been killed; load a task to go on."
+                    f"ScienceWorld gave {error} ({where}). Its Java process has been killed: {_GO_ON}."
                 ) from error
             except UnknownNameError:
                 raise
@@ -256,7 +269,7 @@ class Simulator:
         self._episode = None
         hint = f" Raise {HEAP_VARIABLE} (MiB)." if "OutOfMemoryError" in words else ""
         raise EngineError(
-            f"ScienceWorld's Java process died again and again ({where}): {words}.{hint} Load a task to go on."
+            f"ScienceWorld's Java process died again and again ({where}): {words}.{hint} To go on, {_GO_ON}."
         ) from cause
 
     def _where(self, name: str) -> str:

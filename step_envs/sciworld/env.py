@@ -167,7 +167,7 @@ class SciWorldEnv(TextEnv):
 
     def _load(self, task_id: str, saved: Any) -> None:
         target = Episode.saved(self._tasks, task_id, saved)
-        if not self._episode.leads_to(target):
+        if not (self._simulator.loaded and self._episode.leads_to(target)):
             self._start(target.beginning())
         for action in target.actions[len(self._episode.actions) :]:
             self._act(action)

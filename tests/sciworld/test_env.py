@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from step_envs import testing
-from step_envs.errors import UnknownNameError
+from step_envs.errors import EngineError, UnknownNameError
 from step_envs.sciworld.engine import Simulator
 from step_envs.sciworld.env import SIMPLIFICATIONS, SciWorldEnv
 from step_envs.sciworld.tasks import TASK_TYPES
@@ -224,6 +224,30 @@ def test_a_killed_engine_comes_back_in_mid_episode_with_the_same_bytes(env: SciW
         return answers
 
     assert play(kill_at=4) == play(kill_at=None)
+
+
+def test_after_an_engine_was_given_up_restore_and_reset_go_on() -> None:
+    env = SciWorldEnv(max_steps=None)
+    first = env.reset(options=FIND_PLANT)
+    env.step("look around")
+    snapshot = env.snapshot()
+    expected = env.step("wait1")
+    for again in ("restore", "reset"):
+        session = env._simulator._holder.session
+        assert session is not None
+        session._line.patience(1.0)
+        os.kill(session.jvm.pid, signal.SIGSTOP)
+        with pytest.raises(EngineError, match=r"no answer within 1 s .*call reset\(\) or restore\(\)"):
+            env.step("wait1")
+        with pytest.raises(EngineError, match=r"was given up: call reset\(\) or restore\(\)"):
+            env.step("wait1")
+        if again == "restore":
+            assert env.restore(snapshot)[1]["steps"] == 1
+        else:
+            assert env.reset(options=FIND_PLANT) == first
+            env.step("look around")
+        assert env.step("wait1") == expected
+    env.close()
 
 
 # In a process of its own: whatever else has run in this one may have left an environment open.
