@@ -62,12 +62,16 @@ class Catalogue:
 
     def number_of(self, asin: str) -> int | None:
         """Find the place of a product by its id; None where there is none."""
-        if asin not in self._numbers:
-            if len(self._numbers) >= _RECENT_NUMBERS:
-                self._numbers.clear()
+        # Environments in several threads share a catalogue, so what is remembered may be gone at any moment.
+        try:
+            return self._numbers[asin]
+        except KeyError:
             place = self._asins.find(asin)
-            self._numbers[asin] = None if place is None else int(self._by_asin[place])
-        return self._numbers[asin]
+        number = None if place is None else int(self._by_asin[place])
+        if len(self._numbers) >= _RECENT_NUMBERS:
+            self._numbers.clear()
+        self._numbers[asin] = number
+        return number
 
     def price(self, number: int) -> float:
         """What a product costs at the till: a range is settled once for all, see ``goals``."""

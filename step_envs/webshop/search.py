@@ -67,7 +67,8 @@ class SearchIndex:
         self._scaled = open_array(folder, "scaled")
         self._best = open_array(folder, "best")
         self._ranks = open_array(folder, "ranks")
-        self._totals: Array | None = None
+        # Environments in several threads share an index: each search takes its accumulator out, and puts it back at zero.
+        self._accumulators: list[Array] = []
         self._places: dict[str, int | None] = {}
 
     def search(self, query: str, limit: int = RESULTS) -> list[int]:
@@ -117,11 +118,14 @@ class SearchIndex:
         return terms
 
     def _place(self, word: str) -> int | None:
-        if word not in self._places:
-            if len(self._places) >= _RECENT_WORDS:
-                self._places.clear()
-            self._places[word] = self._terms.find(word)
-        return self._places[word]
+        try:
+            return self._places[word]
+        except KeyError:
+            place = self._terms.find(word)
+        if len(self._places) >= _RECENT_WORDS:
+            self._places.clear()
+        self._places[word] = place
+        return place
 
     def _candidates(self, terms: list[_Term], limit: int) -> Array:
         """Find, in ascending order, every document that can be among the first ``limit``."""
@@ -141,6 +145,7 @@ class SearchIndex:
             if remaining[taken] + _SLACK < floor:
                 break
         alive, scores = _collect(queue[:taken], totals, floor - remaining[taken] - _SLACK)
+        self._accumulators.append(totals)
         for place, term in enumerate(queue[taken:], start=taken + 1):
             scores = scores + term.scores_in(alive)
             floor = max(floor, _threshold(scores, limit))
@@ -149,9 +154,10 @@ class SearchIndex:
         return alive
 
     def _accumulator(self) -> Array:
-        if self._totals is None:
-            self._totals = np.zeros(len(self._ranks), dtype=np.float64)
-        return self._totals
+        try:
+            return self._accumulators.pop()
+        except IndexError:
+            return np.zeros(len(self._ranks), dtype=np.float64)
 
     def _first(self, candidates: Array, scores: Array, limit: int) -> Array:
         ranks = self._ranks[candidates]

@@ -6,8 +6,10 @@ import multiprocessing
 import os
 import random
 import subprocess
+import sys
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +147,28 @@ def test_large_and_small_ways_agree_on_products(made: Catalogue, monkeypatch: py
         monkeypatch.setattr(search, "_FEW_DOCUMENTS", few)
         ways.append([made.index.search_with_scores(query) for query in queries])
     assert ways[0] == ways[1]
+
+
+def test_threads_that_share_a_large_index_find_the_same(made: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "_FEW_DOCUMENTS", 0)
+    monkeypatch.setattr(search, "_RECENT_WORDS", 3)
+    monkeypatch.setattr("step_envs.webshop.catalogue._RECENT_NUMBERS", 3)
+    goals = [made.goal("human", number) for number in range(100)]
+    expected = [(made.search(goal.instruction_text), made.number_of(goal.asin)) for goal in goals]
+
+    def found(seed: int) -> bool:
+        order = random.Random(seed).sample(range(len(goals)), len(goals)) * 3
+        return all(
+            (made.search(goals[n].instruction_text), made.number_of(goals[n].asin)) == expected[n] for n in order
+        )
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            assert all(pool.map(found, range(8)))
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def test_queries_that_find_nothing(made: Catalogue) -> None:
