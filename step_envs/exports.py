@@ -369,14 +369,15 @@ def _rows(source: Source, keep: Keep | None) -> Iterator[_Row]:
 
 
 def _trajectories(source: Source) -> Iterator[Trajectory]:
-    if isinstance(source, (str, os.PathLike)):
-        yield from read_trajectories(source)
-        return
-    for item in source:
+    for item in [source] if isinstance(source, (str, os.PathLike)) else source:
         if isinstance(item, Trajectory):
             yield item
-        else:
+            continue
+        try:
             yield from read_trajectories(item)
+        except OSError as error:
+            # Not to be taken for a fault of what is written meanwhile.
+            raise StoreError(f"Cannot read {item}: {error.strerror}.") from error
 
 
 def _digested(rows: Iterator[_Row], digest: Any) -> Iterator[_Row]:

@@ -302,6 +302,11 @@ def test_a_number_beyond_64_bits_is_said(form: str, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_place_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"^Cannot read a+: File name too long"):
+        export("a" * 300, tmp_path / "x.jsonl")
+
+
 def test_an_unknown_form_names_the_nearest(run: Path, tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match=r"Unknown format 'parket'\. Did you mean 'parquet' or"):
         export(run, tmp_path / "rows", "parket")

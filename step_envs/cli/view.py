@@ -105,9 +105,17 @@ def _show_some(
         return
     draw = _drawing(tokens, full=full)
     for trajectory in trajectories:
-        console.print(draw(trajectory))
+        _print(console, draw(trajectory), least=44)
     if not trajectories:
         console.print("No such trajectory.")
+
+
+def _print(console: Any, what: "RenderableType", *, least: int) -> None:
+    """Print what needs some columns at least; a narrower terminal breaks its lines, where rich would leave words out."""
+    width = console.width
+    console.width = max(width, least)
+    console.print(what)
+    console.width = width
 
 
 def _drawing(tokens: str | None, *, full: bool) -> "Callable[[Trajectory], RenderableType]":
@@ -166,6 +174,8 @@ def _matching(run: Path, task: str | None, episode: int | None, wanted: Any) -> 
     if task is not None and task not in tasks:
         raise unknown_name("task", task, tasks)
     if episode is not None and str(episode) not in episodes:
+        if episodes.keys() == {"None"}:
+            raise ValueError(f"The episodes of {run} have no number: name one with --task ID.")
         raise unknown_name("episode", episode, sorted(episodes, key=lambda name: (len(name), name)))
     if otherwise:
         raise ValueError(f"What was asked for is in {run}, but did not end in that outcome: leave --outcome away.")
@@ -210,9 +220,9 @@ def _show_run(console: Any, run: Path, wanted: Any, page: "PageWriter", *, limit
             f"{read} trajectories, none that ended so." if read else "No trajectory yet.", markup=False, soft_wrap=True
         )
         return answer
-    console.print(summary_table(progress.summary(), title=str(run)))
+    _print(console, summary_table(progress.summary(), title=str(run)), least=48)
     console.print()
-    console.print(table)
+    _print(console, table, least=64)
     if progress.kept > listed:
         console.print(f"... and {progress.kept - listed} more: --limit 0 lists all.")
     return answer

@@ -5,10 +5,10 @@ import re
 from pathlib import Path
 
 import pytest
-from cli_calls import call, process
+from cli_calls import call, process, trajectory
 
 from step_envs.agents.collect import Progress
-from step_envs.store import read_trajectories
+from step_envs.store import TrajectoryStore, read_trajectories
 from step_envs.trajectory import Trajectory
 
 
@@ -130,3 +130,18 @@ def test_view_passes_over_half_a_line_and_names_a_corrupt_one(run: Path) -> None
         end.write(b"\n")
     result = call("view", run)
     assert result.exit_code == 2 and re.match(r"Line 4 of .* is not a trajectory: ", result.stderr)
+
+
+@pytest.mark.parametrize("columns", ["1", "20", "40"])
+def test_a_narrow_terminal_breaks_lines_and_loses_nothing(columns: str, run: Path) -> None:
+    listed = process("view", run, "--no-html", COLUMNS=columns).stdout
+    assert "boil/3" in listed and "melt/1" in listed and "too many errors" in listed
+    assert re.search(r"boil +2 +100% █+ +1\.00", listed)
+    assert "Boil" in process("view", run, "--episode", 0, COLUMNS=columns).stdout
+
+
+def test_episodes_without_a_number_are_named_by_their_task(tmp_path: Path) -> None:
+    with TrajectoryStore(tmp_path / "trajectories.jsonl") as store:
+        store.append(trajectory())
+    result = call("view", tmp_path, "--episode", 9)
+    assert result.exit_code == 2 and result.stderr.endswith("have no number: name one with --task ID.\n")
