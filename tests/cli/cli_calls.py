@@ -15,7 +15,7 @@ COMMAND = [sys.executable, "-c", "from step_envs.cli import main; main()"]
 HOSTILE = "\x1b]0;title\x07\x1b[2J\x1b[31mred [red]markup[/red] [/] \u202edrawkcab\u202c \x00\x9b5A\rover"
 DANGEROUS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 STYLES = re.compile("\x1b\\[[0-9;]*m")
-VERBS = ("play", "tasks", "collect", "export", "view", "doctor")
+VERBS = tuple(command.name for command in app.registered_commands)
 
 
 def call(*arguments: object, **options: Any) -> Result:
