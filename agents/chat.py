@@ -108,7 +108,7 @@ class ChatAgent(Agent, UsesChatModel):
                 shown = self._window.tighten(messages)
                 continue
             usage += answer.usage
-            self._window.counted(shown, answer.usage.prompt_tokens)
+            self._window.counted(shown, answer.prompt_tokens)
             return Reply(trimmed(answer.text), usage, self._window.shortened)
         return None
 

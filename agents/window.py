@@ -32,8 +32,9 @@ class Window:
         self.shortened = 0
 
     def begin(self) -> None:
-        """Forget the last episode; what was learnt about the length of tokens is kept."""
+        """Forget the last episode, and how long its tokens were: an episode must not depend on those before it."""
         self.shortened = 0
+        self._characters_a_token = _FIRST_GUESS
 
     def fit(self, messages: Sequence[dict[str, str]]) -> list[dict[str, str]] | None:
         """Shorten observations until the conversation fits.
@@ -60,7 +61,7 @@ class Window:
         return shown if self.shortened > before else None
 
     def counted(self, messages: Sequence[dict[str, str]], tokens: int) -> None:
-        """Learn from a server how long its tokens are."""
+        """Learn from a server how long its tokens are, for the rest of the episode."""
         if tokens:
             self._characters_a_token = min(_characters(messages) / tokens, 2 * _FIRST_GUESS)
 

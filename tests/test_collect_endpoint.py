@@ -430,6 +430,24 @@ def test_an_impossible_rate_limit_is_said_before_anything_is_asked() -> None:
         Access(requests_per_minute=0)
 
 
+def test_a_run_from_the_cache_shortens_conversations_as_the_first_did(tmp_path: Path) -> None:
+    """How long tokens are is learnt from the server, episode by episode, whether or not it is asked again."""
+    access = Access(cache=tmp_path / "shared.sqlite")
+    with ChatServer(lambda request: Answer("Thought: so\nAction: look")) as server:
+        agent = f"chat:model=m,base_url={server.url},context_tokens=900,temperature=1"
+        changes = {"env": "STeP-ALFWorld-v0", "env_options": {"max_steps": 25}, "episodes": 4, "teacher": None}
+        collect(config("", agent=agent, **changes), tmp_path / "one", access=access)
+        paid = len(server.requests)
+        collect(config("", agent=agent, **changes), tmp_path / "two", concurrency=2, access=access)
+        assert len(server.requests) == paid
+    one, two = (
+        {t.episode: [turn.shortened for turn in t.turns] for t in read_trajectories(tmp_path / name)}
+        for name in ("one", "two")
+    )
+    assert one == two
+    assert all(len(shortened) > 50 for shortened in one.values())
+
+
 def test_a_cache_that_is_none_is_said(tmp_path: Path) -> None:
     (tmp_path / "words").write_text("only words " * 20)
     with pytest.raises(StoreError, match="Cannot open the response cache"):

@@ -70,11 +70,13 @@ class Answer:
         finish: ``stop`` (it had said all), ``length`` (it was cut off), ``refusal`` (its own or a filter's), ``other``
             (an ending that is not known here, which may have come in mid-sentence).
         usage: What it cost now; from the cache, nothing but time.
+        prompt_tokens: Length of the prompt as the server counted it, also from the cache; 0 where it did not.
     """
 
     text: str
     finish: Finish
     usage: Usage
+    prompt_tokens: int = 0
 
 
 class _Message(BaseModel):
@@ -183,13 +185,14 @@ class Gateway:
             with alone:
                 known = self.cache.get(key)
                 if known is not None:
-                    worth = self._cost(request["model"], _Tokens.model_validate(known["usage"]), 0, 0.0)
+                    tokens = _Tokens.model_validate(known["usage"])
+                    worth = self._cost(request["model"], tokens, 0, 0.0)
                     self.bill.save(worth)
                     usage = Usage(cached=1, cost=None if worth.cost is None else 0.0)
-                    return Answer(known["text"], known["finish"], usage)
-                answer, tokens = self._fetch(endpoint, request)
+                    return Answer(known["text"], known["finish"], usage, tokens.prompt_tokens)
+                answer, counted = self._fetch(endpoint, request)
                 if answer.finish == "stop":
-                    kept = {"text": answer.text, "finish": answer.finish, "usage": tokens}
+                    kept = {"text": answer.text, "finish": answer.finish, "usage": counted}
                     self.cache.put(key, request["model"], kept)
                 return answer
         finally:
@@ -247,7 +250,7 @@ class Gateway:
         if finish == "other" and not text:
             raise EndpointDownError(f"{endpoint.base_url} answered with an empty message.")
         counted = tokens or _Tokens(prompt_tokens=0)
-        return Answer(text, finish, usage), counted.model_dump(exclude_none=True)
+        return Answer(text, finish, usage, counted.prompt_tokens), counted.model_dump(exclude_none=True)
 
     def _cost(self, model: str, tokens: _Tokens | None, sent: int, seconds: float) -> Usage:
         if tokens is None:
