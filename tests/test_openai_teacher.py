@@ -216,6 +216,15 @@ def test_a_server_that_ignores_the_format_is_found_out() -> None:
     assert env.trajectory.unknown_verdicts == 0
 
 
+def test_an_answer_that_was_cut_off_says_nothing_of_the_format() -> None:
+    with ChatServer([Answer('{"status": "o', finish="length"), Answer(verdict())]) as server:
+        env = watched(server)
+        for _ in range(2):
+            env.step("Thought: so\nAction: look")
+    assert [request["response_format"]["type"] for request in server.requests] == ["json_schema"] * 3
+    assert env.trajectory.unknown_verdicts == 0
+
+
 def test_a_passing_refusal_changes_nothing_that_is_remembered() -> None:
     with ChatServer([Answer("too long", status=400)] * 3 + [Answer(verdict())]) as server:
         env = watched(server)

@@ -96,8 +96,8 @@ def ask_for(
         problem = wrong or ""
         if answer.finish == "length":
             problem = f"It was cut off before it was whole. {problem}"
-        if rung < len(FORMATS) - 1 and not _is_json(answer.text):
-            # The server took the format and paid no heed to it.
+        if answer.finish == "stop" and rung < len(FORMATS) - 1 and not _is_json(answer.text):
+            # The server took the format and paid no heed to it. (One that was cut off may have been heeding it.)
             chat.gateway.formats[chat.endpoint.base_url, chat.model] = len(FORMATS) - 1
         messages = [
             *messages,
