@@ -261,8 +261,9 @@ print("processes:", torch.distributed.get_world_size() if torch.distributed.is_i
 """
 
 
-def test_two_processes_train_what_one_does(tokenizer, checkpoint, tmp_path):
-    rows(tokenizer).save_to_disk(tmp_path / "rows")
+@pytest.mark.parametrize("make", [rows, weighted_rows])
+def test_two_processes_train_what_one_does(tokenizer, checkpoint, tmp_path, make):
+    make(tokenizer).save_to_disk(tmp_path / "rows")
     script = tmp_path / "train.py"
     script.write_text(SCRIPT)
     # What `accelerate launch` starts on several GPUs; on CPUs alone it wants MPI, and this does not.

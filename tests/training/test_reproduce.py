@@ -1,6 +1,7 @@
 """The whole experiment on its smallest preset: what each arm is trained on; kills change nothing."""
 
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -16,6 +17,7 @@ for package in ("torch", "trl", "matplotlib"):
     pytest.importorskip(package, reason="the extra train is not installed")
 
 from step_envs.cli import app
+from step_envs.errors import EngineError
 from step_envs.store import read_trajectories
 from step_envs.training.pipeline.presets import ARMS, preset, with_changes
 from step_envs.training.pipeline.runner import run
@@ -132,6 +134,20 @@ def test_an_experiment_begins_with_a_model_on_disk(whole, tmp_path):
     report = json.loads((run(chosen, tmp_path / "run") / "report.json").read_text())
     assert report["original"] == {"model": str(whole / "pretrained"), "parameters": report["original"]["parameters"]}
     assert not (tmp_path / "run" / "pretrained").exists()
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_is_said_and_nothing_is_lost(tmp_path):
+    out = tmp_path / "run"
+
+    def kill(step, what, figures):
+        if (step.name, what) == ("samples", "begun"):
+            for child in multiprocessing.active_children():
+                child.kill()
+
+    with pytest.raises(EngineError, match=r"A process died without a word while it did samples.* add --resume"):
+        run(preset("smoke"), out, notice=kill)
+    assert [file.name for file in (out / "steps").glob("*.json")] == ["tasks.json"]
 
 
 def killed_at(out, moment, step):

@@ -8,13 +8,14 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from step_envs.errors import StoreError
+from step_envs.errors import EngineError, StoreError
 from step_envs.training.pipeline.presets import Preset
 from step_envs.training.pipeline.stages import Step, plan, run_step, write_json
 
@@ -35,6 +36,7 @@ def run(preset: Preset, out: Path, *, resume: bool = False, notice: Notice = lam
         The folder of the report.
 
     Raises:
+        EngineError: A process that did a step died; what was done is kept.
         StoreError: The folder holds an experiment and ``resume`` is not set, or another one than the one asked for.
         ValueError: The folder's name cannot be part of an agent's description.
     """
@@ -103,15 +105,22 @@ def _do(preset: Preset, out: Path, waiting: list[Step], done: dict[str, dict[str
                 running[pool.submit(_timed, preset, out, step)] = step
             finished, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in finished:
-                step = running.pop(future)
+                step = running[future]
                 figures, took = future.result()
+                del running[future]
                 write_json(_mark(out, step), {"figures": figures, **took})
                 done[step.name] = figures
                 notice(step, "done", figures | took)
+    except BrokenProcessPool as error:
+        names = ", ".join(one.name for one in running.values()) or step.name
+        raise EngineError(
+            f"A process died without a word while it did {names}, as it does where memory runs out: see the logs in "
+            f"{out / 'steps'}, and add --resume to go on."
+        ) from error
     finally:
         # Nothing is lost by it: every step goes on where it was.
         alive.close()
-        pool.shutdown(wait=not running, cancel_futures=True)
+        pool.shutdown(wait=all(future.done() for future in running), cancel_futures=True)
 
 
 def _timed(preset: Preset, out: Path, step: Step) -> tuple[dict[str, Any], dict[str, float]]:
