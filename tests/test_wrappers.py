@@ -356,6 +356,21 @@ def test_a_teacher_that_is_down_can_be_an_error() -> None:
     with pytest.raises(TeacherError, match="gave no verdict in task coin/study/hall: the endpoint is down"):
         env.step(say("go right"))
     assert env.trajectory.unknown_verdicts == 1
+    # The step was carried out, and the record says so.
+    assert env.trajectory.steps == 1
+    env.step(say("take coin"))
+    assert (env.trajectory.score, env.trajectory.reward, env.trajectory.steps) == (0.5, 0.5, 2)
+
+
+def test_a_last_step_without_verdict_ends_the_episode_all_the_same() -> None:
+    teacher = Scripted(TeacherError("down"))
+    env = TeacherMonitorWrapper(chat(max_steps=1), teacher, on_unknown="raise")
+    env.reset(options=FAR)
+    with pytest.raises(TeacherError):
+        env.step(say("go right"))
+    assert (env.trajectory.truncated, env.trajectory.stop_reason, env.trajectory.steps) == (True, "max_steps", 1)
+    with pytest.raises(ResetNeeded, match="The episode is over"):
+        env.step(say("go right"))
 
 
 def test_a_fault_in_a_teacher_is_not_hidden_and_leaves_world_and_record_as_one() -> None:

@@ -34,6 +34,8 @@ class _Outcome:
     truncated: bool
     info: dict[str, Any]
     reason: StopReason | None = None
+    unjudged: str | None = None
+    """Why there is no verdict."""
 
 
 class TeacherMonitorWrapper(gym.Wrapper[str, str, str, str]):
@@ -134,6 +136,9 @@ class TeacherMonitorWrapper(gym.Wrapper[str, str, str, str]):
         reward = outcome.info["score"] - (self._info["score"] if self._stepped else 0.0)
         self._info, self._stepped = outcome.info, True
         self.recorder.note(reward, outcome.terminated, outcome.truncated, outcome.info, outcome.reason)
+        # After the step was noted: it was carried out, whatever is known of it.
+        if outcome.unjudged is not None and self.on_unknown == "raise":
+            raise TeacherError(f"The teacher gave no verdict in task {outcome.info['task_id']}: {outcome.unjudged}")
         return outcome.observation, reward, outcome.terminated, outcome.truncated, outcome.info
 
     def _watch(self, reply: str) -> _Outcome:
@@ -184,7 +189,9 @@ class TeacherMonitorWrapper(gym.Wrapper[str, str, str, str]):
         if verdict.status != "error":
             self._conversation.change(turn, loss=1.0 if verdict.status == "ok" else 0.0, verdict=verdict)
         if verdict.status == "unknown":
-            return self._without_verdict(verdict, outcome)
+            outcome = replace(outcome, unjudged=verdict.reason or "")
+            if self.on_unknown == "discard":
+                return replace(outcome, truncated=not outcome.terminated, reason="unknown_verdict")
         return outcome
 
     def _run(self, reply: str) -> _Outcome:
@@ -215,13 +222,6 @@ class TeacherMonitorWrapper(gym.Wrapper[str, str, str, str]):
         # A correction that itself ends the task in failure is nothing to learn.
         failed = outcome.terminated and not outcome.info["success"]
         self._conversation.change(turn, kind="correction", loss=0.0 if failed else 1.0)
-        return outcome
-
-    def _without_verdict(self, verdict: Verdict, outcome: _Outcome) -> _Outcome:
-        if self.on_unknown == "raise":
-            raise TeacherError(f"The teacher gave no verdict in task {self._info['task_id']}: {verdict.reason}")
-        if self.on_unknown == "discard":
-            return replace(outcome, truncated=not outcome.terminated, reason="unknown_verdict")
         return outcome
 
 
