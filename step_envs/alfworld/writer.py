@@ -126,7 +126,9 @@ def write_household(household: Household, folder: Path) -> Path:
         The ``game.tw-pddl``.
     """
     task = f"{household.task_type}-{household.target}-None-{household.place}-{household.layout.number}"
-    trial = folder / "json_2.1.1" / split_of(household.seed) / task / f"trial_generated_{household.seed}"
+    # A full and a small household of one seed can be given the same task in the same room.
+    origin = task_id(household.task_type, household.seed, household.size).partition("/")[0]
+    trial = folder / "json_2.1.1" / split_of(household.seed) / task / f"trial_{origin}_{household.seed}"
     trial.mkdir(parents=True, exist_ok=True)
     (trial / "traj_data.json").write_text(write_traj_data(household), encoding="utf-8")
     game = trial / "game.tw-pddl"

@@ -171,7 +171,9 @@ def test_written_households_are_found_as_official_games_are(tmp_path):
         path = write_household(generate(task_type, 2_000_003), tmp_path)
         data = json.loads((path.parent / "traj_data.json").read_text())
         assert data["task_type"] == task_type and data["pddl_params"]["object_target"] in THINGS
+        small = write_household(generate(task_type, 2_000_003, "small"), tmp_path)
+        assert small.parent.name == "trial_generated-small_2000003" != path.parent.name
     tasks = OfficialTasks(tmp_path)
-    assert sorted(map(tasks.type_of, tasks.ids("valid_unseen"))) == sorted(TASK_TYPES)
+    assert sorted(map(tasks.type_of, tasks.ids("valid_unseen"))) == sorted(TASK_TYPES * 2)
     for name in tasks.ids("valid_unseen"):
         assert tasks.game(name).task.startswith("Your task is to: ")
