@@ -20,7 +20,7 @@ import numpy as np
 
 from step_envs.errors import DataError
 from step_envs.webshop.columns import TextColumn, TextColumnWriter, open_array, write_array
-from step_envs.webshop.products import InstructionError, Product
+from step_envs.webshop.products import InstructionError, Product, RecordError
 
 GoalKind = Literal["synthetic", "human"]
 
@@ -29,6 +29,9 @@ ORDER_SEED: Final = 233
 
 PRICE_STEPS: Final = tuple(10.0 * step for step in range(1, 100))
 NO_PRICE_LIMIT: Final = 1_000_000.0
+
+MOST_CHOICES: Final = 10_000_000
+"""Combinations of options that a product may have: each is a goal, and a number in memory while they are put in order."""
 
 _FIELDS: Final = (
     "asin",
@@ -148,6 +151,7 @@ class GoalWriter:
 
         Raises:
             InstructionError: The entry is malformed.
+            RecordError: The product has too many combinations of options.
         """
         if not entry or entry.get("instruction") is None:
             return
@@ -161,6 +165,11 @@ class GoalWriter:
         choices = 1
         for values in product.options.values():
             choices *= len(values)
+        if choices > MOST_CHOICES:
+            raise RecordError(
+                f"product {product.asin!r}: its options make {choices:,} goals, one for each combination; {MOST_CHOICES:,} "
+                "is the most there can be"
+            )
         self._add(number, {"text": entry["instruction"], "attributes": attributes}, choices)
 
     def add_human(self, number: int, product: Product, entries: Any) -> None:

@@ -181,6 +181,16 @@ def test_malformed_instructions_are_named(tmp_path: Path, instructions: str, mes
         brought_in(tmp_path, [record()], {}, f'{{"B0": [],\n"B000000001": {instructions}}}')
 
 
+def test_options_of_which_no_memory_could_hold_all_combinations_are_named(tmp_path: Path) -> None:
+    options = {f"option {name}": [{"value": f"v{value}"} for value in range(100)] for name in range(8)}
+    product = record(customization_options=options)
+    assert len(brought_in(tmp_path, [product])) == 1
+    with pytest.raises(
+        DataError, match=r"line 1 .record 1.: product 'B000000001': its options make 10,000,000,000,000,000"
+    ):
+        brought_in(tmp_path, [product], {"B000000001": entry()}, overwrite=True)
+
+
 def test_missing_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no product file in .*items_shuffle\.json"):
         import_folder(tmp_path, tmp_path / "shop")
