@@ -18,7 +18,16 @@ from rich.text import Text
 from step_envs.text import visible
 from step_envs.trajectory import Kind, Trajectory, Turn
 
-__all__ = ["count", "stopped", "summary_of", "summary_table", "trajectory_panel", "turn_lines", "visible"]
+__all__ = [
+    "count",
+    "print_whole",
+    "stopped",
+    "summary_of",
+    "summary_table",
+    "trajectory_panel",
+    "turn_lines",
+    "visible",
+]
 
 LONG = 700
 """Characters of a turn that are shown when not all of it is asked for."""
@@ -47,6 +56,20 @@ _STOPPED = {
     "unknown_verdict": "no verdict",
     "agent_stopped": "agent gave up",
 }
+
+
+def print_whole(console: Console, what: RenderableType, *, least: int) -> None:
+    """Print what needs some columns at least; a narrower terminal breaks its lines, where ``rich`` would leave words out.
+
+    Args:
+        console: Where to.
+        what: A table or a panel.
+        least: Columns that it needs.
+    """
+    width = console.width
+    console.width = max(width, least)
+    console.print(what)
+    console.width = width
 
 
 def stopped(trajectory: Trajectory) -> Text:

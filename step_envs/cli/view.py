@@ -103,19 +103,13 @@ def _show_some(
     if as_json:
         typer.echo(json.dumps([json.loads(trajectory.to_json()) for trajectory in trajectories]))
         return
+    from step_envs.cli.render import print_whole
+
     draw = _drawing(tokens, full=full)
     for trajectory in trajectories:
-        _print(console, draw(trajectory), least=44)
+        print_whole(console, draw(trajectory), least=44)
     if not trajectories:
         console.print("No such trajectory.")
-
-
-def _print(console: Any, what: "RenderableType", *, least: int) -> None:
-    """Print what needs some columns at least; a narrower terminal breaks its lines, where rich would leave words out."""
-    width = console.width
-    console.width = max(width, least)
-    console.print(what)
-    console.width = width
 
 
 def _drawing(tokens: str | None, *, full: bool) -> "Callable[[Trajectory], RenderableType]":
@@ -194,7 +188,7 @@ def _show_all(
 
 def _show_run(console: Any, run: Path, wanted: Any, page: "PageWriter", *, limit: int, as_json: bool) -> dict[str, Any]:
     from step_envs.agents.collect import Progress
-    from step_envs.cli.render import summary_table
+    from step_envs.cli.render import print_whole, summary_table
     from step_envs.store import read_trajectories
 
     progress, table, listed = Progress(planned=0), _episode_table(), 0
@@ -220,9 +214,9 @@ def _show_run(console: Any, run: Path, wanted: Any, page: "PageWriter", *, limit
             f"{read} trajectories, none that ended so." if read else "No trajectory yet.", markup=False, soft_wrap=True
         )
         return answer
-    _print(console, summary_table(progress.summary(), title=str(run)), least=48)
+    print_whole(console, summary_table(progress.summary(), title=str(run)), least=48)
     console.print()
-    _print(console, table, least=64)
+    print_whole(console, table, least=64)
     if progress.kept > listed:
         console.print(f"... and {progress.kept - listed} more: --limit 0 lists all.")
     return answer

@@ -3,7 +3,7 @@
 import json
 import re
 
-from cli_calls import call
+from cli_calls import call, process
 
 from step_envs import list_tasks
 
@@ -26,3 +26,8 @@ def test_task_counts_add_up() -> None:
     assert sum(row["dev"] for row in counts.values()) == len(list_tasks("STeP-SciWorld-v0", split="dev"))
     table = call("tasks", "--counts", "--split", "dev", "--task-type", "boil").output
     assert re.search(r"^boil +7$", table, re.MULTILINE) and re.search(r"^All +7$", table, re.MULTILINE)
+
+
+def test_a_narrow_terminal_does_not_lose_the_names() -> None:
+    text = process("tasks", "--counts", COLUMNS="30").stdout
+    assert "chemistry-mix" in text and "eto_" in text

@@ -9,7 +9,7 @@ function overview(chosen, onfilter) {
     el("h2", { tabindex: "-1", text: "Overview" }),
     el("p", {
       class: "lead",
-      text: all ? `All ${count(rows.length, "episode")}.` : `${chosen.length} of ${count(rows.length, "episode")}, as filtered.`,
+      text: all ? `All ${count(rows.length, "episode")}.` : `${chosen.length.toLocaleString("en")} of ${count(rows.length, "episode")}, as filtered.`,
     }),
   );
   if (!chosen.length) return node;
@@ -39,13 +39,13 @@ function cards(chosen) {
   const list = el("dl", { class: "cards" });
   const card = (name, value, more) =>
     list.append(el("div", { class: "card" }, el("dt", { text: name }), el("dd", { class: "big", text: value }), el("dd", { class: "small", text: more })));
-  card("Success", percent(successes / n), `${successes} of ${n}, 95\u00a0% interval ${percent(low)} to ${percent(high)}`);
+  card("Success", percent(successes / n), `${successes.toLocaleString("en")} of ${n.toLocaleString("en")}, 95\u00a0% interval ${percent(low)} to ${percent(high)}`);
   card("Average score", fixed(total(chosen, (row) => row.score) / n), `over ${count(total(chosen, (row) => row.steps), "step")}`);
   card("Errors", errors.toLocaleString("en"), `${fixed(errors / n)} an episode, ${corrected.toLocaleString("en")} corrected`);
   card(
     "Recovery",
     wrong.length ? percent(recovered / wrong.length) : "-",
-    wrong.length ? `${recovered} of ${count(wrong.length, "episode")} with errors succeed` : "no episode has an error",
+    wrong.length ? `${recovered.toLocaleString("en")} of ${count(wrong.length, "episode")} with errors succeed` : "no episode has an error",
   );
   card("Unknown verdicts", unknown.toLocaleString("en"), `in ${count(chosen.filter((row) => row.unknown).length, "episode")}`);
   if (tokens) {
