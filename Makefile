@@ -62,7 +62,8 @@ benchmark: $(VENV)/dev
 	$(BIN)/python benchmarks/webshop.py small
 
 $(VENV)/core: pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "step-envs needs Python 3.11 or newer: run make PYTHON=/path/to/python3.11")'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "step-envs needs Python 3.11 or newer: run make PYTHON=/path/to/python3.11")'
+	@echo 'Setting up $(VENV), which takes about a minute ...'
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) --editable .
 	@touch $@
