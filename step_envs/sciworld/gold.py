@@ -41,7 +41,7 @@ class GoldCache:
         self._writable = True
 
     def read(self, episode: Episode) -> list[str] | None:
-        """Give the list of a task, or None where there is none that can be read."""
+        """Give the list of a task, or None where there is none that can be read. A list may be empty: nothing was found."""
         try:
             saved = json.loads(self.path(episode).read_text("utf-8"))
         except (OSError, ValueError):
@@ -49,7 +49,7 @@ class GoldCache:
         if not isinstance(saved, dict) or saved.get("task") != _identity(episode):
             return None
         actions = saved.get("actions")
-        if not (saved.get("schema") == _SCHEMA and isinstance(actions, list) and actions):
+        if not (saved.get("schema") == _SCHEMA and isinstance(actions, list)):
             return None
         return actions if all(isinstance(action, str) for action in actions) else None
 

@@ -53,7 +53,7 @@ def way_back(scout: Scout, state: Episode, steps: Sequence[Step]) -> list[str] |
     now = moments[-1]
     if now.solved:
         return []
-    if now.reply.done:
+    if now.reply.done or not steps:
         return None
     end = scout.steps + _EFFORT
     progress = measure(steps, state.actions, moments)

@@ -14,7 +14,7 @@ from step_envs.sciworld.player import play
 from step_envs.sciworld.scout import Scout
 from step_envs.sciworld.steps import Kind, Step, kind_of, without_effect
 
-VERSION = 3
+VERSION = 4
 """To be raised with every change of what is made here, so that what was kept on disk is made anew."""
 
 _WAIT_TICKS = 11
@@ -56,7 +56,8 @@ def make_way(scout: Scout, task: Episode, gold: Sequence[str]) -> list[str]:
     """Turn the engine's solution into a plan.
 
     Returns:
-        Actions that were tried out and lead to success; the engine's own where nothing better does.
+        Actions that were tried out and lead to success; the engine's own where nothing better does. An empty list where
+        not even those do, as in ``freeze/11`` with ``openContainers``.
     """
     end = scout.steps + _EFFORT
     task = task.beginning()
@@ -93,7 +94,7 @@ def _shortest(scout: Scout, task: Episode, steps: Sequence[Step], end: int) -> l
 
 def _until_solved(scout: Scout, task: Episode, gold: Sequence[str]) -> list[str]:
     moments = scout.history(task.then(*gold))
-    return list(gold[: next((i for i, moment in enumerate(moments) if moment.solved), len(gold))])
+    return list(gold[: next((i for i, moment in enumerate(moments) if moment.solved), 0)])
 
 
 def _mark_soft(steps: list[Step]) -> list[Step]:

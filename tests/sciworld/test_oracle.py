@@ -141,6 +141,21 @@ def test_plan_from_a_snapshot(env: SciWorldEnv) -> None:
         env.oracle.plan(b"{}")
 
 
+def test_there_is_no_plan_where_the_engines_own_solution_fails(env: SciWorldEnv, cache: Path) -> None:
+    begin(env, "find-plant/77")
+    GoldCache("gold").write(env.episode, ["look around", "wait1", "teleport to kitchen"])
+    assert env.oracle.plan() is None
+    env.step("look around")
+    assert env.oracle.plan() is None
+    other = SciWorldEnv(max_steps=None)
+    try:
+        begin(other, "find-plant/77")
+        assert other.oracle.plan() is None  # as kept on disk
+        assert other.oracle.next_action() is None
+    finally:
+        other.close()
+
+
 # Ways back.
 
 
