@@ -41,7 +41,7 @@ class FinetuneConfig(BaseModel):
         save_steps: Steps between checkpoints; None: one an epoch.
         logging_steps: Steps between figures in the log.
         report_to: The trainer's logging backends, e.g. ``["tensorboard"]``.
-        trainer: Further fields of ``SFTConfig``, e.g. ``{"fsdp": "full_shard"}``.
+        trainer: Further fields of ``SFTConfig``, e.g. ``{"optim": "adafactor"}``.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
