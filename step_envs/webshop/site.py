@@ -17,6 +17,8 @@ MODES: Final = ("text", "html", "url")
 
 _TRIES: Final = 3
 _TEMPORARY: Final = (502, 503, 504)
+_CRASHING_SEARCHES: Final = ("<a>", "<c>", "<r>")
+"""Special searches on which the original can die, depending on what follows and what it sells."""
 
 
 class SiteTasks(TaskSet):
@@ -135,7 +137,9 @@ class SiteShop:
         if verb == "search":
             # Half a character, which UTF-8 has not, is a question mark to the site.
             words = (argument or "").encode("utf-8", "replace")
-            self._ask("POST", f"{self._address}/{self._session_id}", {"search_query": words})
+            may_fail = words.split(b" ")[0].decode() in _CRASHING_SEARCHES
+            if not self._ask("POST", f"{self._address}/{self._session_id}", {"search_query": words}, may_fail=may_fail):
+                return self._state(valid=False, fault="500")
         else:
             request = self._page.clickables[argument or ""]
             self._ask(request.method, urljoin(self._url, request.address))
@@ -181,7 +185,21 @@ class SiteShop:
         """Close the connections."""
         self._client.close()
 
-    def _ask(self, method: str, url: str, form: Mapping[str, bytes] | None = None) -> None:
+    def _ask(self, method: str, url: str, form: Mapping[str, bytes] | None = None, *, may_fail: bool = False) -> bool:
+        """Ask for a page and show it.
+
+        Args:
+            method: ``GET`` or ``POST``.
+            url: The address.
+            form: What is sent along.
+            may_fail: The original may die on this by a fault of its own: then the page stays.
+
+        Returns:
+            Whether the page is there.
+
+        Raises:
+            EngineError: It is not, and should be.
+        """
         try:
             answer = self._client.request(method, url, data=form, timeout=self._timeout)
         except self._requests.exceptions.RequestException as error:
@@ -189,14 +207,17 @@ class SiteShop:
                 f"The WebShop site at {self._address} did not answer {method} {quote(url, safe=':/%+{}')[:200]} within "
                 f"{self._timeout:g} s in {_TRIES} tries ({type(error).__name__}): is it running?"
             ) from error
+        if may_fail and answer.status_code == 500:
+            return False
         if answer.status_code != 200:
             raise EngineError(
                 f"The WebShop site at {self._address} answered {answer.status_code} to {method} "
                 f"{quote(url, safe=':/%+{}')[:200]}: does it have this goal, and is it an original WebShop site?"
             )
         self._url, self._html, self._page = answer.url, answer.text, read_page(answer.text)
+        return True
 
-    def _state(self, *, valid: bool) -> WorldState:
+    def _state(self, *, valid: bool, fault: str | None = None) -> WorldState:
         done = self._page.reward is not None
         observation = {"text": self._page.text, "html": self._html, "url": self._url}[self._mode]
         return WorldState(
@@ -205,7 +226,7 @@ class SiteShop:
             success=done and self._score == 1.0,
             done=done,
             valid_action=valid,
-            details={"url": self._url.removeprefix(self._address)},
+            details={"url": self._url.removeprefix(self._address)} | ({"original_error": fault} if fault else {}),
         )
 
 

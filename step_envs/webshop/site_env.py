@@ -13,7 +13,8 @@ from step_envs.webshop.site import DEFAULT_ADDRESS, SiteShop, SiteTasks
 class WebShopSiteEnv(TextEnv):
     """A running original WebShop site.
 
-    What only the site knows is not here: ``details`` holds the address alone, and the oracle knows no way.
+    What only the site knows is not here: ``details`` holds the address, and ``original_error`` where the site died on a
+    special search; the oracle knows no way.
 
     Args:
         site_url: Where the site is.

@@ -79,7 +79,9 @@ class _Site(BaseHTTPRequestHandler):
         engine = ShopEngine(self.catalogue)
         engine.begin(self.catalogue.goal("human", number), session)
         for action in actions:
-            engine.act(action)
+            if "original_error" in engine.act(action).details or action == "search[die]":
+                self.send_error(500)
+                return
         route = "/".join(["", session, *(quote(action, safe="") for action in actions)])
         self._send(page_of(engine, session, route))
 
@@ -177,6 +179,18 @@ def test_a_site_that_is_silent_is_given_up(site: str) -> None:
         env = make(f"http://127.0.0.1:{silent.getsockname()[1]}", site_timeout=0.2)
         with pytest.raises(EngineError, match=r"did not answer GET .* within 0.2 s in 3 tries"):
             env.reset(seed=0)
+
+
+def test_searches_on_which_the_original_dies_leave_the_page(site: str) -> None:
+    env = make(site)
+    before, _ = env.reset(seed=0)
+    for action in ("search[<c>]", "search[<a> easy clean]"):
+        observation, _, terminated, _, info = env.step(action)
+        assert observation == before and not terminated
+        assert not info["valid_action"] and info["details"]["original_error"] == "500"
+    assert env.step("search[<c> beauty]")[4]["valid_action"]
+    with pytest.raises(EngineError, match="answered 500 to POST"):
+        env.step("search[die]")
 
 
 def test_half_characters_can_be_searched_for(site: str) -> None:
