@@ -331,6 +331,9 @@ def test_leaks_are_found() -> None:
     assert quoted == "It quotes 'open cabinet 4', a later step that the agent cannot know yet."
     assert "It names 'mug'" in str(find_leak("The mug is over there.", plan, "go to cabinet 4", seen))
     assert "speaks of knowledge" in str(find_leak("The oracle says so.", plan, "go to cabinet 4", seen))
+    assert find_leak("These are not the oracle cards.", plan, "go to cabinet 4", [*seen, "Oracle cards, 44"]) is None
+    both = find_leak("Oracle cards it is, by the hidden plan.", plan, "go to cabinet 4", [*seen, "Oracle cards, 44"])
+    assert both == '"hidden plan" speaks of knowledge that the agent does not have.'
 
 
 def test_a_privileged_teacher_knows_the_plan_and_may_not_say_it() -> None:

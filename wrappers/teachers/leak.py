@@ -23,11 +23,12 @@ def find_leak(words: str, plan: Sequence[str], corrected_action: str, seen: Iter
     Returns:
         What is wrong, in one sentence; None where nothing is given away.
     """
-    source = _SOURCES.search(words)
-    if source is not None:
-        return f'"{source[0]}" speaks of knowledge that the agent does not have.'
     known_text = _plain(" \n ".join([*seen, corrected_action]))
     known, said = set(known_text.split()), _plain(words)
+    for source in _SOURCES.finditer(words):
+        # A shop can sell oracle cards.
+        if f" {_plain(source[0])} " not in f" {known_text} ":
+            return f'"{source[0]}" speaks of knowledge that the agent does not have.'
     for action in plan:
         step = _plain(action)
         if len(step.split()) > 1 and f" {step} " in f" {said} " and f" {step} " not in f" {known_text} ":
