@@ -79,7 +79,26 @@ def _read(path: Path, opening: str, closing: str) -> Iterator[tuple[Place, str, 
         try:
             yield from _Reader(path, file).members(opening, closing)
         except UnicodeDecodeError as error:
-            raise DataError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start} of a block.") from error
+            raise DataError(
+                f"{path}, line {_line_that_is_no_text(path)}: this is not UTF-8 text ({error.reason}). The file is "
+                "damaged, or in another encoding."
+            ) from error
+
+
+def _line_that_is_no_text(path: Path) -> int:
+    line, rest = 1, b""
+    with path.open("rb") as file:
+        while block := file.read(_CHUNK):
+            data, rest = rest + block, b""
+            try:
+                data.decode("utf-8")
+            except UnicodeDecodeError as error:
+                if error.reason != "unexpected end of data":
+                    return line + data.count(b"\n", 0, error.start)
+                # The block ends within a character.
+                data, rest = data[: error.start], data[error.start :]
+            line += data.count(b"\n")
+    return line
 
 
 class _Reader:

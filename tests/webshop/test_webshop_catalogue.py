@@ -199,10 +199,15 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
         import_folder(tmp_path, tmp_path / "shop")
 
 
-def test_files_that_are_not_text_are_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("block", [1, 2, 3, 1 << 20])
+def test_files_that_are_not_text_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int) -> None:
+    monkeypatch.setattr("step_envs.webshop.json_stream._CHUNK", block)
     path = tmp_path / "broken.json"
-    path.write_bytes(b'["\xff"]')
-    with pytest.raises(DataError, match="not UTF-8"):
+    path.write_bytes('["é",\n"★",\n"'.encode() + b'\xff"]')
+    with pytest.raises(DataError, match=r"broken.json, line 3: this is not UTF-8 text"):
+        list(read_array(path))
+    path.write_bytes('["é",\n"'.encode() + "★".encode()[:2])
+    with pytest.raises(DataError, match=r"broken.json, line 2: this is not UTF-8 text"):
         list(read_array(path))
 
 
