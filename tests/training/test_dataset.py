@@ -96,6 +96,29 @@ def test_long_trajectories_become_windows_in_which_every_turn_is_trained_once(tr
     assert tokenizer.decode(dataset["input_ids"][0][:200]) == task
 
 
+def test_a_trajectory_encoded_turn_by_turn_counts_once_however_many_windows_it_has(trajectories):
+    tokenizer = make_tokenizer("bytes", "chatml")
+    # The empty lines merge with the one that ends the prompt.
+    merging = [
+        one.model_copy(
+            update={
+                "turns": tuple(
+                    turn.model_copy(update={"content": f"\n\n{turn.content}"}) if turn.role == "assistant" else turn
+                    for turn in one.turns
+                )
+            }
+        )
+        for one in trajectories
+    ]
+    whole, report = build_dataset(merging, tokenizer)
+    assert (report.mode, report.fell_back) == ("conversation", 12)
+    cut, windowed = build_dataset(merging, tokenizer, max_length=2000)
+    assert windowed.windowed > 0
+    assert windowed.fell_back == 12
+    assert labels(cut) == labels(whole)
+    assert max(map(len, cut["input_ids"])) <= 2000
+
+
 def test_turns_that_never_fit_are_counted_and_nothing_left_is_refused(trajectories):
     with pytest.raises(
         ValueError,
