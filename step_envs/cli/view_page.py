@@ -73,7 +73,7 @@ def default_path(runs: Sequence[Path]) -> Path:
     name = "-".join(["view", *(["with", *names] if names else [])])
     if len(os.fsencode(name)) > _LONGEST_NAME:
         name = f"view-with-{len(names)}-others"
-    return first.with_suffix(".html") if first.suffix == ".jsonl" else first / f"{name}.html"
+    return first.with_suffix(".html") if first.is_file() else first / f"{name}.html"
 
 
 def _page(runs: Sequence[Path], tokenizer: str | None) -> "Page":
