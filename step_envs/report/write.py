@@ -65,7 +65,7 @@ class Report:
         """Write the tables and figures in LaTeX, as a part of a document that uses booktabs, graphicx and longtable."""
         parts = [
             f"% Made with step-envs {__version__} by: {visible(self.command).replace(chr(10), ' ')}",
-            "% Needs \\usepackage{booktabs,graphicx,longtable}, and LuaLaTeX or XeLaTeX where names are not in Latin letters.",
+            "% Needs \\usepackage{booktabs,graphicx,longtable}; LuaLaTeX or XeLaTeX for names beyond Latin letters.",
             *(table.to_latex() for table in self.tables),
         ]
         for picture in self.pictures:
