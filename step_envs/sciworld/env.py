@@ -51,6 +51,8 @@ class SciWorldEnv(TextEnv):
 
     Raises:
         UnknownNameError: A split, task or simplification does not exist.
+        TypeError: ``simplification`` is not a string.
+        ValueError: A limit is not above 0.
         gymnasium.error.DependencyNotInstalled: Java or the engine is missing.
     """
 
@@ -82,6 +84,12 @@ class SciWorldEnv(TextEnv):
             admissible_actions=admissible_actions,
             render_mode=render_mode,
         )
+        if not isinstance(simplification, str):
+            raise TypeError(
+                f'simplification takes names in one string, separated by commas ("" for none), got {simplification!r}.'
+            )
+        if isinstance(max_ticks, bool) or not (max_ticks is None or (isinstance(max_ticks, int) and max_ticks >= 1)):
+            raise ValueError(f"max_ticks must be a positive int or None, got {max_ticks!r}.")
         for name in filter(None, simplification.split(",")):
             if name not in SIMPLIFICATIONS:
                 raise unknown_name("simplification", name, SIMPLIFICATIONS)
