@@ -16,7 +16,7 @@ _BROAD = 6  # columns that fit on a line
 # What ends a cell and what begins a link, an element, an entity, emphasis, a formula, a heading or a list. Brackets around
 # an interval, amounts of money and underscores within words stay as they are.
 _MARKDOWN = re.compile(
-    r"([\\|`*~]|\](?=[(\[:])|<(?=[A-Za-z/!?])|&(?=#|\w+;)|_(?!\w)|(?<!\w)_|\$(?!\d)|^[#>]|^[+-](?= )|^\[(?=[ xX]\]))"
+    r"([\\|`*~]|\](?=[(\[:])|<(?=[A-Za-z/!?])|&(?=#|\w+;)|_(?!\w)|(?<!\w)_|\$(?!\d)|^[#>[]|^[+-](?= ))"
 )
 _NUMBERED = re.compile(r"^(\d+)([.)])(?= )")
 _LATEX = {

@@ -216,7 +216,7 @@ def test_hostile_names_stay_names(tmp_path: Path) -> None:
         ("a|b", r"a\|b", r"a\textbar{}b"),
         ("50 % of $x_1 & #2", r"50 % of \$x_1 & #2", r"50 \% of \$x\_1 \& \#2"),
         (r"\input{x}", r"\\input{x}", r"\textbackslash{}input\{x\}"),
-        ("[a](http://b)", r"[a\](http://b)", "{}[a](http://b)"),
+        ("[a](http://b)", r"\[a\](http://b)", "{}[a](http://b)"),
         ("<img>", r"\<img>", r"\textless{}img\textgreater{}"),
         ("two\nlines\x1b", "two lines␛", "two lines␛"),
         ("_a_ ~b~ &lt;", r"\_a\_ \~b\~ \&lt;", r"\_a\_ \textasciitilde{}b\textasciitilde{} \&lt;"),
@@ -226,6 +226,7 @@ def test_hostile_names_stay_names(tmp_path: Path) -> None:
         ("- a", r"\- a", "- a"),
         ("1. a", r"1\. a", "1. a"),
         ("[x] a", r"\[x] a", "{}[x] a"),
+        ("[a]", r"\[a]", "{}[a]"),  # with a colon behind it, the definition of a link
         ("-", "-", "-"),
     ],
 )
