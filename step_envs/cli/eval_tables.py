@@ -7,6 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from step_envs.report.tables import written
 from step_envs.statistics import Interval
 from step_envs.text import visible
 from step_envs.training.comparison import Comparison, Difference
@@ -118,7 +119,7 @@ def _both(difference: Difference, *, percents: bool) -> Iterable[str | Text]:
         yield points(gap).replace(" points", "")
     else:
         yield f"{gap.value:+.2f} [{gap.low:+.2f}, {gap.high:+.2f}]"
-    yield f"{difference.p:.3f}"
+    yield written(difference.p, "p")
     same = difference.verdict == "no difference"
     yield Text(difference.verdict.removesuffix(" is better"), style="dim" if same else "bold")
 
@@ -126,7 +127,9 @@ def _both(difference: Difference, *, percents: bool) -> Iterable[str | Text]:
 def _in_words(difference: Difference, first: str, second: str) -> str:
     if difference.verdict == "no difference":
         return "no difference that can be told"
-    return f"better {first if difference.verdict == 'first is better' else second} (p = {difference.p:.3f})"
+    better = first if difference.verdict == "first is better" else second
+    p = written(difference.p, "p")
+    return f"better {better} (p {p if p.startswith('<') else f'= {p}'})"
 
 
 def _named(tasks: Sequence[str]) -> str:

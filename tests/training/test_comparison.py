@@ -1,5 +1,6 @@
 """Paired comparison and the recovery test: what is told apart, what is not, and what is refused."""
 
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,18 @@ def test_a_difference_is_called_one_only_where_interval_and_test_agree() -> None
     assert few.success.difference == (1.0, 1.0, 1.0)
     assert few.success.p == 0.25
     assert few.success.verdict == "no difference"
+
+
+def test_no_probability_is_written_as_nothing() -> None:
+    from rich.console import Console
+
+    from step_envs.cli.eval_tables import comparison_table
+
+    console = Console(width=100, record=True, file=StringIO())
+    console.print(comparison_table(compare_episodes(outcomes("-" * 40), outcomes("+" * 40))))
+    shown = console.export_text()
+    assert "< 0.001" in shown
+    assert "0.000" not in shown
 
 
 def test_episodes_of_a_task_are_taken_together() -> None:

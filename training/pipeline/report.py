@@ -6,7 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from step_envs.report.tables import Column, Table
+from step_envs.report.tables import Column, Table, written
 from step_envs.statistics import Interval
 from step_envs.store import read_trajectories
 from step_envs.training.pipeline.arms import DESCRIPTIONS, TITLES, Material
@@ -266,7 +266,7 @@ def _comparisons_table(comparisons: list[Comparison]) -> Table:
             TITLES[one.first],
             one.difference,
             *(interval for interval, _ in one.by_seed),
-            ", ".join(f"{p:.3f}" for _, p in one.by_seed),
+            ", ".join(written(p, "p") for _, p in one.by_seed),
             one.p,
             one.p_adjusted,
             "a difference" if one.found else "no difference",
