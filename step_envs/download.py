@@ -3,14 +3,16 @@
 Nothing else in this package downloads, and nothing calls this but what a user asks for by name.
 """
 
+import fcntl
 import html
 import http.client
+import os
 import re
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from step_envs.errors import DataError
 
@@ -33,32 +35,59 @@ def fetch(url: str, target: Path, *, otherwise: str, progress: Progress | None =
         progress: Is told how far it is.
 
     Raises:
-        DataError: There is no network, or the server refuses, breaks off, or sends a web page; the message says which.
+        DataError: There is no network, the server refuses, breaks off, or sends a web page, or another process downloads
+            the same; the message says which.
         OSError: The file cannot be written.
     """
     part = target.with_name(f"{target.name}.part")
-    have = part.stat().st_size if part.exists() else 0
+    try:
+        with part.open("ab") as file:
+            _claim(file, part, url)
+            _receive(url, file, otherwise, progress)
+            part.replace(target)
+    except DataError:
+        # Nothing came: nothing is there to go on from.
+        if part.exists() and not part.stat().st_size:
+            part.unlink()
+        raise
+
+
+def _claim(file: BinaryIO, part: Path, url: str) -> None:
+    """See that nobody else writes to the same file: two downloads would mix their bytes."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        mine = part.exists() and os.path.samestat(os.fstat(file.fileno()), part.stat())
+    except BlockingIOError:
+        mine = False
+    if not mine:
+        raise DataError(f"Another process is downloading {url} to {part}: wait for it, then run the command again.")
+
+
+def _receive(url: str, file: BinaryIO, otherwise: str, progress: Progress | None) -> None:
+    """Add to a file what is missing of it."""
+    have = file.tell()
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:
             if answer.headers.get_content_type() == "text/html":
                 raise DataError(f"{url} answers with a web page{_title(answer)} instead of the file: {otherwise}.")
             if answer.status != http.client.PARTIAL_CONTENT:
+                file.truncate(0)
+                file.seek(0)
                 have = 0
             length = answer.headers.get("Content-Length")
             total = have + int(length) if length else None
-            with part.open("ab" if have else "wb") as file:
-                while chunk := answer.read(_CHUNK):
-                    file.write(chunk)
-                    have += len(chunk)
-                    if progress is not None:
-                        progress(have, total)
+            while chunk := answer.read(_CHUNK):
+                file.write(chunk)
+                have += len(chunk)
+                if progress is not None:
+                    progress(have, total)
     except urllib.error.HTTPError as error:
-        if error.code != http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
-            raise DataError(
-                f"{url} cannot be had, the server says {error.code} {error.reason}: try again later, or {otherwise}."
-            ) from error
-        total = have  # there was nothing left to send
+        if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
+            return  # there was nothing left to send
+        raise DataError(
+            f"{url} cannot be had, the server says {error.code} {error.reason}: try again later, or {otherwise}."
+        ) from error
     except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
         reason = getattr(error, "reason", error)
         raise DataError(
@@ -67,7 +96,6 @@ def fetch(url: str, target: Path, *, otherwise: str, progress: Progress | None =
         ) from error
     if total is not None and have != total:
         raise DataError(f"{url} broke off after {have} of {total} bytes: run the command again, it goes on from there.")
-    part.replace(target)
 
 
 def _title(answer: http.client.HTTPResponse) -> str:

@@ -68,6 +68,8 @@ class TaskSet(ABC):
             for name in task_types:
                 if name not in self.types:
                     raise unknown_name("task type", name, self.types)
+            if not task_types:
+                raise ValueError("task_types names no type: leave it away to play all.")
             wanted = frozenset(task_types)
             ids = [task_id for task_id in ids if self.type_of(task_id) in wanted]
         if not ids:

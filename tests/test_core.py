@@ -71,6 +71,11 @@ def test_wrong_arguments_are_named(kwargs: dict[str, Any], sentence: str) -> Non
     assert str(error.value) == sentence
 
 
+def test_an_empty_list_of_task_types_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^task_types names no type: leave it away to play all\.$"):
+        make(task_types=[])
+
+
 def test_a_string_of_task_types_is_refused() -> None:
     with pytest.raises(TypeError, match=r"^task_types takes a list of names, got the single string 'near'\.$"):
         make(task_types="near")

@@ -1,5 +1,6 @@
 """Downloading the official games, from a server of our own that breaks off, refuses, or sends something else."""
 
+import fcntl
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -10,6 +11,7 @@ from test_archive import make_data, pack
 
 from step_envs.alfworld.download import download_games
 from step_envs.alfworld.tasks import OfficialTasks, find_tasks
+from step_envs.download import fetch
 from step_envs.errors import DataError
 
 EXPECTED = {"valid_seen": 5}
@@ -91,6 +93,20 @@ def test_a_download_that_was_whole_is_not_fetched_again(server, tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data/games.zip.part").write_bytes(server.content)
     assert download_games(tmp_path / "data", url=server.url, expected=EXPECTED).is_dir()
+
+
+def test_two_downloads_of_one_file_do_not_mix_their_bytes(server, tmp_path):
+    part = tmp_path / "games.zip.part"
+    with part.open("ab") as other:
+        other.write(b"half of the ")
+        other.flush()
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(
+            DataError, match=rf"^Another process is downloading {server.url} to {part}: wait for it, then run the command"
+        ):
+            fetch(server.url, tmp_path / "games.zip", otherwise="get it by other means")
+    assert part.read_bytes() == b"half of the "
+    assert not server.asked
 
 
 def test_folders_without_games_are_filled(server, tmp_path):
