@@ -121,8 +121,8 @@ def collect(
 
     A spent budget, an endpoint that is down or refuses the key, and a full disk stop the run, for no episode can do without
     them; episodes under way that need no more of them are kept. Ctrl-C lets the episodes under way end and then stops; a
-    second one drops them whole, once the answers that are being paid for have come; a third one ends the process. In all
-    cases, and after a kill at any moment, ``resume=True`` goes on where the run stopped.
+    second one drops them whole, once the answers that are being paid for have come; a third one ends the process, where
+    it is no interactive interpreter. In all cases, and after a kill at any moment, ``resume=True`` goes on where the run stopped.
 
     Args:
         config: What to collect.
@@ -335,8 +335,9 @@ class _Interrupts:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.count += 1
-        if self.count > 2:
-            # An endpoint that hangs would be waited for, time-out by time-out. What is on disk is whole at any moment.
+        # An endpoint that hangs would be waited for, time-out by time-out, and what is on disk is whole at any moment; but
+        # an interactive interpreter is not ours to end.
+        if self.count > 2 and not hasattr(sys, "ps1"):
             if sys.stdout.isatty():
                 sys.stdout.write(_SHOW_CURSOR)
                 sys.stdout.flush()
