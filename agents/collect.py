@@ -122,7 +122,8 @@ def collect(
     A spent budget, an endpoint that is down or refuses the key, and a full disk stop the run, for no episode can do without
     them; episodes under way that need no more of them are kept. Ctrl-C lets the episodes under way end and then stops; a
     second one drops them whole, once the answers that are being paid for have come; a third one ends the process, where
-    it is no interactive interpreter. In all cases, and after a kill at any moment, ``resume=True`` goes on where the run stopped.
+    it is no interactive interpreter. In all cases, and after a kill at any moment, ``resume=True`` goes on where the run
+    stopped.
 
     Args:
         config: What to collect.
