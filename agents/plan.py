@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from step_envs.agents.base import Agent, make_agent, make_from_spec
 from step_envs.endpoint import Gateway, UsesChatModel
-from step_envs.errors import StoreError
+from step_envs.errors import StoreError, first_fault
 from step_envs.registration import env_class, list_tasks
 from step_envs.store import write_whole
 from step_envs.wrappers.react import ReActWrapper
@@ -162,8 +162,10 @@ class CollectConfig(BaseModel):
             return cls.model_validate(json.loads(path.read_bytes()))
         except OSError as error:
             raise StoreError(f"Cannot read {path}: {error.strerror}.") from error
-        except (ValueError, ValidationError) as error:
-            raise StoreError(f"{path} is not the configuration of a collection: {error}") from error
+        except ValidationError as error:
+            raise StoreError(f"{path} is not the configuration of a collection: {first_fault(error)}.") from error
+        except ValueError as error:
+            raise StoreError(f"{path} is not the configuration of a collection: {error}.") from error
 
 
 def make_teacher(spec: str) -> Teacher:

@@ -7,8 +7,12 @@ users expect; everything else that this package raises on purpose is here.
 
 import difflib
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from gymnasium.error import DependencyNotInstalled
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 
 class StepEnvsError(Exception):
@@ -100,6 +104,13 @@ def unknown_name(kind: str, name: object, known: Iterable[str], *, nearest: int 
     else:
         hint = f"There are {len(names)}, for example {_either(names[:nearest])}."
     return UnknownNameError(f"Unknown {kind} {name!r}. {hint}")
+
+
+def first_fault(error: "ValidationError") -> str:
+    """Say in a few words what is wrong with data of a wrong shape, and where: ``"Field required (at turns.3.role)"``."""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    where = ".".join(map(str, first["loc"]))
+    return str(first["msg"]) + (f" (at {where})" if where else "")
 
 
 def missing_package(package: str, purpose: str, extra: str | None) -> DependencyNotInstalled:

@@ -10,7 +10,7 @@ from typing import Self
 
 from pydantic import ValidationError
 
-from step_envs.errors import StoreError
+from step_envs.errors import StoreError, first_fault
 from step_envs.trajectory import Trajectory
 
 
@@ -107,17 +107,16 @@ def read_trajectories(path: str | os.PathLike[str]) -> Iterator[Trajectory]:
         StoreError: The file is not there, or a whole line of it is not a trajectory; the message names the line.
     """
     file = Path(path)
-    if file.is_dir():
-        file = file / "trajectories.jsonl"
+    try:
+        if file.is_dir():
+            file = file / "trajectories.jsonl"
+    except OSError as error:  # a name that is too long, a folder that is closed
+        raise StoreError(f"Cannot read {file}: {error.strerror}.") from error
     for number, line in read_lines(file):
         try:
             yield Trajectory.from_json(line)
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            where = ".".join(map(str, first["loc"]))
-            raise StoreError(
-                f"Line {number} of {file} is not a trajectory: {first['msg']}" + (f" (at {where})." if where else ".")
-            ) from error
+            raise StoreError(f"Line {number} of {file} is not a trajectory: {first_fault(error)}.") from error
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:

@@ -115,11 +115,11 @@ def test_what_can_be_used_is_used(text: str) -> None:
     [
         ("The step was fine.", "It holds no JSON object."),
         ('{"status": "ok"', "It holds no JSON object."),
-        ('{"status": "fine"}', "In the JSON object, status: Input should be 'ok', 'error' or 'unknown'"),
-        ('{"status": "error", "error": 5, "corrected_action": "look"}', "error: Input should be a valid string"),
+        ('{"status": "fine"}', "The JSON object is not right: Input should be 'ok', 'error' or 'unknown' (at status)"),
+        ('{"status": "error", "error": 5, "corrected_action": "look"}', "Input should be a valid string (at error)"),
         ('{"status": "error", "error": "bad"}', "corrected_action must be an action"),
         ('{"status": "error", "corrected_action": "look"}', "must say what was wrong"),
-        ("{}", "status: Field required"),
+        ("{}", "Field required (at status)"),
         ('["status"]', "It holds no JSON object."),
     ],
 )

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from step_envs.agents.collect import Progress, collect
 from step_envs.agents.plan import CollectConfig
 from step_envs.endpoint import Access
-from step_envs.errors import StoreError
+from step_envs.errors import StoreError, first_fault
 from step_envs.registration import list_tasks
 from step_envs.statistics import Interval, clustered_bootstrap, task_mean, wilson
 from step_envs.store import read_trajectories
@@ -172,8 +172,10 @@ class Evaluation(BaseModel):
             raise StoreError(
                 f"{out} holds no evaluation ({FILE}): make one with `step-envs eval --out {out}`."
             ) from error
-        except (OSError, ValidationError) as error:
-            raise StoreError(f"{out / FILE} is not an evaluation: {error}") from error
+        except OSError as error:
+            raise StoreError(f"Cannot read {out / FILE}: {error.strerror}.") from error
+        except ValidationError as error:
+            raise StoreError(f"{out / FILE} is not an evaluation: {first_fault(error)}.") from error
 
 
 def evaluate(

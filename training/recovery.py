@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from step_envs.agents.collect import Progress
 from step_envs.endpoint import Access
-from step_envs.errors import StoreError
+from step_envs.errors import StoreError, first_fault
 from step_envs.store import read_trajectories
 from step_envs.training.comparison import Difference, compare_episodes
 from step_envs.training.evaluate import EvalConfig, Evaluation, Figures, evaluate, write_json
@@ -61,8 +61,10 @@ class Recovery(BaseModel):
         """
         try:
             return cls.model_validate_json((out / FILE).read_bytes())
-        except (OSError, ValidationError) as error:
-            raise StoreError(f"{out / FILE} is not the result of a recovery test: {error}") from error
+        except OSError as error:
+            raise StoreError(f"Cannot read {out / FILE}: {error.strerror}.") from error
+        except ValidationError as error:
+            raise StoreError(f"{out / FILE} is not the result of a recovery test: {first_fault(error)}.") from error
 
 
 def recover(

@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from step_envs.errors import BudgetSpentError, EndpointError, StoreError
+from step_envs.errors import BudgetSpentError, EndpointError, StoreError, first_fault
 from step_envs.trajectory import Usage
 
 _BYTES_A_TOKEN = 3
@@ -53,10 +53,8 @@ def read_prices(path: Path) -> dict[str, Price]:
     except OSError as error:
         raise StoreError(f"Cannot read {path}: {error.strerror}.") from error
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
         raise StoreError(
-            f"{path} is not a price table: {first['msg']} (at {where}). "
+            f"{path} is not a price table: {first_fault(error)}. "
             'It holds dollars per million tokens: {"some-model": {"input": 0.5, "output": 1.5}}.'
         ) from error
 

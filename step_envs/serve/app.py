@@ -17,6 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from step_envs.core import TextEnv
+from step_envs.errors import first_fault
 from step_envs.serve.sessions import Answer, Session, Sessions
 from step_envs.serve.wire import PROTOCOL, RefusedError, describe_error, dump
 from step_envs.serve.worlds import Worlds
@@ -183,11 +184,7 @@ class App:
         try:
             return cls.model_validate(json.loads(content))
         except ValidationError as error:
-            first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-            where = ".".join(map(str, first["loc"]))
-            raise RefusedError(
-                400, "BadRequest", f"The body is not right: {first['msg']}" + (f" (at {where})." if where else ".")
-            ) from None
+            raise RefusedError(400, "BadRequest", f"The body is not right: {first_fault(error)}.") from None
         except (ValueError, RecursionError):
             raise RefusedError(400, "BadRequest", "The body is not JSON.") from None
 

@@ -102,7 +102,8 @@ def test_two_downloads_of_one_file_do_not_mix_their_bytes(server, tmp_path):
         other.flush()
         fcntl.flock(other, fcntl.LOCK_EX)
         with pytest.raises(
-            DataError, match=rf"^Another process is downloading {server.url} to {part}: wait for it, then run the command"
+            DataError,
+            match=rf"^Another process is downloading {server.url} to {part}: wait for it, then run the command",
         ):
             fetch(server.url, tmp_path / "games.zip", otherwise="get it by other means")
     assert part.read_bytes() == b"half of the "

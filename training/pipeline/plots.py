@@ -33,7 +33,7 @@ def draw(figures: dict[str, Any], curves: Curves, folder: Path) -> None:
         import matplotlib
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise missing_package("matplotlib", "Plots", "train") from error
+        raise missing_package("matplotlib", "A plot", "train") from error
     plots: dict[str, Callable[[Figure], None]] = {
         "success": lambda figure: _success(figure, figures),
         "differences": lambda figure: _differences(figure, figures),

@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from step_envs.errors import EngineError, StoreError
+from step_envs.errors import EngineError, StoreError, first_fault
 from step_envs.training.pipeline.presets import Preset
 from step_envs.training.pipeline.stages import Step, plan, run_step, write_json
 
@@ -73,7 +73,7 @@ def _claim(preset: Preset, out: Path, resume: bool) -> None:
     try:
         saved = Preset.model_validate_json(file.read_bytes())
     except ValidationError as error:
-        raise StoreError(f"{file} is not the configuration of an experiment: {error}") from error
+        raise StoreError(f"{file} is not the configuration of an experiment: {first_fault(error)}.") from error
     for name, value in preset.model_dump().items():
         if getattr(saved, name) != getattr(preset, name):
             raise StoreError(

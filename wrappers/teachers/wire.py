@@ -15,7 +15,7 @@ from typing import Any, Generic, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from step_envs.endpoint import Answer, ChatModel
-from step_envs.errors import RequestRefusedError
+from step_envs.errors import RequestRefusedError, first_fault
 from step_envs.trajectory import Usage
 
 FORMATS = ("json_schema", "json_object", "text")
@@ -125,9 +125,7 @@ def read(text: str, shape: type[Shape]) -> tuple[Shape | None, str]:
         try:
             return shape.model_validate(found), ""
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            where = ".".join(map(str, first["loc"]))
-            problem = f"In the JSON object, {where}: {first['msg']}."
+            problem = f"The JSON object is not right: {first_fault(error)}."
     return None, problem
 
 
