@@ -6,8 +6,9 @@ live in one process, which for a pure-Python world is fastest, and where the eng
 each drives them side by side.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -24,6 +25,12 @@ class _Ahead(gym.Wrapper[str, str, str, str]):
 
     def start(self, pool: ThreadPoolExecutor, call: str, *args: Any, **kwargs: Any) -> None:
         self._pending = pool.submit(getattr(self.env, call), *args, **kwargs)
+
+    def wait(self) -> None:
+        """Let a call that was started end, whatever comes of it."""
+        pending = self._take()
+        if pending is not None:
+            pending.exception()
 
     def _take(self) -> Future[Any] | None:
         pending, self._pending = self._pending, None
@@ -72,7 +79,8 @@ class TextVectorEnv(SyncVectorEnv):
         if self._pool is not None and len(seeds) == self.num_envs and "reset_mask" not in (options or {}):
             for env, one in zip(self._ahead, seeds, strict=True):
                 env.start(self._pool, "reset", seed=one, options=options)
-        return super().reset(seed=seed, options=options)
+        with self._nothing_left_running():
+            return super().reset(seed=seed, options=options)
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """Step all environments; see ``gymnasium.vector.SyncVectorEnv.step``."""
@@ -83,7 +91,17 @@ class TextVectorEnv(SyncVectorEnv):
                     env.start(self._pool, "reset")
                 else:
                     env.start(self._pool, "step", actions[i])
-        return super().step(actions)
+        with self._nothing_left_running():
+            return super().step(actions)
+
+    @contextmanager
+    def _nothing_left_running(self) -> Iterator[None]:
+        """See that where one environment raises, no other is still at work when the caller goes on."""
+        try:
+            yield
+        finally:
+            for env in self._ahead:
+                env.wait()
 
     def close_extras(self, **kwargs: Any) -> None:
         """Close the environments and end the threads."""

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import time
 from typing import Any
 
 import gymnasium as gym
@@ -13,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import step_envs
-from step_envs import TextSpace
-from step_envs.errors import SnapshotError, UnknownNameError, missing_package, unknown_name
+from step_envs import TextSpace, WorldState
+from step_envs.errors import EngineError, SnapshotError, UnknownNameError, missing_package, unknown_name
 from step_envs.testing import ConformanceError, check_text_env
 from step_envs.vector import TextVectorEnv
 
@@ -187,6 +188,32 @@ def test_vector_environments_reset_by_themselves(mode: str) -> None:
     assert all(observation.startswith("This is the") for observation in observations)
     assert truncated.all() == (mode == "SameStep")
     assert list(infos["steps"]) == [0, 0]
+    vector.close()
+
+
+class SlowCoinEnv(own_world.CoinEnv):
+    """Its engine is outside Python, takes its time, and dies of one action."""
+
+    waits_outside_python = True
+    at_work = 0
+
+    def _act(self, action: str) -> WorldState:
+        if action == "die":
+            raise EngineError("The engine died.")
+        SlowCoinEnv.at_work += 1
+        time.sleep(0.2)
+        SlowCoinEnv.at_work -= 1
+        return super()._act(action)
+
+
+def test_where_one_environment_of_a_vector_raises_no_other_is_still_at_work() -> None:
+    vector = TextVectorEnv([SlowCoinEnv] * 3)
+    vector.reset(seed=0)
+    with pytest.raises(EngineError, match=r"^The engine died\.$"):
+        vector.step(("die", "look", "look"))
+    assert SlowCoinEnv.at_work == 0
+    observations, _ = vector.reset(seed=0)
+    assert observations == tuple(SlowCoinEnv().reset(seed=seed)[0] for seed in range(3))
     vector.close()
 
 
