@@ -1,0 +1,123 @@
+"""The rows of the exports: one trajectory as one record, with the same keys whatever the trajectory."""
+
+import json
+from typing import Any
+
+from step_envs.trajectory import Actor, Trajectory, Turn, Usage
+
+_SPEAKERS = {"system": "system", "user": "human", "assistant": "gpt"}
+
+
+def message_row(trajectory: Trajectory, row_id: str | None = None) -> dict[str, Any]:
+    """Make the row of the ``messages`` form.
+
+    Args:
+        trajectory: The episode.
+        row_id: Its name in the file; None takes the task id.
+
+    Returns:
+        What identifies the episode and how it ended, and ``messages``: ``role``, ``content`` and ``loss`` (0 to 1) of every
+        turn. The keys are the same in every row.
+    """
+    return {
+        "id": trajectory.task_id if row_id is None else row_id,
+        "env_id": trajectory.env_id,
+        "task_id": trajectory.task_id,
+        "task_type": trajectory.task_type,
+        "split": trajectory.split,
+        "seed": trajectory.seed,
+        "episode": trajectory.episode,
+        "instruction": trajectory.instruction,
+        "agent": trajectory.agent.name,
+        "teacher": trajectory.teacher.name if trajectory.teacher is not None else None,
+        "score": trajectory.score,
+        "success": trajectory.success,
+        "reward": trajectory.reward,
+        "steps": trajectory.steps,
+        "stop_reason": trajectory.stop_reason,
+        "errors": trajectory.errors,
+        "unknown_verdicts": trajectory.unknown_verdicts,
+        "messages": trajectory.messages(),
+    }
+
+
+def table_row(trajectory: Trajectory, row_id: str | None = None) -> dict[str, Any]:
+    """Make the row of the ``parquet`` and ``datasets`` forms.
+
+    Args:
+        trajectory: The episode.
+        row_id: Its name in the file; None takes the task id.
+
+    Returns:
+        ``message_row`` and the rest of the record: ``turns`` says of each message what kind it is, its action, reward,
+        score and verdict; ``protocol``, ``versions``, ``agent_config`` and ``teacher_config``, whose keys vary, are JSON.
+    """
+    return message_row(trajectory, row_id) | {
+        "terminated": trajectory.terminated,
+        "truncated": trajectory.truncated,
+        "turns": [_turn_row(turn) for turn in trajectory.turns],
+        "usage": _usage_row(trajectory.usage),
+        "protocol": _json(trajectory.protocol),
+        "versions": _json(trajectory.versions),
+        "agent_config": _actor(trajectory.agent),
+        "teacher_config": _actor(trajectory.teacher),
+    }
+
+
+def sharegpt_row(trajectory: Trajectory, row_id: str | None = None) -> dict[str, Any] | None:
+    """Make the row of the ``sharegpt`` form, as ETO publishes its data, with a loss for every turn.
+
+    Args:
+        trajectory: The episode.
+        row_id: Its name in the file; None takes the task id.
+
+    Returns:
+        ``id`` and ``conversations``: ``from`` (``system``, ``human`` or ``gpt``), ``value`` and ``loss`` (0 to 1) of every
+        turn up to the last reply, since nothing answers the observation after it. None where nobody replied.
+    """
+    replies = [i for i, turn in enumerate(trajectory.turns) if turn.role == "assistant" and turn.kind != "instruction"]
+    if not replies:
+        return None
+    return {
+        "id": trajectory.task_id if row_id is None else row_id,
+        "conversations": [
+            {"from": _SPEAKERS[turn.role], "value": turn.content, "loss": turn.loss}
+            for turn in trajectory.turns[: replies[-1] + 1]
+        ],
+    }
+
+
+def _turn_row(turn: Turn) -> dict[str, Any]:
+    verdict = turn.verdict
+    return {
+        "kind": turn.kind,
+        "action": turn.action,
+        "reward": turn.reward,
+        "score": turn.score,
+        "valid_action": turn.valid_action,
+        "verdict": None
+        if verdict is None
+        else {
+            "status": verdict.status,
+            "error": verdict.error,
+            "reason": verdict.reason,
+            "reflection": verdict.reflection,
+            "corrected_action": verdict.corrected_action,
+            "undo": verdict.undo,
+            "usage": _usage_row(verdict.usage),
+        },
+        "usage": _usage_row(turn.usage),
+        "shortened": turn.shortened,
+    }
+
+
+def _usage_row(usage: Usage | None) -> dict[str, Any] | None:
+    return None if usage is None else usage.model_dump()
+
+
+def _actor(actor: Actor | None) -> str | None:
+    return None if actor is None else _json(actor.model_dump())
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)

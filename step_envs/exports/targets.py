@@ -1,0 +1,55 @@
+"""Where exports are written to: nothing is destroyed unasked, and what is written is whole or not there."""
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from step_envs.errors import StoreError
+from step_envs.exports.sources import Source
+from step_envs.trajectory import Trajectory
+
+
+def refuse_to_destroy(source: Source, out: Path, *, overwrite: bool, folder: bool) -> None:
+    """Raise ``StoreError`` where writing to ``out`` would destroy the source, or something nobody asked to replace."""
+    stores: Sequence[Any] = []
+    if isinstance(source, (str, os.PathLike)):
+        stores = [source]
+    elif isinstance(source, Sequence):
+        stores = [item for item in source if not isinstance(item, Trajectory)]
+    for store in map(Path, stores):
+        if out.resolve() in (store.resolve(), (store / "trajectories.jsonl").resolve()):
+            raise StoreError(f"{out} is what is to be exported: name another file to write to.")
+    if not out.exists():
+        return
+    if out.is_dir() != folder:
+        kind, wanted = ("folder", "file") if out.is_dir() else ("file", "folder")
+        raise StoreError(f"{out} is a {kind}, and a {wanted} is to be written: name another place.")
+    if not overwrite:
+        raise StoreError(f"{out} is already there: name another place, or ask for it to be overwritten.")
+    if folder and any(out.iterdir()) and not (out / "dataset_info.json").is_file():
+        raise StoreError(f"{out} holds something other than a dataset: name another folder.")
+
+
+@contextmanager
+def replacing(out: Path) -> Iterator[Path]:
+    """Give a place to write to beside ``out``, and put it in the place of ``out`` if all went well."""
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        for file in [temporary] if temporary.is_file() else list(temporary.iterdir()):
+            with file.open("rb") as written:
+                os.fsync(written.fileno())
+        if out.is_dir():
+            shutil.rmtree(out)
+        temporary.replace(out)
+    except OSError as error:
+        raise StoreError(f"Cannot write {out}: {error.strerror or str(error).rstrip('.')}.") from error
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        elif temporary.exists():
+            temporary.unlink()
