@@ -3,6 +3,7 @@
 import json
 import weakref
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,19 @@ from step_envs.trajectory import Actor, Kind, Role, Trajectory, Turn, Usage, Ver
 
 HOSTILE = "\x1b[31mred\x1b[0m [red]markup[/red] \u202eright to left\u202c \x00\r\n\u2028 שלום 🧪 \\ \" ' half: \ud83e"
 STORED = HOSTILE.replace("\ud83e", "\ufffd")
-FILES = {"messages": "rows.jsonl", "sharegpt": "rows.json", "parquet": "rows.parquet", "datasets": "rows"}
+FILES = {
+    "messages": "rows.jsonl",
+    "sharegpt": "rows.json",
+    "parquet": "rows.parquet",
+    "datasets": "rows",
+    "minari": "episodes",
+}
+FORMS = [
+    pytest.param(form, marks=pytest.mark.skipif(not find_spec("minari"), reason="needs the extra minari"))
+    if form == "minari"
+    else form
+    for form in FORMATS
+]
 
 
 def turn(role: Role, content: str, kind: Kind, loss: float = 0.0, **more: Any) -> Turn:
@@ -97,7 +110,9 @@ def run(tmp_path: Path) -> Path:
 def files(path: Path) -> dict[str, bytes]:
     if path.is_file():
         return {"": path.read_bytes()}
-    return {str(file.relative_to(path)): file.read_bytes() for file in sorted(path.rglob("*"))}
+    return {
+        str(file.relative_to(path)): file.read_bytes() if file.is_file() else b"" for file in sorted(path.rglob("*"))
+    }
 
 
 def no_rest(folder: Path) -> bool:
@@ -209,7 +224,7 @@ def test_dataset_export_leaves_progress_bars_as_they_were(run: Path, tmp_path: P
     enable_progress_bar()
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", FORMS)
 def test_same_trajectories_same_bytes(form: str, run: Path, tmp_path: Path) -> None:
     first, second = tmp_path / "first" / FILES[form], tmp_path / "second" / FILES[form]
     export(run, first, form)
@@ -219,7 +234,7 @@ def test_same_trajectories_same_bytes(form: str, run: Path, tmp_path: Path) -> N
     assert files(first) == files(second)
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", FORMS)
 def test_an_empty_run_gives_an_empty_export_that_can_be_read(form: str, tmp_path: Path) -> None:
     import datasets
     import pyarrow.parquet as pq
@@ -231,12 +246,14 @@ def test_an_empty_run_gives_an_empty_export_that_can_be_read(form: str, tmp_path
         assert out.read_bytes() == b""
     elif form == "sharegpt":
         assert json.loads(out.read_bytes()) == []
+    elif form == "minari":
+        assert json.loads((out / "metadata.json").read_bytes())["total_episodes"] == 0
     else:
         made = pq.read_table(out) if form == "parquet" else datasets.load_from_disk(str(out))
         assert made.column_names == list(table_row(trajectory())) and made.num_rows == 0
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", FORMS)
 def test_a_corrupt_line_leaves_what_was_there(form: str, run: Path, tmp_path: Path) -> None:
     out = tmp_path / FILES[form]
     export(run, out, form)
@@ -328,7 +345,7 @@ def test_a_missing_package_is_named_with_the_line_that_brings_it(
     assert not (tmp_path / "rows").exists() and no_rest(tmp_path)
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", FORMS)
 def test_a_long_store_is_never_held_whole(form: str, tmp_path: Path) -> None:
     alive: weakref.WeakSet[Any] = weakref.WeakSet()
     most = 0
@@ -340,7 +357,7 @@ def test_a_long_store_is_never_held_whole(form: str, tmp_path: Path) -> None:
     def many() -> Iterator[Trajectory]:
         nonlocal most
         fields = {name: getattr(sample, name) for name in Trajectory.model_fields if name != "schema_name"}
-        for number in range(1500):
+        for number in range(episodes):
             one = Holder(**(fields | {"task_id": f"boil/{number}"}))
             alive.add(one)
             most = max(most, len(alive))
@@ -348,5 +365,7 @@ def test_a_long_store_is_never_held_whole(form: str, tmp_path: Path) -> None:
             del one
 
     sample = trajectory()
-    assert export(many(), tmp_path / FILES[form], form) == 1500
+    # Minari makes a folder of every episode, which takes its time.
+    episodes = 700 if form == "minari" else 1500
+    assert export(many(), tmp_path / FILES[form], form) == episodes
     assert most < 600

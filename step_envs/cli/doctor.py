@@ -30,7 +30,7 @@ _EXTRAS = {
     "http": "WebShop's original site",
     "report": "figures of reports",
     "ray": "collection on many machines",
-    "minari": "Minari datasets",
+    "minari": "export to Minari",
 }
 _OPERATORS: dict[str, Callable[[tuple[int, ...], tuple[int, ...]], bool]] = {
     "==": lambda have, want: have == want,

@@ -11,9 +11,9 @@ def export(
     runs: Annotated[
         list[Path], typer.Argument(metavar="RUN...", help="Run folders or trajectory files.", show_default=False)
     ],
-    out: Annotated[Path, typer.Option(help="File to write; for datasets, the folder.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="File to write; for datasets and minari, the folder.", show_default=False)],
     form: Annotated[
-        str, typer.Option("--format", help="messages, sharegpt, parquet or datasets; see above.")
+        str, typer.Option("--format", help="messages, sharegpt, parquet, datasets or minari; see above.")
     ] = "messages",
     outcome: Annotated[
         list[str] | None,
@@ -32,8 +32,11 @@ def export(
 
     datasets: the same table as a folder for datasets.load_from_disk.
 
-    parquet and datasets need pip install "step-envs[data]". The file is whole or not there, and the same trajectories
-    give the same bytes.
+    minari: episodes of one environment, as a folder for minari.MinariDataset: observations are texts, actions whole
+    replies.
+
+    parquet and datasets need pip install "step-envs[data]", minari needs pip install "step-envs[minari]". What is
+    written is whole or not there, and the same trajectories give the same bytes.
 
     Exit codes: 0 done, 2 wrong input.
 

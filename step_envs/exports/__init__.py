@@ -1,4 +1,4 @@
-"""Trajectories in the forms that training code reads: messages with loss, ShareGPT, Parquet, ``datasets``.
+"""Trajectories in the forms that training code reads: messages with loss, ShareGPT, Parquet, ``datasets``, Minari.
 
 Every row of a form has the same keys, nested ones included, with None where there is nothing to say: Parquet and
 ``datasets`` would otherwise fill in what is missing by themselves. A store is read trajectory by trajectory, so that its
@@ -12,6 +12,7 @@ from pathlib import Path
 from step_envs.errors import unknown_name
 from step_envs.exports.arrow import SCHEMA, to_dataset, write_dataset, write_parquet
 from step_envs.exports.json_files import write_messages, write_sharegpt
+from step_envs.exports.minari import write_minari
 from step_envs.exports.rows import message_row, sharegpt_row, table_row
 from step_envs.exports.sources import Keep, Row, Source, StrPath, named
 from step_envs.exports.targets import refuse_to_destroy, replacing
@@ -34,6 +35,7 @@ FORMATS: dict[str, Callable[[Iterator[Row], Path], int]] = {
     "sharegpt": write_sharegpt,
     "parquet": write_parquet,
     "datasets": write_dataset,
+    "minari": write_minari,
 }
 """The forms there are, and what writes them."""
 
@@ -50,25 +52,25 @@ def export(
 
     Args:
         source: Trajectories, or the run folders or files that hold them.
-        out: The file to write, or the folder for ``datasets``; what is missing of the path is made.
-        format: A name from ``FORMATS``: ``messages`` (JSON Lines), ``sharegpt`` (a JSON list, as ETO's), ``parquet``, or
-            ``datasets`` (a folder for ``datasets.load_from_disk``).
+        out: The file to write, or the folder for ``datasets`` and ``minari``; what is missing of the path is made.
+        format: A name from ``FORMATS``: ``messages`` (JSON Lines), ``sharegpt`` (a JSON list, as ETO's), ``parquet``,
+            ``datasets`` (a folder for ``datasets.load_from_disk``) or ``minari`` (a folder for ``minari.MinariDataset``,
+            of one environment).
         overwrite: Replace what is there.
         keep: Says of each trajectory whether to export it; None keeps all.
 
     Returns:
-        Rows written. All forms have a row for every trajectory kept, except that ``sharegpt`` has none for those in which
-        nobody but the instructions spoke.
+        Rows written. All forms have a row for every trajectory kept, except that ``sharegpt`` and ``minari`` have none for
+        those in which nobody but the instructions spoke.
 
     Raises:
         UnknownNameError: There is no such format.
         StoreError: The source cannot be read or does not fit the form, or the target is there already or cannot be written.
-        gymnasium.error.DependencyNotInstalled: ``pyarrow`` or ``datasets`` is missing.
+        gymnasium.error.DependencyNotInstalled: ``pyarrow``, ``datasets`` or ``minari`` is missing.
     """
     if format not in FORMATS:
         raise unknown_name("format", format, FORMATS)
     out = Path(out)
-    folder = format == "datasets"
-    refuse_to_destroy(source, out, overwrite=overwrite, folder=folder)
+    refuse_to_destroy(source, out, format=format, overwrite=overwrite)
     with replacing(out) as temporary:
         return FORMATS[format](named(source, keep), temporary)

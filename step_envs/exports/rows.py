@@ -75,7 +75,7 @@ def sharegpt_row(trajectory: Trajectory, row_id: str | None = None) -> dict[str,
         ``id`` and ``conversations``: ``from`` (``system``, ``human`` or ``gpt``), ``value`` and ``loss`` (0 to 1) of every
         turn up to the last reply, since nothing answers the observation after it. None where nobody replied.
     """
-    replies = [i for i, turn in enumerate(trajectory.turns) if turn.role == "assistant" and turn.kind != "instruction"]
+    replies = [i for i, turn in enumerate(trajectory.turns) if is_reply(turn)]
     if not replies:
         return None
     return {
@@ -85,6 +85,11 @@ def sharegpt_row(trajectory: Trajectory, row_id: str | None = None) -> dict[str,
             for turn in trajectory.turns[: replies[-1] + 1]
         ],
     }
+
+
+def is_reply(turn: Turn) -> bool:
+    """Say whether somebody acted with this turn: the "OK" of the instructions is no reply."""
+    return turn.role == "assistant" and turn.kind != "instruction"
 
 
 def _turn_row(turn: Turn) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Where exports are written to: nothing is destroyed unasked, and what is written is whole or not there."""
 
+import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -11,8 +12,14 @@ from step_envs.errors import StoreError
 from step_envs.exports.sources import Source
 from step_envs.trajectory import Trajectory
 
+FOLDERS = {
+    "datasets": ("a dataset", "dataset_info.json", "features"),
+    "minari": ("a Minari dataset", "metadata.json", "minari_version"),
+}
+"""The formats that are folders: what one is called, and the file and the key in it by which it is known."""
 
-def refuse_to_destroy(source: Source, out: Path, *, overwrite: bool, folder: bool) -> None:
+
+def refuse_to_destroy(source: Source, out: Path, *, format: str, overwrite: bool) -> None:
     """Raise ``StoreError`` where writing to ``out`` would destroy the source, or something nobody asked to replace."""
     stores: Sequence[Any] = []
     if isinstance(source, (str, os.PathLike)):
@@ -24,13 +31,23 @@ def refuse_to_destroy(source: Source, out: Path, *, overwrite: bool, folder: boo
             raise StoreError(f"{out} is what is to be exported: name another file to write to.")
     if not out.exists():
         return
+    folder = format in FOLDERS
     if out.is_dir() != folder:
         kind, wanted = ("folder", "file") if out.is_dir() else ("file", "folder")
         raise StoreError(f"{out} is a {kind}, and a {wanted} is to be written: name another place.")
     if not overwrite:
         raise StoreError(f"{out} is already there: name another place, or ask for it to be overwritten.")
-    if folder and any(out.iterdir()) and not (out / "dataset_info.json").is_file():
-        raise StoreError(f"{out} holds something other than a dataset: name another folder.")
+    if folder and any(out.iterdir()) and not _holds_dataset(out, format):
+        raise StoreError(f"{out} holds something other than {FOLDERS[format][0]}: name another folder.")
+
+
+def _holds_dataset(folder: Path, format: str) -> bool:
+    _, name, key = FOLDERS[format]
+    try:
+        # Many a program writes a metadata.json: the key says whose it is.
+        return key in json.loads((folder / name).read_bytes())
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 @contextmanager
@@ -40,7 +57,9 @@ def replacing(out: Path) -> Iterator[Path]:
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        for file in [temporary] if temporary.is_file() else list(temporary.iterdir()):
+        for file in [temporary, *temporary.rglob("*")]:
+            if not file.is_file():
+                continue
             with file.open("rb") as written:
                 os.fsync(written.fileno())
         if out.is_dir():

@@ -34,3 +34,12 @@ def test_export_without_pyarrow_says_what_to_install(
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     result = call("export", run, "--out", tmp_path / "rows", "--format", "parquet")
     assert result.exit_code == 2 and 'run `pip install "step-envs[data]"`' in result.stderr
+
+
+def test_export_to_minari_writes_a_folder_of_episodes(run: Path, tmp_path: Path) -> None:
+    minari = pytest.importorskip("minari", reason="needs the extra minari")
+    with TrajectoryStore(run / "trajectories.jsonl") as store:
+        store.append(failure("boil/5", turns=trajectory().turns[:3], errors=0, stop_reason="agent_stopped"))
+    result = call("export", run, "--out", tmp_path / "episodes", "--format", "minari")
+    assert result.stdout.endswith("3 of 4 trajectories as minari\n1 hold no reply and have no row.\n")
+    assert len(minari.MinariDataset(tmp_path / "episodes")) == 3
