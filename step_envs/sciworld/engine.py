@@ -238,9 +238,10 @@ class Simulator:
         for _ in range(_REVIVALS):
             asked = False
             try:
-                session = self._live()
-                asked = True
-                return ask(session)
+                with self._holder.shared.turns:
+                    session = self._live()
+                    asked = True
+                    return ask(session)
             except JvmDeadError as error:
                 words, cause = self._holder.bury(), error
                 # A process that was dead before it was asked, or died of another simulator's question during the

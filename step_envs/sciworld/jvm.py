@@ -31,8 +31,8 @@ JAVA_VARIABLE = "STEP_ENVS_JAVA"
 HEAP_VARIABLE = "STEP_ENVS_JAVA_HEAP"
 """Environment variable with the heap limit of the Java process in MiB."""
 
-DEFAULT_HEAP_MIB = 640
-"""Room for about 50 simulators, which keep about 11 MiB each."""
+DEFAULT_HEAP_MIB = 2048
+"""Room for some 180 simulators, which keep about 11 MiB each; memory is taken as it is needed."""
 
 _START_SECONDS = 60.0
 _STOP_SECONDS = 5.0
@@ -266,10 +266,15 @@ class SharedJvm:
     """The one Java process of a Java executable, shared by all who hold it.
 
     Started at the first :meth:`running`, started again when found dead, stopped when the last holder lets go.
+
+    Attributes:
+        turns: Held by whoever has a question under way. More at once than there are processors would end no sooner, and
+            each would take so long that it seems to hang.
     """
 
     def __init__(self, java: Path) -> None:
         self.java = java
+        self.turns = _turns()
         self._lock = threading.RLock()
         self._holders = 0
         self._jvm: Jvm | None = None
@@ -307,11 +312,17 @@ class SharedJvm:
                 self._jvm = None
 
     def after_fork(self) -> None:
-        """In a forked child: lets go of the parent's process, and of a lock that nobody will ever open."""
+        """In a forked child: lets go of the parent's process, and of locks that nobody will ever open."""
+        self.turns = _turns()
         self._lock = threading.RLock()
         if self._jvm is not None:
             self._jvm.forget()
             self._jvm = None
+
+
+def _turns() -> threading.Semaphore:
+    mine = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
+    return threading.Semaphore((len(mine) or os.cpu_count() or 1) + 1)
 
 
 _shared: dict[Path, SharedJvm] = {}

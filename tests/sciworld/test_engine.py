@@ -8,7 +8,9 @@ import random
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ import pytest
 
 from step_envs.errors import EngineError, UnknownNameError
 from step_envs.sciworld.engine import Reply, Simulator, _writable
+from step_envs.sciworld.jvm import shared_jvm
+from step_envs.sciworld.session import Session
 
 ROOT = Path(__file__).parents[2]
 
@@ -428,3 +432,27 @@ def test_sixteen_simulators_fit_in_a_gigabyte() -> None:
     assert len({one._holder.session.jvm.pid for one in several if one._holder.session}) == 1
     for one in several:
         one.close()
+
+
+def test_no_more_questions_are_under_way_than_there_are_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than the processors can work on would each take so long that they seem to hang."""
+    simulators = [Simulator() for _ in range(3)]
+    under_way, most = 0, 0
+    look = Session.look
+
+    def slow_look(session: Session) -> str:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        time.sleep(0.2)
+        under_way -= 1
+        return look(session)
+
+    monkeypatch.setattr(Session, "look", slow_look)
+    monkeypatch.setattr(shared_jvm(), "turns", threading.Semaphore(2))
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda simulator: simulator.load("boil", 0), simulators))
+        looks = list(pool.map(Simulator.look, simulators))
+    assert most == 2 and len(set(looks)) == 1
+    for simulator in simulators:
+        simulator.close()
