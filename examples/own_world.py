@@ -11,8 +11,8 @@ from typing import Any
 import gymnasium as gym
 
 from step_envs import Oracle, ReActFormat, TaskSet, TextEnv, WorldState
-from step_envs.core import read_snapshot
 from step_envs.errors import SnapshotError, unknown_name
+from step_envs.snapshots import read_snapshot
 from step_envs.vector import TextVectorEnv
 
 ROOMS = ("hall", "study", "attic")

@@ -17,9 +17,10 @@ from step_envs.alfworld.original import OriginalEngine
 from step_envs.alfworld.prompt import REACT
 from step_envs.alfworld.tasks import AlfworldTasks, Source, find_tasks
 from step_envs.alfworld.thoughts import reason_off_plan, word, word_briefly
-from step_envs.core import TextEnv, WorldState, read_snapshot
+from step_envs.core import TextEnv, WorldState
 from step_envs.errors import SnapshotError, UnknownNameError, unknown_name
 from step_envs.oracle import Oracle
+from step_envs.snapshots import read_snapshot
 
 BACKENDS = ("native", "textworld")
 EXPERTS = ("shortest", "explorer")

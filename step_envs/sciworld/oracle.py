@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from step_envs.core import read_snapshot
 from step_envs.oracle import Oracle
 from step_envs.sciworld.episode import Episode
 from step_envs.sciworld.gold import GoldCache
@@ -15,6 +14,7 @@ from step_envs.sciworld.steps import NOT_UNDERSTOOD, Step, normal
 from step_envs.sciworld.tasks import SciWorldTasks
 from step_envs.sciworld.thoughts import Situation, thought
 from step_envs.sciworld.way import VERSION, make_way, read_steps
+from step_envs.snapshots import read_snapshot
 
 if TYPE_CHECKING:
     from step_envs.sciworld.env import SciWorldEnv

@@ -11,11 +11,12 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import Any, ClassVar, Literal
 
-from step_envs.core import SNAPSHOT_SCHEMA, ReActFormat, TextEnv, WorldState
+from step_envs.core import ReActFormat, TextEnv, WorldState
 from step_envs.errors import RemoteError
 from step_envs.oracle import Oracle
 from step_envs.serve.connection import Connection
 from step_envs.serve.wire import PROTOCOL
+from step_envs.snapshots import SNAPSHOT_SCHEMA
 from step_envs.tasks import TaskSet
 
 _BEFORE_ANYTHING = WorldState("", 0.0, success=False, done=False)

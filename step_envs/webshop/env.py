@@ -6,9 +6,10 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
-from step_envs.core import TextEnv, WorldState, read_snapshot
+from step_envs.core import TextEnv, WorldState
 from step_envs.errors import DataError, unknown_name
 from step_envs.oracle import Oracle
+from step_envs.snapshots import read_snapshot
 from step_envs.tasks import TaskSet
 from step_envs.webshop.catalogue import Catalogue
 from step_envs.webshop.engine import ShopEngine
