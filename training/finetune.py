@@ -36,7 +36,8 @@ class FinetuneConfig(BaseModel):
         lora_rank: Rank of LoRA matrices on all linear layers; None trains all parameters.
         lora_alpha: LoRA's scale; None is twice the rank.
         lora_dropout: LoRA's dropout.
-        gradient_checkpointing: Trade time for memory; None: on a GPU.
+        gradient_checkpointing: Trade time for memory; None: on a GPU, except under FSDP, whose own
+            ``fsdp_activation_checkpointing`` it is then.
         seed: Of the order of rows, dropout and new parameters.
         save_steps: Steps between checkpoints; None: one an epoch.
         logging_steps: Steps between figures in the log.
@@ -178,6 +179,9 @@ def _last_checkpoint(out: Path) -> str | None:
 
 def _trainer_options(config: FinetuneConfig, out: Path, on_gpu: bool) -> dict[str, Any]:
     checkpointing = config.gradient_checkpointing
+    if checkpointing is None:
+        # FSDP does it itself, and would gather all weights once more for the trainer's own way.
+        checkpointing = on_gpu and os.environ.get("ACCELERATE_USE_FSDP", "").lower() != "true"
     options: dict[str, Any] = {
         "output_dir": str(out),
         "learning_rate": config.learning_rate,
@@ -188,7 +192,7 @@ def _trainer_options(config: FinetuneConfig, out: Path, on_gpu: bool) -> dict[st
         "warmup_steps": config.warmup,
         "lr_scheduler_type": config.schedule,
         "weight_decay": config.weight_decay,
-        "gradient_checkpointing": on_gpu if checkpointing is None else checkpointing,
+        "gradient_checkpointing": checkpointing,
         "max_grad_norm": config.max_grad_norm,
         "seed": config.seed,
         "data_seed": config.seed,

@@ -16,7 +16,7 @@ pytest.importorskip("trl", reason="needs the extra train")
 from small_tokenizers import make_tokenizer
 
 from step_envs.errors import DataError, StoreError
-from step_envs.training.finetune import FinetuneConfig, finetune
+from step_envs.training.finetune import FinetuneConfig, _trainer_options, finetune
 from step_envs.training.packing import refuse_mixing_attention
 from step_envs.training.tokens import IGNORED, tokenize_trajectory
 
@@ -93,6 +93,14 @@ def test_the_trainer_receives_the_labels_the_encoder_gave(tokenizer, checkpoint,
     for batch in packed:
         starts = (batch["position_ids"] == 0).sum().item()
         assert starts >= 2, "more than one document in a row"
+
+
+@pytest.mark.parametrize(("fsdp", "wanted", "own"), [("", None, True), ("true", None, False), ("true", True, True)])
+def test_memory_is_saved_once_and_not_twice(fsdp, wanted, own, tmp_path, monkeypatch):
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", fsdp)
+    options = _trainer_options(config(gradient_checkpointing=wanted), tmp_path, on_gpu=True)
+    assert options["gradient_checkpointing"] is own
+    assert not _trainer_options(config(), tmp_path, on_gpu=False)["gradient_checkpointing"]
 
 
 def test_masked_turns_give_exactly_no_gradient(tokenizer, checkpoint, tmp_path):
