@@ -118,9 +118,12 @@ def _do(preset: Preset, out: Path, waiting: list[Step], done: dict[str, dict[str
             f"{out / 'steps'}, and add --resume to go on."
         ) from error
     finally:
-        # Nothing is lost by it: every step goes on where it was.
+        idle = all(future.done() for future in running)
+        if not idle:
+            # It ends them in the middle of their step. Nothing is lost by it: every step goes on where it was.
+            alive.close()
+        pool.shutdown(wait=idle, cancel_futures=True)
         alive.close()
-        pool.shutdown(wait=all(future.done() for future in running), cancel_futures=True)
 
 
 def _timed(preset: Preset, out: Path, step: Step) -> tuple[dict[str, Any], dict[str, float]]:
