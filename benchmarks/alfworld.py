@@ -76,7 +76,7 @@ def both_engines(tasks: "AlfworldTasks", count: int) -> dict[str, Any]:
     from alfworld_original import Original, commands
 
     from step_envs.alfworld.engine import Engine
-    from step_envs.alfworld.game import read_game
+    from step_envs.alfworld.games.game import read_game
 
     names = random.Random(0).sample(list(tasks.ids("valid_unseen")), count)
     read_game(tasks.file(names[0]), "warm")  # the first game of a release is recognised once for all
@@ -136,9 +136,9 @@ def native_alone(tasks: "AlfworldTasks") -> dict[str, float]:
     from alfworld_original import commands
 
     from step_envs.alfworld.engine import Engine
-    from step_envs.alfworld.explorer import next_step
-    from step_envs.alfworld.game import read_game
-    from step_envs.alfworld.oracle import shortest_plan
+    from step_envs.alfworld.expert import next_step
+    from step_envs.alfworld.games.game import read_game
+    from step_envs.alfworld.planning.errands import shortest_plan
 
     names = tasks.ids("valid_unseen")
     files = [tasks.file(name) for name in names]
@@ -190,7 +190,7 @@ def _played(engine: Any, stream: Any) -> Any:
 
 def opening(tasks: "AlfworldTasks", data_path: str | None) -> dict[str, float]:
     """Measure how long it takes to open and list the train split: as named, and unpacked in a folder."""
-    from step_envs.alfworld.archive import open_games
+    from step_envs.alfworld.games.archive import open_games
     from step_envs.alfworld.tasks import find_tasks
 
     names = tasks.ids("train")

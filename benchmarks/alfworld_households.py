@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from step_envs.alfworld.game import Game
-from step_envs.alfworld.vocabulary import RECEPTACLES, THINGS, fact_type
+from step_envs.alfworld.games.game import Game
+from step_envs.alfworld.generation.vocabulary import RECEPTACLES, THINGS, fact_type
 
 TABLES = Path(__file__).parent.parent / "step_envs/alfworld/data/households.json"
 SPELLING = {fact_type(name): name for name in (*RECEPTACLES, *THINGS)}

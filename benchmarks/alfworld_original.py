@@ -45,8 +45,8 @@ def main() -> int:
 
 
 def win(original: "Original", arguments: argparse.Namespace) -> list[str]:
-    from step_envs.alfworld.generator import generate, task_id
-    from step_envs.alfworld.goal import TASK_TYPES
+    from step_envs.alfworld.games.goal import TASK_TYPES
+    from step_envs.alfworld.generation.generator import generate, task_id
 
     faults, won = [], 0
     for seed in range(arguments.first_seed, arguments.first_seed + arguments.per_type):

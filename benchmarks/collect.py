@@ -28,9 +28,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
 
 import own_world  # noqa: F401  (registers Coin-v0)
 
-from step_envs.agents.collect import collect
-from step_envs.agents.plan import CollectConfig
-from step_envs.agents.rollout import rollout
+from step_envs.collection.collector import collect
+from step_envs.collection.config import CollectConfig
+from step_envs.collection.rollouts import rollout
 from step_envs.endpoint import Access
 
 LATENCY = 0.3

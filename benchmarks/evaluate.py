@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from step_envs.agents.collect import collect
-from step_envs.agents.plan import CollectConfig
+from step_envs.collection.collector import collect
+from step_envs.collection.config import CollectConfig
 from step_envs.store import read_trajectories
 
 WORDS = 1000

@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Any
 
 from step_envs.sciworld.env import SciWorldEnv
-from step_envs.sciworld.gold import GoldCache
-from step_envs.sciworld.scout import Scout
-from step_envs.sciworld.steps import Kind, kind_of
+from step_envs.sciworld.planning.gold_plans import GoldCache
+from step_envs.sciworld.planning.replay_simulator import Scout
+from step_envs.sciworld.planning.steps import Kind, kind_of
 from step_envs.sciworld.tasks import TASK_TYPES
 
 DRAWS = ("even", "by-verb", "even+focus")

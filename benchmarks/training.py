@@ -25,9 +25,9 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 import step_envs  # noqa: F401
 from step_envs.agents.base import make_agent
-from step_envs.agents.rollout import rollout
+from step_envs.collection.rollouts import rollout
 from step_envs.training.dataset import build_dataset
-from step_envs.training.finetune import FinetuneConfig, finetune
+from step_envs.training.finetuning import FinetuneConfig, finetune
 from step_envs.training.masking import masked_messages
 from step_envs.wrappers import ReActWrapper, RecordTrajectory
 

@@ -17,8 +17,8 @@ from typing import Any
 
 from playwright.sync_api import sync_playwright
 
-from step_envs.agents.collect import collect
-from step_envs.agents.plan import CollectConfig
+from step_envs.collection.collector import collect
+from step_envs.collection.config import CollectConfig
 from step_envs.store import TrajectoryStore, read_trajectories
 from step_envs.viewer import Page
 

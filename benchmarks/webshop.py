@@ -45,10 +45,10 @@ def memory() -> dict[str, float]:
 
 def small(files: Path | None) -> None:
     """Measure whole episodes at 1,000 products."""
+    from step_envs.webshop.catalogue.generator import make_catalogue
+    from step_envs.webshop.catalogue.importer import import_folder
     from step_envs.webshop.engine import ShopEngine
-    from step_envs.webshop.generator import make_catalogue
-    from step_envs.webshop.importer import import_folder
-    from step_envs.webshop.oracle import ShopOracle
+    from step_envs.webshop.planning.purchase_plan import ShopOracle
 
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "catalogue"
@@ -139,7 +139,7 @@ def _start_up(folder: Path) -> dict[str, float]:
 
 def large(folder: Path, size: int) -> None:
     """Measure opening, searching and sharing a large catalogue."""
-    from step_envs.webshop.catalogue import Catalogue
+    from step_envs.webshop.catalogue.catalogue import Catalogue
 
     if not (folder / "manifest.json").is_file():
         # In a process of its own, whose memory is not that of searching.
@@ -163,7 +163,7 @@ def large(folder: Path, size: int) -> None:
 
 
 def _make(folder: Path, size: int) -> None:
-    from step_envs.webshop.generator import make_catalogue
+    from step_envs.webshop.catalogue.generator import make_catalogue
 
     begin = time.perf_counter()
     make_catalogue(folder, size=size, progress=lambda n: n % 100_000 == 0 and print(f"  {n:,}", flush=True))
@@ -172,7 +172,7 @@ def _make(folder: Path, size: int) -> None:
 
 
 def _search_and_measure(task: tuple[Path, int]) -> dict[str, float]:
-    from step_envs.webshop.catalogue import Catalogue
+    from step_envs.webshop.catalogue.catalogue import Catalogue
 
     folder, seed = task
     catalogue = Catalogue(folder)
@@ -186,7 +186,7 @@ def _search_and_measure(task: tuple[Path, int]) -> dict[str, float]:
 
 
 def _queries(catalogue: Any) -> Iterator[tuple[str, list[str]]]:
-    from step_envs.webshop.reading import split_price
+    from step_envs.webshop.shop.instruction_parser import split_price
 
     stream = random.Random(5)
     for kind in ("human", "synthetic"):
@@ -198,8 +198,8 @@ def _queries(catalogue: Any) -> Iterator[tuple[str, list[str]]]:
 
 def ranking(files: Path, jar: Path, made: int) -> None:
     """Compare the order of results with Lucene's, on official products and on products made by seed."""
-    from step_envs.webshop.generator import make_catalogue
-    from step_envs.webshop.importer import import_folder
+    from step_envs.webshop.catalogue.generator import make_catalogue
+    from step_envs.webshop.catalogue.importer import import_folder
 
     human = json.loads((files / "human_goals.json").read_text(encoding="utf-8"))
     with tempfile.TemporaryDirectory() as scratch:

@@ -15,8 +15,8 @@ from typing import Any
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-from step_envs.agents.collect import collect
-from step_envs.agents.plan import CollectConfig
+from step_envs.collection.collector import collect
+from step_envs.collection.config import CollectConfig
 from step_envs.store import read_trajectories
 from step_envs.viewer import Page
 
@@ -57,7 +57,7 @@ def runs(folder: Path) -> list[Path]:
 def page_of(path: Path, folders: list[Path], tokenizer: Path | None) -> Path:
     tokens = None
     if tokenizer is not None:
-        from step_envs.agents.checkpoint import load_tokenizer
+        from step_envs.agents.local.checkpoint import load_tokenizer
         from step_envs.viewer.tokens import TokenPacker
 
         tokens = TokenPacker(load_tokenizer(tokenizer), str(tokenizer))

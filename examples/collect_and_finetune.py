@@ -11,11 +11,11 @@ import tempfile
 from pathlib import Path
 
 from step_envs import Trajectory
-from step_envs.agents.collect import collect
-from step_envs.agents.plan import CollectConfig
+from step_envs.collection.collector import collect
+from step_envs.collection.config import CollectConfig
 from step_envs.store import read_trajectories
 from step_envs.training import FinetuneConfig, build_dataset, select
-from step_envs.training.finetune import finetune
+from step_envs.training.finetuning import finetune
 
 TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"

@@ -13,8 +13,8 @@ import numpy as np
 
 import step_envs
 from step_envs.agents import Agent, Reply, rollout
-from step_envs.agents.collect import collect
-from step_envs.agents.plan import CollectConfig
+from step_envs.collection.collector import collect
+from step_envs.collection.config import CollectConfig
 from step_envs.trajectory import Actor
 from step_envs.wrappers import ReActWrapper, TeacherMonitorWrapper
 from step_envs.wrappers.teachers import OracleTeacher

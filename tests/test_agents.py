@@ -8,7 +8,7 @@ import pytest
 
 from step_envs.agents import Agent, NoviceAgent, OracleAgent, RandomAgent, Reply, make_agent, rollout
 from step_envs.agents.novice import KINDS
-from step_envs.agents.rollout import RolloutStoppedError
+from step_envs.collection.rollouts import RolloutStoppedError
 from step_envs.errors import UnknownNameError
 from step_envs.trajectory import Usage
 from step_envs.wrappers import ReActWrapper, RecordTrajectory, TeacherMonitorWrapper, parse_action

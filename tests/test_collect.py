@@ -13,9 +13,9 @@ from typing import Any
 import own_world
 import pytest
 
-from step_envs.agents import engine as engine_module
-from step_envs.agents.collect import collect
-from step_envs.agents.plan import CollectConfig
+from step_envs.collection import executors as engine_module
+from step_envs.collection.collector import collect
+from step_envs.collection.config import CollectConfig
 from step_envs.errors import DependencyNotInstalled, StoreError, UnknownNameError
 from step_envs.store import read_trajectories
 from step_envs.trajectory import Trajectory
@@ -164,7 +164,7 @@ def test_an_episode_that_takes_too_long_is_given_up_between_steps(
 
 
 def test_a_cluster_needs_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from step_envs.agents import ray_engine
+    from step_envs.collection import ray_executor as ray_engine
 
     monkeypatch.setattr(ray_engine, "find_spec", lambda name: None)
     with pytest.raises(DependencyNotInstalled, match=r'run `pip install "step-envs\[ray\]"`'):

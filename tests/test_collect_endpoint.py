@@ -20,9 +20,9 @@ import psutil
 import pytest
 from chat_server import Answer, ChatServer, verdict
 
-from step_envs.agents.collect import collect
-from step_envs.agents.estimate import estimate
-from step_envs.agents.plan import CollectConfig
+from step_envs.collection.collector import collect
+from step_envs.collection.config import CollectConfig
+from step_envs.collection.estimates import estimate
 from step_envs.endpoint import Access, Budget, Price
 from step_envs.errors import BudgetSpentError, EndpointDownError, RequestRefusedError, StoreError
 from step_envs.store import read_trajectories

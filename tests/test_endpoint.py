@@ -15,9 +15,9 @@ import pytest
 from chat_server import Answer, ChatServer
 
 from step_envs.endpoint import Bill, ChatModel, Gateway, Price, ResponseCache, read_prices
-from step_envs.endpoint.bill import Budget
 from step_envs.endpoint.cache import request_key
-from step_envs.endpoint.pace import Pace
+from step_envs.endpoint.cost_ledger import Budget
+from step_envs.endpoint.rate_limit import Pace
 from step_envs.errors import (
     BudgetSpentError,
     EndpointDownError,

@@ -21,7 +21,7 @@ from step_envs.wrappers import ReActWrapper, TeacherMonitorWrapper
 from step_envs.wrappers.teachers import HybridTeacher, OpenAITeacher, SelfTeacher, TeacherContext
 from step_envs.wrappers.teachers.leak import find_leak
 from step_envs.wrappers.teachers.prompting import NAMES, PromptBook, fenced, most_relevant
-from step_envs.wrappers.teachers.wire import WireVerdict, read
+from step_envs.wrappers.teachers.structured_output import WireVerdict, read
 
 FAR = {"task_id": "coin/study/hall"}
 WRONG = verdict(

@@ -8,13 +8,13 @@ import pytest
 from chat_server import Answer, ChatServer, verdict
 from typer.testing import CliRunner
 
-from step_envs.agents.plan import TEACHERS
-from step_envs.agents.teacher_eval import Judgement, TeacherReport, evaluate_teacher, report
 from step_envs.cli import app
+from step_envs.collection.teacher_evaluation import Judgement, TeacherReport, evaluate_teacher, report
 from step_envs.endpoint import Bill, Gateway, Price
 from step_envs.errors import EndpointDownError
 from step_envs.trajectory import Usage, Verdict
 from step_envs.wrappers.teachers import OracleTeacher, Teacher, TeacherContext
+from step_envs.wrappers.teachers.making import TEACHERS
 
 
 def measured(spec: str, **options: Any) -> TeacherReport:

@@ -15,11 +15,11 @@ from pathlib import Path
 import own_world  # noqa: F401  (registers Coin-v0)
 import pytest
 
-from step_envs.agents.collect import collect
-from step_envs.agents.plan import CollectConfig
+from step_envs.collection.collector import collect
+from step_envs.collection.config import CollectConfig
 from step_envs.endpoint import ChatModel, Gateway
 from step_envs.store import read_trajectories
-from step_envs.wrappers.teachers.wire import WireVerdict, ask_for
+from step_envs.wrappers.teachers.structured_output import WireVerdict, ask_for
 
 pytestmark = [pytest.mark.serve, pytest.mark.slow]
 

@@ -7,7 +7,7 @@ import shutil
 import zipfile
 from pathlib import Path
 
-from step_envs.alfworld.archive import GAME_FILE, FolderGames, game_name
+from step_envs.alfworld.games.archive import GAME_FILE, FolderGames, game_name
 from step_envs.alfworld.tasks import OFFICIAL_COUNTS, OfficialTasks, named_folder, usual_cache
 from step_envs.download import Progress, fetch
 from step_envs.errors import DataError

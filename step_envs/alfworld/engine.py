@@ -8,10 +8,10 @@ no command, and any command whose precondition fails, is answered ``Nothing happ
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from step_envs.alfworld import text
-from step_envs.alfworld.game import Game
-from step_envs.alfworld.goal import LOOK, TREATMENTS
-from step_envs.alfworld.state import State
+from step_envs.alfworld.games.game import Game
+from step_envs.alfworld.games.goal import LOOK, TREATMENTS
+from step_envs.alfworld.simulation import text
+from step_envs.alfworld.simulation.state import State
 
 KNIVES = frozenset({"knifetype", "butterknifetype"})
 HEATERS = frozenset({"microwavetype"})

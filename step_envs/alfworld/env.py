@@ -9,12 +9,12 @@ from importlib.resources import files
 from typing import Any, ClassVar, Literal
 
 from step_envs.alfworld.engine import Engine
-from step_envs.alfworld.explorer import explore, next_step
-from step_envs.alfworld.game import Game, read_game
-from step_envs.alfworld.generator import Size
-from step_envs.alfworld.oracle import reason, shortest_plan
-from step_envs.alfworld.original import OriginalEngine
+from step_envs.alfworld.expert import explore, next_step
+from step_envs.alfworld.games.game import Game, read_game
+from step_envs.alfworld.generation.generator import Size
+from step_envs.alfworld.planning.errands import reason, shortest_plan
 from step_envs.alfworld.prompt import REACT
+from step_envs.alfworld.simulation.original import OriginalEngine
 from step_envs.alfworld.tasks import AlfworldTasks, Source, find_tasks
 from step_envs.alfworld.thoughts import reason_off_plan, word, word_briefly
 from step_envs.core import TextEnv, WorldState

@@ -13,12 +13,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from step_envs.alfworld import generator
-from step_envs.alfworld.archive import GET_DATA, SPLITS, GameFiles, open_games
 from step_envs.alfworld.engine import Engine
-from step_envs.alfworld.game import Game, read_game
-from step_envs.alfworld.goal import TASK_TYPES
-from step_envs.alfworld.oracle import shortest_plan
+from step_envs.alfworld.games.archive import GET_DATA, SPLITS, GameFiles, open_games
+from step_envs.alfworld.games.game import Game, read_game
+from step_envs.alfworld.games.goal import TASK_TYPES
+from step_envs.alfworld.generation import generator
+from step_envs.alfworld.planning.errands import shortest_plan
 from step_envs.errors import DataError, unknown_name
 from step_envs.tasks import TaskSet
 

@@ -7,7 +7,7 @@ very small model finds all that decides its next words close by.
 import zlib
 from dataclasses import dataclass
 
-from step_envs.alfworld.goal import Goal
+from step_envs.alfworld.games.goal import Goal
 
 _WORDINGS: dict[str, tuple[str, ...]] = {
     # Looking for something whose place is not known.

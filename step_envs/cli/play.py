@@ -53,7 +53,7 @@ def play(
 
     from step_envs.agents.base import make_agent
     from step_envs.agents.person import PersonAgent
-    from step_envs.agents.rollout import rollout
+    from step_envs.collection.rollouts import rollout
     from step_envs.store import TrajectoryStore
 
     console = Console(stderr=as_json, highlight=False, color_system=None if plain else "auto")
@@ -105,7 +105,7 @@ def _recorded(env: str, split: str | None, max_steps: int | None, teacher: str) 
         options["max_steps"] = max_steps
     if teacher == "none":
         return RecordTrajectory(ReActWrapper(gym.make(env, **options)))
-    from step_envs.agents.plan import make_teacher
+    from step_envs.wrappers.teachers.making import make_teacher
 
     taught = make_teacher(teacher)
     return TeacherMonitorWrapper(ReActWrapper(gym.make(env, **options)), taught)

@@ -248,7 +248,7 @@ def count(number: int, noun: str) -> str:
 
 def summary_of(trajectories: Iterable[Trajectory]) -> dict[str, Any]:
     """Work out the figures of trajectories, under the keys of a run's ``summary.json``."""
-    from step_envs.agents.collect import Progress
+    from step_envs.collection.collector import Progress
 
     progress = Progress(planned=0)
     for trajectory in trajectories:

@@ -8,8 +8,8 @@ import typer
 from rich.console import Console
 
 if TYPE_CHECKING:
-    from step_envs.training.pipeline.presets import Preset
-    from step_envs.training.pipeline.stages import Step
+    from step_envs.training.experiments.presets import Preset
+    from step_envs.training.experiments.stages import Step
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C; the experiment can be resumed."""
@@ -53,10 +53,10 @@ def reproduce(
 
     Example: step-envs reproduce --model Qwen/Qwen2.5-0.5B-Instruct --preset gpu --set seeds=[0] --out runs/qwen
     """
-    from step_envs.options import read_option
-    from step_envs.training.pipeline.presets import preset as find
-    from step_envs.training.pipeline.presets import with_changes
-    from step_envs.training.pipeline.runner import run
+    from step_envs.specs import read_option
+    from step_envs.training.experiments.presets import preset as find
+    from step_envs.training.experiments.presets import with_changes
+    from step_envs.training.experiments.runner import run
 
     chosen = with_changes(
         find(preset, model=model, download=download), dict(read_option(pair, "--set") for pair in change or ())
@@ -82,7 +82,7 @@ class _Notices:
     """Says what is begun and done, one line a step."""
 
     def __init__(self, console: Console, preset: "Preset") -> None:
-        from step_envs.training.pipeline.stages import plan
+        from step_envs.training.experiments.stages import plan
 
         self._console = console
         self._steps = len(plan(preset))

@@ -39,9 +39,9 @@ def serve(
     from rich.console import Console
 
     from step_envs.cli.render import visible
-    from step_envs.options import read_option
+    from step_envs.serve.protocol import TOKEN_VARIABLE
     from step_envs.serve.server import LARGEST_BODY, EnvServer
-    from step_envs.serve.wire import TOKEN_VARIABLE
+    from step_envs.specs import read_option
 
     server = EnvServer(
         env or None,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from step_envs.agents.teacher_eval import TeacherReport
+    from step_envs.collection.teacher_evaluation import TeacherReport
     from step_envs.statistics import Interval
 
 
@@ -46,7 +46,7 @@ def teacher_eval(
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TextColumn
 
-    from step_envs.agents.teacher_eval import evaluate_teacher
+    from step_envs.collection.teacher_evaluation import evaluate_teacher
     from step_envs.endpoint import Bill, Budget, Gateway, ResponseCache, read_prices
 
     gateway = Gateway(

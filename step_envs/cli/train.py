@@ -81,10 +81,10 @@ def train(
 
     Example: step-envs train runs/boil --model Qwen/Qwen2.5-0.5B-Instruct --out checkpoints/boil --lora-rank 16 --dry-run
     """
-    from step_envs.agents.checkpoint import checkpoint_folder, load_tokenizer, read_template
-    from step_envs.options import read_option
+    from step_envs.agents.local.checkpoint import checkpoint_folder, load_tokenizer, read_template
+    from step_envs.specs import read_option
     from step_envs.training.dataset import build_dataset
-    from step_envs.training.finetune import FinetuneConfig, finetune
+    from step_envs.training.finetuning import FinetuneConfig, finetune
     from step_envs.training.masking import check_masking
 
     if out is None and not dry_run:

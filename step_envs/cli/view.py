@@ -118,7 +118,7 @@ def _drawing(tokens: str | None, *, full: bool) -> "Callable[[Trajectory], Rende
         from step_envs.cli.render import trajectory_panel
 
         return lambda trajectory: trajectory_panel(trajectory, full=full)
-    from step_envs.agents.checkpoint import load_tokenizer
+    from step_envs.agents.local.checkpoint import load_tokenizer
     from step_envs.cli.mask import mask_text
     from step_envs.training.tokens import encoder_for
 
@@ -187,8 +187,8 @@ def _show_all(
 
 
 def _show_run(console: Any, run: Path, wanted: Any, page: "PageWriter", *, limit: int, as_json: bool) -> dict[str, Any]:
-    from step_envs.agents.collect import Progress
     from step_envs.cli.render import print_whole, summary_table
+    from step_envs.collection.collector import Progress
     from step_envs.store import read_trajectories
 
     progress, table, listed = Progress(planned=0), _episode_table(), 0
@@ -224,8 +224,8 @@ def _show_run(console: Any, run: Path, wanted: Any, page: "PageWriter", *, limit
 
 def _planned(run: Path, read: int, kept: int) -> int:
     """Find how many episodes were asked for, so that what is missing is said; only of a whole run."""
-    from step_envs.agents.plan import CollectConfig
     from step_envs.cli.render import visible
+    from step_envs.collection.config import CollectConfig
     from step_envs.errors import StoreError
 
     config = run / "config.json"

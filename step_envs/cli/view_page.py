@@ -81,7 +81,7 @@ def _page(runs: Sequence[Path], tokenizer: str | None) -> "Page":
 
     if tokenizer is None:
         return Page(runs)
-    from step_envs.agents.checkpoint import load_tokenizer
+    from step_envs.agents.local.checkpoint import load_tokenizer
     from step_envs.viewer.tokens import TokenPacker
 
     return Page(runs, tokens=TokenPacker(load_tokenizer(tokenizer), tokenizer))

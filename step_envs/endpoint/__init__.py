@@ -5,9 +5,9 @@ the connections, the pace, the response cache and the bill with its budget are t
 whole.
 """
 
-from step_envs.endpoint.access import Access
-from step_envs.endpoint.bill import Bill, Budget, Price, read_prices
 from step_envs.endpoint.cache import ResponseCache
+from step_envs.endpoint.cost_ledger import Bill, Budget, Price, read_prices
+from step_envs.endpoint.endpoint_config import Access
 from step_envs.endpoint.gateway import Answer, Endpoint, Gateway
 from step_envs.endpoint.model import ChatModel, UsesChatModel
 

@@ -16,10 +16,10 @@ from typing import Any, Literal, NamedTuple, NoReturn
 
 from pydantic import BaseModel, Field, ValidationError, ValidatorFunctionWrapHandler, field_validator
 
-from step_envs.endpoint.bill import Bill
 from step_envs.endpoint.cache import ResponseCache, request_key
+from step_envs.endpoint.cost_ledger import Bill
 from step_envs.endpoint.deadline import Deadline
-from step_envs.endpoint.pace import Pace
+from step_envs.endpoint.rate_limit import Pace
 from step_envs.errors import EndpointDownError, EndpointError, RequestRefusedError
 from step_envs.trajectory import Usage
 

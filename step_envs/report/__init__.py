@@ -4,7 +4,7 @@
 ``tables`` writes tables as Markdown, LaTeX and JSON, ``figures`` draws, ``write`` makes the files.
 """
 
-from step_envs.report.gather import Curve, Run, gather, read_curve, read_teacher_eval
+from step_envs.report.gathering import Curve, Run, gather, read_curve, read_teacher_eval
 from step_envs.report.write import Report, make_report
 
 __all__ = ["Curve", "Report", "Run", "gather", "make_report", "read_curve", "read_teacher_eval"]

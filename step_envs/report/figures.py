@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from step_envs.errors import missing_package
 from step_envs.report import measure
-from step_envs.report.gather import ERROR_KINDS, Curve, Run
+from step_envs.report.gathering import ERROR_KINDS, Curve, Run
 from step_envs.statistics import Interval
 from step_envs.text import visible
 

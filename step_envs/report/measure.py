@@ -5,7 +5,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from step_envs.report.gather import ERROR_KINDS, Episode, Reply, Run, longest_common_start
+from step_envs.report.gathering import ERROR_KINDS, Episode, Reply, Run, longest_common_start
 from step_envs.statistics import Interval, clustered_bootstrap, mcnemar, paired_bootstrap, sign_flip, wilson
 
 FEW = 30

@@ -5,7 +5,7 @@ from itertools import combinations
 from typing import Any
 
 from step_envs.report import measure
-from step_envs.report.gather import Run
+from step_envs.report.gathering import Run
 from step_envs.report.tables import Cell, Column, Table, written
 from step_envs.statistics import Interval
 

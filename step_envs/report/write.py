@@ -9,7 +9,7 @@ from typing import Any
 from step_envs import __version__
 from step_envs.errors import StoreError
 from step_envs.report.figures import Picture, draw
-from step_envs.report.gather import Curve, Run
+from step_envs.report.gathering import Curve, Run
 from step_envs.report.sections import all_tables, findings
 from step_envs.report.tables import Table, latex, markdown
 from step_envs.text import visible

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from step_envs.errors import EngineError, UnknownNameError, unknown_name
-from step_envs.sciworld.jars import find_engine_jar, find_gateway_jar
-from step_envs.sciworld.jvm import HEAP_VARIABLE, Jvm, JvmDeadError, JvmSilentError, SharedJvm, shared_jvm
-from step_envs.sciworld.session import Reply, Session
+from step_envs.sciworld.java.engine_copy import Reply, Session
+from step_envs.sciworld.java.jars import find_engine_jar, find_gateway_jar
+from step_envs.sciworld.java.jvm import HEAP_VARIABLE, Jvm, JvmDeadError, JvmSilentError, SharedJvm, shared_jvm
 
 __all__ = ["Reply", "Simulator"]
 

@@ -10,12 +10,12 @@ from typing import Any, ClassVar, Literal
 from step_envs.core import TextEnv, WorldState
 from step_envs.errors import unknown_name
 from step_envs.sciworld.engine import Reply, Simulator
-from step_envs.sciworld.episode import Episode
-from step_envs.sciworld.jars import find_engine_jar
+from step_envs.sciworld.java.jars import find_engine_jar
 from step_envs.sciworld.oracle import SciWorldOracle
+from step_envs.sciworld.planning.action_history import Episode
+from step_envs.sciworld.planning.replay_simulator import FULL_SCORE
+from step_envs.sciworld.planning.steps import NOT_UNDERSTOOD
 from step_envs.sciworld.prompt import REACT
-from step_envs.sciworld.scout import FULL_SCORE
-from step_envs.sciworld.steps import NOT_UNDERSTOOD
 from step_envs.sciworld.tasks import SciWorldTasks
 
 SIMPLIFICATIONS = (

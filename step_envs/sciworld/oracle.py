@@ -6,14 +6,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from step_envs.oracle import Oracle
-from step_envs.sciworld.episode import Episode
-from step_envs.sciworld.gold import GoldCache
-from step_envs.sciworld.resync import way_back
-from step_envs.sciworld.scout import Scout
-from step_envs.sciworld.steps import NOT_UNDERSTOOD, Step, normal
+from step_envs.sciworld.planning.action_history import Episode
+from step_envs.sciworld.planning.gold_plans import GoldCache
+from step_envs.sciworld.planning.plan_compression import VERSION, make_way, read_steps
+from step_envs.sciworld.planning.replanning import way_back
+from step_envs.sciworld.planning.replay_simulator import Scout
+from step_envs.sciworld.planning.steps import NOT_UNDERSTOOD, Step, normal
 from step_envs.sciworld.tasks import SciWorldTasks
 from step_envs.sciworld.thoughts import Situation, thought
-from step_envs.sciworld.way import VERSION, make_way, read_steps
 from step_envs.snapshots import read_snapshot
 
 if TYPE_CHECKING:

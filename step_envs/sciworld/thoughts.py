@@ -5,10 +5,10 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from step_envs.sciworld.player import CANCEL
-from step_envs.sciworld.rooms import DOORS
-from step_envs.sciworld.steps import Kind, kind_of, normal
-from step_envs.sciworld.wordings import GOALS, PURPOSES, REASONS_TO_WAIT, WORDINGS
+from step_envs.sciworld.planning.plan_executor import CANCEL
+from step_envs.sciworld.planning.rooms import DOORS
+from step_envs.sciworld.planning.steps import Kind, kind_of, normal
+from step_envs.sciworld.planning.thought_templates import GOALS, PURPOSES, REASONS_TO_WAIT, WORDINGS
 
 _ASIDE = re.compile(rf" in (inventory|{'|'.join(DOORS)})\b")
 _STAGE = re.compile(r" in the (seed|seedling|adult|reproducing|juvenile|hatchling|egg) stage\b.*")

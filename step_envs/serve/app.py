@@ -18,8 +18,8 @@ from starlette.routing import Route
 
 from step_envs.core import TextEnv
 from step_envs.errors import first_fault
+from step_envs.serve.protocol import PROTOCOL, RefusedError, describe_error, dump
 from step_envs.serve.sessions import Answer, Session, Sessions
-from step_envs.serve.wire import PROTOCOL, RefusedError, describe_error, dump
 from step_envs.serve.worlds import Worlds
 
 _BODY_SECONDS = 30.0

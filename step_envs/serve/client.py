@@ -15,7 +15,7 @@ from step_envs.core import ReActFormat, TextEnv, WorldState
 from step_envs.errors import RemoteError
 from step_envs.oracle import Oracle
 from step_envs.serve.connection import Connection
-from step_envs.serve.wire import PROTOCOL
+from step_envs.serve.protocol import PROTOCOL
 from step_envs.snapshots import SNAPSHOT_SCHEMA
 from step_envs.tasks import TaskSet
 

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from step_envs.errors import RemoteError
-from step_envs.serve.wire import TOKEN_VARIABLE, dump, raise_again
+from step_envs.serve.protocol import TOKEN_VARIABLE, dump, raise_again
 
 _FIRST_WAIT = 0.1
 _LONGEST_WAIT = 5.0
@@ -61,7 +61,7 @@ class Connection:
 
         Raises:
             RemoteError: The server cannot be reached, refuses, or answers something else.
-            Exception: What the environment raised there; see ``step_envs.serve.wire``.
+            Exception: What the environment raised there; see ``step_envs.serve.protocol``.
         """
         data = None if body is None else dump(body)
         wait = _FIRST_WAIT

@@ -12,7 +12,7 @@ from types import FrameType, TracebackType
 from typing import Any, Self
 
 from step_envs.errors import missing_package
-from step_envs.serve.wire import TOKEN_VARIABLE
+from step_envs.serve.protocol import TOKEN_VARIABLE
 from step_envs.serve.worlds import Worlds
 
 LARGEST_BODY = 16 * 2**20

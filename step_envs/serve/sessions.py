@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from step_envs.core import TextEnv
-from step_envs.serve.wire import RefusedError, describe_error, dump
+from step_envs.serve.protocol import RefusedError, describe_error, dump
 
 _REMEMBERED = 1000
 _CLOSING_PATIENCE = 5.0

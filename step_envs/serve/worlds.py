@@ -12,7 +12,7 @@ import gymnasium as gym
 from step_envs.core import TextEnv
 from step_envs.errors import unknown_name
 from step_envs.registration import ENTRY_POINTS, env_class, option_names
-from step_envs.serve.wire import PROTOCOL, RefusedError
+from step_envs.serve.protocol import PROTOCOL, RefusedError
 from step_envs.tasks import TaskSet
 
 _TASK_SETS_KEPT = 16

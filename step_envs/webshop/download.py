@@ -9,9 +9,9 @@ from typing import Final
 
 from step_envs.download import fetch
 from step_envs.errors import DataError, unknown_name
-from step_envs.webshop.catalogue import Catalogue
-from step_envs.webshop.importer import HUMAN_FILE, check_target, import_files
-from step_envs.webshop.json_stream import read_array, read_object
+from step_envs.webshop.catalogue.catalogue import Catalogue
+from step_envs.webshop.catalogue.importer import HUMAN_FILE, check_target, import_files
+from step_envs.webshop.catalogue.json_stream import read_array, read_object
 from step_envs.webshop.tasks import FULL_HUMAN_GOALS
 
 DRIVE_URL: Final = "https://drive.usercontent.google.com/download"

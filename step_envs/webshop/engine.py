@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from typing import Any, Final, get_args
 
 from step_envs.errors import unknown_name
-from step_envs.webshop.catalogue import Catalogue
-from step_envs.webshop.goals import Goal
-from step_envs.webshop.nouns import NounChoice, choose_nouns
-from step_envs.webshop.pages import (
+from step_envs.webshop.catalogue.catalogue import Catalogue
+from step_envs.webshop.catalogue.goals import Goal
+from step_envs.webshop.catalogue.products import Product
+from step_envs.webshop.shop.noun_tagger import NounChoice, choose_nouns
+from step_envs.webshop.shop.pages import (
     BACK_TO_SEARCH,
     BUY_NOW,
     NEXT_PAGE,
@@ -21,9 +22,8 @@ from step_envs.webshop.pages import (
     ObservationMode,
     Page,
 )
-from step_envs.webshop.products import Product
-from step_envs.webshop.reward import score_purchase
-from step_envs.webshop.visit import Outcome, Session, Visit
+from step_envs.webshop.shop.reward import score_purchase
+from step_envs.webshop.shop.session_state import Outcome, Session, Visit
 
 BASE_URL: Final = "http://127.0.0.1:3000"
 

@@ -11,18 +11,18 @@ from step_envs.errors import DataError, unknown_name
 from step_envs.oracle import Oracle
 from step_envs.snapshots import read_snapshot
 from step_envs.tasks import TaskSet
-from step_envs.webshop.catalogue import Catalogue
+from step_envs.webshop.catalogue.catalogue import Catalogue
+from step_envs.webshop.catalogue.goals import Goal, GoalKind
+from step_envs.webshop.catalogue.sources import DEFAULT_SIZE, open_catalogue
 from step_envs.webshop.engine import ShopEngine
-from step_envs.webshop.goals import Goal, GoalKind
-from step_envs.webshop.nouns import NounChoice
-from step_envs.webshop.oracle import ShopOracle
-from step_envs.webshop.pages import ObservationMode
+from step_envs.webshop.planning.purchase_plan import ShopOracle
 from step_envs.webshop.prompt import REACT
-from step_envs.webshop.reading import search_words
-from step_envs.webshop.site_env import WebShopSiteEnv
-from step_envs.webshop.sources import DEFAULT_SIZE, open_catalogue
+from step_envs.webshop.shop.instruction_parser import search_words
+from step_envs.webshop.shop.noun_tagger import NounChoice
+from step_envs.webshop.shop.pages import ObservationMode
+from step_envs.webshop.shop.session_state import Outcome
+from step_envs.webshop.site.env import WebShopSiteEnv
 from step_envs.webshop.tasks import WebShopTasks
-from step_envs.webshop.visit import Outcome
 
 BACKENDS = ("local", "http")
 _LET_GO = ("tasks", "_shop_tasks", "_task_ids", "_split_ids", "_engine", "_oracle")

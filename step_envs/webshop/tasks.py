@@ -13,8 +13,8 @@ from typing import Final, Literal, overload
 
 from step_envs.errors import UnknownNameError, unknown_name
 from step_envs.tasks import TaskSet
-from step_envs.webshop.catalogue import Catalogue
-from step_envs.webshop.goals import Goal, GoalKind
+from step_envs.webshop.catalogue.catalogue import Catalogue
+from step_envs.webshop.catalogue.goals import Goal, GoalKind
 
 TEST_GOALS: Final = 500
 EVAL_GOALS: Final = 1000

@@ -7,7 +7,7 @@ from itertools import chain
 from typing import Any
 
 from step_envs.alfworld.engine import Engine
-from step_envs.alfworld.game import read_game
+from step_envs.alfworld.games.game import read_game
 
 ODD = (
     "",

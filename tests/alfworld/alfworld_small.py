@@ -4,11 +4,11 @@ import json
 from collections.abc import Sequence
 
 from step_envs.alfworld.engine import Engine
-from step_envs.alfworld.game import read_game
-from step_envs.alfworld.generator import Furniture, Household, Item, Layout
-from step_envs.alfworld.goal import SIMPLE
-from step_envs.alfworld.releases import household_domain, household_grammar
-from step_envs.alfworld.writer import write_problem
+from step_envs.alfworld.games.game import read_game
+from step_envs.alfworld.games.goal import SIMPLE
+from step_envs.alfworld.games.releases import household_domain, household_grammar
+from step_envs.alfworld.generation.generator import Furniture, Household, Item, Layout
+from step_envs.alfworld.generation.writer import write_problem
 
 
 def game_file(

@@ -9,8 +9,8 @@ from alfworld_original import Original, differences
 from alfworld_small import game_file
 from test_engine import old_release
 
-from step_envs.alfworld.generator import generate
-from step_envs.alfworld.goal import TASK_TYPES
+from step_envs.alfworld.games.goal import TASK_TYPES
+from step_envs.alfworld.generation.generator import generate
 from step_envs.alfworld.tasks import GeneratedTasks, OfficialTasks
 
 # Not alfworld itself: this folder of tests bears the same name and would be found.

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from alfworld_small import game_file
 
-from step_envs.alfworld.archive import FolderGames, ZipGames, open_games
+from step_envs.alfworld.games.archive import FolderGames, ZipGames, open_games
 from step_envs.alfworld.tasks import (
     OFFICIAL_COUNTS,
     GeneratedTasks,

@@ -10,8 +10,8 @@ PLAY = """
 import hashlib, json, random, sys
 from alfworld_original import commands
 from step_envs.alfworld.engine import Engine
-from step_envs.alfworld.explorer import explore, next_step
-from step_envs.alfworld.oracle import shortest_plan
+from step_envs.alfworld.expert import explore, next_step
+from step_envs.alfworld.planning.errands import shortest_plan
 from step_envs.alfworld.tasks import GeneratedTasks
 from step_envs.alfworld.thoughts import word
 tasks, digest = GeneratedTasks(), hashlib.sha256()

@@ -7,8 +7,8 @@ from alfworld_original import commands as random_commands
 from alfworld_small import engine, game_file, play
 
 from step_envs.alfworld.engine import Engine
-from step_envs.alfworld.game import read_game
-from step_envs.alfworld.goal import LOOK, SIMPLE, TWO
+from step_envs.alfworld.games.game import read_game
+from step_envs.alfworld.games.goal import LOOK, SIMPLE, TWO
 
 
 def test_opening_lists_receptacles_by_id_and_the_first_look_sees_nothing():

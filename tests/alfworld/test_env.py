@@ -9,8 +9,8 @@ import gymnasium as gym
 import pytest
 
 import step_envs
-from step_envs.alfworld import original
 from step_envs.alfworld.env import AlfworldEnv
+from step_envs.alfworld.simulation import original
 from step_envs.errors import DataError, SnapshotError, UnknownNameError
 from step_envs.testing import check_text_env
 

@@ -8,8 +8,8 @@ from alfworld_original import commands
 from alfworld_small import engine, play
 
 from step_envs.alfworld.engine import Engine
-from step_envs.alfworld.explorer import explore, next_step
-from step_envs.alfworld.goal import LOOK, SIMPLE, TASK_TYPES, TWO
+from step_envs.alfworld.expert import explore, next_step
+from step_envs.alfworld.games.goal import LOOK, SIMPLE, TASK_TYPES, TWO
 from step_envs.alfworld.tasks import GeneratedTasks
 from step_envs.alfworld.thoughts import word
 

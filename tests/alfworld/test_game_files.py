@@ -5,9 +5,9 @@ import json
 import pytest
 from alfworld_small import game_file
 
-from step_envs.alfworld.game import display_names, read_game
-from step_envs.alfworld.generator import generate
-from step_envs.alfworld.goal import HEAT, SIMPLE, TWO
+from step_envs.alfworld.games.game import display_names, read_game
+from step_envs.alfworld.games.goal import HEAT, SIMPLE, TWO
+from step_envs.alfworld.generation.generator import generate
 from step_envs.alfworld.tasks import GeneratedTasks
 from step_envs.errors import DataError
 

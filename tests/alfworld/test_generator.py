@@ -9,8 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from step_envs.alfworld.engine import Engine
-from step_envs.alfworld.game import read_game
-from step_envs.alfworld.generator import (
+from step_envs.alfworld.games.game import read_game
+from step_envs.alfworld.games.goal import LOOK, TASK_TYPES, TWO
+from step_envs.alfworld.generation.generator import (
     LAYOUTS,
     SEEDS,
     SIZES,
@@ -21,10 +22,9 @@ from step_envs.alfworld.generator import (
     split_of,
     task_id,
 )
-from step_envs.alfworld.goal import LOOK, TASK_TYPES, TWO
+from step_envs.alfworld.generation.vocabulary import ACCEPTS, FIXED, RECEPTACLES, THINGS
+from step_envs.alfworld.generation.writer import write_household
 from step_envs.alfworld.tasks import GeneratedTasks, OfficialTasks
-from step_envs.alfworld.vocabulary import ACCEPTS, FIXED, RECEPTACLES, THINGS
-from step_envs.alfworld.writer import write_household
 from step_envs.errors import UnknownNameError
 
 SEED = st.integers(0, SEEDS["valid_unseen"].stop - 1)

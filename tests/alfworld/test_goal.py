@@ -8,9 +8,9 @@ from alfworld_original import commands
 from alfworld_small import engine
 
 from step_envs.alfworld.engine import Engine
-from step_envs.alfworld.goal import TASK_TYPES, UnknownGoalError, compile_goal, evaluate, goal_formula, make_goal
-from step_envs.alfworld.oracle import shortest_plan
-from step_envs.alfworld.pddl import read_expression
+from step_envs.alfworld.games.goal import TASK_TYPES, UnknownGoalError, compile_goal, evaluate, goal_formula, make_goal
+from step_envs.alfworld.games.pddl import read_expression
+from step_envs.alfworld.planning.errands import shortest_plan
 from step_envs.alfworld.tasks import GeneratedTasks
 
 

@@ -9,8 +9,8 @@ from alfworld_original import commands
 from alfworld_small import engine, play
 
 from step_envs.alfworld.engine import Engine
-from step_envs.alfworld.goal import CLEAN, COOL, HEAT, LOOK, SIMPLE, TASK_TYPES, TWO
-from step_envs.alfworld.oracle import reason, shortest_plan
+from step_envs.alfworld.games.goal import CLEAN, COOL, HEAT, LOOK, SIMPLE, TASK_TYPES, TWO
+from step_envs.alfworld.planning.errands import reason, shortest_plan
 from step_envs.alfworld.tasks import GeneratedTasks
 from step_envs.alfworld.thoughts import reason_off_plan, word
 

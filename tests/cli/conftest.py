@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from step_envs.agents.plan import CollectConfig
+from step_envs.collection.config import CollectConfig
 from step_envs.store import TrajectoryStore
 
 sys.path.insert(0, str(Path(__file__).parent))

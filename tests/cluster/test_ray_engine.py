@@ -19,11 +19,11 @@ import psutil
 import pytest
 from chat_server import Answer, ChatServer, verdict
 
-from step_envs.agents import ray_engine
-from step_envs.agents.collect import Progress, collect
-from step_envs.agents.plan import CollectConfig
-from step_envs.agents.ray_engine import Cluster
-from step_envs.agents.ray_exchange import Exchange
+from step_envs.collection import ray_executor as ray_engine
+from step_envs.collection.collector import Progress, collect
+from step_envs.collection.config import CollectConfig
+from step_envs.collection.ray_exchange import Exchange
+from step_envs.collection.ray_executor import Cluster
 from step_envs.endpoint import Access, Budget, Endpoint, Gateway
 from step_envs.endpoint import Answer as GatewayAnswer
 from step_envs.errors import BudgetSpentError, ClusterError, EngineError

@@ -18,8 +18,8 @@ import scripted_agent
 from chat_server import Answer, ChatServer
 
 from step_envs.agents import make_agent
-from step_envs.agents.plan import make_teacher
 from step_envs.testing import check_text_env
+from step_envs.wrappers.teachers.making import make_teacher
 
 ROOT = Path(__file__).parents[2]
 

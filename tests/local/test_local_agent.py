@@ -20,12 +20,12 @@ from small_checkpoint import FORGETFUL, make_checkpoint, plain_greedy
 
 from step_envs.agents import make_agent
 from step_envs.agents.chat import trimmed
-from step_envs.agents.collect import collect
-from step_envs.agents.local import TransformersAgent
-from step_envs.agents.local_batch import Ask, _choose
-from step_envs.agents.local_cache import Kept
-from step_envs.agents.local_shared import release_models
-from step_envs.agents.plan import CollectConfig
+from step_envs.agents.local.agent import TransformersAgent
+from step_envs.agents.local.batch import Ask, _choose
+from step_envs.agents.local.cache import Kept
+from step_envs.agents.local.shared import release_models
+from step_envs.collection.collector import collect
+from step_envs.collection.config import CollectConfig
 from step_envs.errors import DataError, EngineError, TemplateError
 from step_envs.store import read_trajectories
 

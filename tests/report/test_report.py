@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 from step_envs.cli import app
 from step_envs.errors import DataError
 from step_envs.report import measure
-from step_envs.report.gather import Run, episode_of, gather, read_curve, read_teacher_eval
+from step_envs.report.gathering import Run, episode_of, gather, read_curve, read_teacher_eval
 from step_envs.report.sections import all_tables, findings
 from step_envs.report.tables import Column, Table, latex, markdown, written
 from step_envs.statistics import Interval

@@ -19,8 +19,8 @@ import pytest
 
 from step_envs.errors import EngineError, UnknownNameError
 from step_envs.sciworld.engine import Reply, Simulator, _writable
-from step_envs.sciworld.jvm import shared_jvm
-from step_envs.sciworld.session import Session
+from step_envs.sciworld.java.engine_copy import Session
+from step_envs.sciworld.java.jvm import shared_jvm
 
 ROOT = Path(__file__).parents[2]
 
@@ -128,7 +128,7 @@ print(json.dumps(out))
 
 @pytest.mark.slow
 def test_it_is_the_stock_library_that_it_equals(simulator: Simulator) -> None:
-    from step_envs.sciworld.jvm import find_java
+    from step_envs.sciworld.java.jvm import find_java
 
     environment = {
         **os.environ,

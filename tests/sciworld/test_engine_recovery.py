@@ -11,7 +11,7 @@ import pytest
 
 from step_envs.errors import EngineError
 from step_envs.sciworld.engine import Reply, Simulator
-from step_envs.sciworld.session import Session
+from step_envs.sciworld.java.engine_copy import Session
 
 TASK = ("grow-fruit", 7, "easy")
 ACTIONS = [

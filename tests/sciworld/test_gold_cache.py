@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from step_envs.sciworld.episode import Episode
-from step_envs.sciworld.gold import GoldCache
+from step_envs.sciworld.planning.action_history import Episode
+from step_envs.sciworld.planning.gold_plans import GoldCache
 
 TASK = Episode("boil", 3, "easy", ())
 

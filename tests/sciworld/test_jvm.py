@@ -14,9 +14,9 @@ import pytest
 from gymnasium.error import DependencyNotInstalled
 
 from step_envs.errors import EngineError
-from step_envs.sciworld import jars, jvm
 from step_envs.sciworld.engine import Simulator
-from step_envs.sciworld.jvm import Jvm, SharedJvm, find_java, shared_jvm
+from step_envs.sciworld.java import jars, jvm
+from step_envs.sciworld.java.jvm import Jvm, SharedJvm, find_java, shared_jvm
 
 ROOT = Path(__file__).parents[2]
 

@@ -9,12 +9,12 @@ from gymnasium.error import ResetNeeded
 
 from step_envs.errors import SnapshotError
 from step_envs.sciworld.env import SciWorldEnv
-from step_envs.sciworld.gold import GoldCache
-from step_envs.sciworld.player import CANCEL
-from step_envs.sciworld.rooms import DOORS
-from step_envs.sciworld.steps import Step
+from step_envs.sciworld.planning.gold_plans import GoldCache
+from step_envs.sciworld.planning.plan_compression import _without_to_and_fro
+from step_envs.sciworld.planning.plan_executor import CANCEL
+from step_envs.sciworld.planning.rooms import DOORS
+from step_envs.sciworld.planning.steps import Step
 from step_envs.sciworld.tasks import TASK_TYPES
-from step_envs.sciworld.way import _without_to_and_fro
 
 
 @pytest.fixture(scope="module")

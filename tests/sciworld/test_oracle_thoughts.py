@@ -4,9 +4,9 @@ import re
 
 import pytest
 
+from step_envs.sciworld.planning.thought_templates import GOALS, WORDINGS
 from step_envs.sciworld.tasks import TASK_TYPES
 from step_envs.sciworld.thoughts import Situation, the, thought
-from step_envs.sciworld.wordings import GOALS, WORDINGS
 
 
 def test_every_task_and_every_case_has_words() -> None:

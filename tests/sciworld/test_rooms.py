@@ -1,8 +1,8 @@
 """Reading the world: rooms, routes, kinds of actions."""
 
-from step_envs.sciworld.player import object_of, options_of
-from step_envs.sciworld.rooms import DOORS, door_is_shut, holder_of, room_of, route
-from step_envs.sciworld.steps import Kind, kind_of, without_effect
+from step_envs.sciworld.planning.plan_executor import object_of, options_of
+from step_envs.sciworld.planning.rooms import DOORS, door_is_shut, holder_of, room_of, route
+from step_envs.sciworld.planning.steps import Kind, kind_of, without_effect
 
 KITCHEN = "\n\t".join(
     (

@@ -14,8 +14,8 @@ import pytest
 
 import step_envs
 from step_envs.agents import NoviceAgent, rollout
-from step_envs.agents.collect import collect
-from step_envs.agents.plan import CollectConfig
+from step_envs.collection.collector import collect
+from step_envs.collection.config import CollectConfig
 from step_envs.errors import RemoteError, SnapshotError, UnknownNameError
 from step_envs.serve import EnvServer
 from step_envs.testing import check_text_env, play, script

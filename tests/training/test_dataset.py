@@ -12,12 +12,12 @@ from small_tokenizers import make_tokenizer
 
 import step_envs  # noqa: F401
 from step_envs.agents.base import make_agent
-from step_envs.agents.rollout import rollout
+from step_envs.collection.rollouts import rollout
 from step_envs.errors import UnknownNameError
 from step_envs.training.dataset import build_dataset, mix
 from step_envs.training.masking import begins_at, masked_messages
 from step_envs.training.tokens import IGNORED, tokenize_trajectory
-from step_envs.training.windows import windows
+from step_envs.training.windowing import windows
 from step_envs.wrappers import ReActWrapper, TeacherMonitorWrapper
 from step_envs.wrappers.teachers import OracleTeacher
 

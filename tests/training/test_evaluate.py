@@ -16,8 +16,8 @@ from step_envs.cli import app
 from step_envs.errors import StoreError
 from step_envs.statistics import clustered_bootstrap, wilson
 from step_envs.store import read_trajectories
-from step_envs.training.behaviour import behaviour, has_loop
-from step_envs.training.evaluate import EvalConfig, Evaluation, evaluate, reward_of, summarize
+from step_envs.training.behaviour import has_loop, measure_behaviour
+from step_envs.training.evaluation import EvalConfig, Evaluation, evaluate, reward_of, summarize
 from step_envs.trajectory import Trajectory
 from step_envs.wrappers import ReActWrapper, RecordTrajectory
 
@@ -145,7 +145,7 @@ def test_behaviour_is_counted() -> None:
     one = played(
         *say("dance", "look", "look", "go right"), "no action at all", *say("take coin", "go left", "put coin in box")
     )
-    found = behaviour([one, played(*say("take coin"), task="coin/hall/hall")])
+    found = measure_behaviour([one, played(*say("take coin"), task="coin/hall/hall")])
     assert found.steps == 9
     assert found.invalid.value == pytest.approx(2 / 9)
     assert found.without_action.value == pytest.approx(1 / 9)
@@ -163,9 +163,9 @@ def test_reflections_are_judged_by_what_was_done() -> None:
         "Thought: My last step was wrong.\nAction: dance",
         *say("take coin"),
     )
-    found = behaviour([one], make_world=lambda: gym.make("Coin-v0", max_steps=None))
+    found = measure_behaviour([one], make_world=lambda: gym.make("Coin-v0", max_steps=None))
     assert (found.reflections, found.judged, found.reflections_right.value) == (2, 2, 0.5)
-    assert behaviour([one], reflection="so be it").reflections == 2
+    assert measure_behaviour([one], reflection="so be it").reflections == 2
 
 
 def test_loops() -> None:

@@ -16,7 +16,7 @@ pytest.importorskip("trl", reason="needs the extra train")
 from small_tokenizers import make_tokenizer
 
 from step_envs.errors import DataError, StoreError
-from step_envs.training.finetune import FinetuneConfig, _trainer_options, finetune
+from step_envs.training.finetuning import FinetuneConfig, _trainer_options, finetune
 from step_envs.training.packing import refuse_mixing_attention
 from step_envs.training.tokens import IGNORED, tokenize_trajectory
 
@@ -261,7 +261,7 @@ def test_what_cannot_be_trained_on_is_refused(tokenizer, checkpoint, tmp_path):
 SCRIPT = """
 import sys
 import datasets, torch
-from step_envs.training.finetune import FinetuneConfig, finetune
+from step_envs.training.finetuning import FinetuneConfig, finetune
 dataset = datasets.load_from_disk(sys.argv[1])
 settings = FinetuneConfig(max_steps=3, batch_size=int(sys.argv[4]), learning_rate=1e-3, warmup=0)
 finetune(dataset, model=sys.argv[2], out=sys.argv[3], config=settings)
@@ -295,7 +295,7 @@ def test_two_processes_train_what_one_does(tokenizer, checkpoint, tmp_path, make
 
 
 def test_half_a_checkpoint_is_passed_over(tmp_path):
-    from step_envs.training.finetune import _last_checkpoint
+    from step_envs.training.finetuning import _last_checkpoint
 
     assert _last_checkpoint(tmp_path) is None
     for number, state in ((8, "{}"), (10, "{}"), (12, '{"step'), (14, None)):

@@ -19,9 +19,9 @@ for package in ("torch", "trl", "matplotlib"):
 from step_envs.cli import app
 from step_envs.errors import EngineError
 from step_envs.store import read_trajectories
-from step_envs.training.pipeline.presets import ARMS, preset, with_changes
-from step_envs.training.pipeline.runner import run
-from step_envs.training.pipeline.stages import material, plan
+from step_envs.training.experiments.presets import ARMS, preset, with_changes
+from step_envs.training.experiments.runner import run
+from step_envs.training.experiments.stages import material, plan
 
 # As small as it can be and still have every stage.
 WITHOUT_PRETRAINING = {"arms": ["step"], "seeds": [0]}

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from step_envs.training.pipeline.figures import (
+from step_envs.training.experiments.figures import (
     Episode,
     compare,
     episode_of,

@@ -3,10 +3,10 @@
 import pytest
 from pydantic import ValidationError
 
-from step_envs.alfworld.generator import parse_task_id, split_of
+from step_envs.alfworld.generation.generator import parse_task_id, split_of
 from step_envs.errors import UnknownNameError
-from step_envs.training.pipeline.presets import ARMS, PRESETS, preset, with_changes
-from step_envs.training.pipeline.stages import plan
+from step_envs.training.experiments.presets import ARMS, PRESETS, preset, with_changes
+from step_envs.training.experiments.stages import plan
 
 
 @pytest.mark.parametrize("name", PRESETS)

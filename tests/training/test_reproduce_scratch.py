@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 pytest.importorskip("transformers", reason="the extra train is not installed")
 
-from step_envs.agents.chat_template import ChatTemplate
-from step_envs.training.pipeline.stages import _names as world_names
-from step_envs.training.scratch import ASSISTANT, END, SPECIAL, ScratchModel, make_model, make_tokenizer
-from step_envs.training.scratch_text import copying_texts, language_rows
+from step_envs.agents.local.chat_template import ChatTemplate
+from step_envs.training.experiments.stages import _names as world_names
+from step_envs.training.tiny_model import ASSISTANT, END, SPECIAL, ScratchModel, make_model, make_tokenizer
+from step_envs.training.tiny_model_text import copying_texts, language_rows
 from step_envs.training.tokens import IGNORED, encoder_for
 from step_envs.trajectory import Actor, Trajectory, Turn
 

@@ -233,7 +233,7 @@ def test_a_trajectory_is_taken_as_it_is():
 
     import step_envs  # noqa: F401
     from step_envs.agents.base import make_agent
-    from step_envs.agents.rollout import rollout
+    from step_envs.collection.rollouts import rollout
     from step_envs.wrappers import ReActWrapper, TeacherMonitorWrapper
     from step_envs.wrappers.teachers import OracleTeacher
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from step_envs.webshop.catalogue import Catalogue
-from step_envs.webshop.generator import make_catalogue
-from step_envs.webshop.importer import import_folder
+from step_envs.webshop.catalogue.catalogue import Catalogue
+from step_envs.webshop.catalogue.generator import make_catalogue
+from step_envs.webshop.catalogue.importer import import_folder
 
 Recorded = Callable[[str], list[dict[str, Any]]]
 

@@ -15,14 +15,14 @@ from typing import Any
 import pytest
 
 from step_envs.errors import DataError
-from step_envs.webshop.catalogue import Catalogue
-from step_envs.webshop.catalogue_writer import CatalogueWriter
-from step_envs.webshop.generator import make_catalogue, make_product
-from step_envs.webshop.importer import import_folder
-from step_envs.webshop.json_stream import read_array, read_object
-from step_envs.webshop.nouns import content_words
-from step_envs.webshop.products import read_product
-from step_envs.webshop.reward import score_purchase
+from step_envs.webshop.catalogue.catalogue import Catalogue
+from step_envs.webshop.catalogue.catalogue_writer import CatalogueWriter
+from step_envs.webshop.catalogue.generator import make_catalogue, make_product
+from step_envs.webshop.catalogue.importer import import_folder
+from step_envs.webshop.catalogue.json_stream import read_array, read_object
+from step_envs.webshop.catalogue.products import read_product
+from step_envs.webshop.shop.noun_tagger import content_words
+from step_envs.webshop.shop.reward import score_purchase
 
 
 def record(asin: str = "B000000001", **changes: Any) -> dict[str, Any]:
@@ -201,7 +201,7 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("block", [1, 2, 3, 1 << 20])
 def test_files_that_are_not_text_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int) -> None:
-    monkeypatch.setattr("step_envs.webshop.json_stream._CHUNK", block)
+    monkeypatch.setattr("step_envs.webshop.catalogue.json_stream._CHUNK", block)
     path = tmp_path / "broken.json"
     path.write_bytes('["é",\n"★",\n"'.encode() + b'\xff"]')
     with pytest.raises(DataError, match=r"broken.json, line 3: this is not UTF-8 text"):
@@ -217,7 +217,7 @@ def test_streams_give_what_json_gives_at_any_block_size(tmp_path: Path, monkeypa
     listed.write_text(json.dumps(values, indent=1), encoding="utf-8")
     keyed.write_text(json.dumps({str(i): value for i, value in enumerate(values)}), encoding="utf-8")
     for block in (1, 2, 7, 64, 1 << 20):
-        monkeypatch.setattr("step_envs.webshop.json_stream._CHUNK", block)
+        monkeypatch.setattr("step_envs.webshop.catalogue.json_stream._CHUNK", block)
         assert [value for _, value in read_array(listed)] == values
         assert [(key, value) for _, key, value in read_object(keyed)] == [(str(i), v) for i, v in enumerate(values)]
 
@@ -240,7 +240,7 @@ def test_an_existing_catalogue_is_replaced_only_when_asked(tmp_path: Path) -> No
 
 def test_an_import_that_is_killed_leaves_nothing_half_done_and_the_next_one_starts_clean(tmp_path: Path) -> None:
     script = (
-        "import sys, pathlib; from step_envs.webshop.generator import make_catalogue\n"
+        "import sys, pathlib; from step_envs.webshop.catalogue.generator import make_catalogue\n"
         "make_catalogue(pathlib.Path(sys.argv[1]), size=10**6, progress=lambda n: print(n, flush=True))"
     )
     target = tmp_path / "shop"
@@ -268,7 +268,7 @@ def test_processes_that_make_the_same_catalogue_at_once_all_get_it(
 
 
 def _embedded(size: int) -> int:
-    from step_envs.webshop.sources import open_catalogue
+    from step_envs.webshop.catalogue.sources import open_catalogue
 
     return len(open_catalogue(size=size))
 
@@ -313,7 +313,7 @@ def test_a_catalogue_can_be_read_by_whom_the_umask_lets(tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="asks how much of a file is on disk")
 def test_a_column_has_its_place_on_disk_before_it_is_mapped(tmp_path: Path) -> None:
     """On a full disk, a page that is mapped and has no place kills the process without a word."""
-    from step_envs.webshop.index_writer import _new_column
+    from step_envs.webshop.catalogue.index_writer import _new_column
 
     column = _new_column(tmp_path / "column.npy", "uint32", 1_000_000)
     assert column.shape == (1_000_000,) and not column.any()
@@ -366,7 +366,7 @@ def test_made_catalogues_depend_on_seed_alone(tmp_path: Path) -> None:
 
 
 def test_made_ids_are_unique() -> None:
-    from step_envs.webshop.generator import _asin
+    from step_envs.webshop.catalogue.generator import _asin
 
     assert len({_asin(0, number) for number in range(200_000)}) == 200_000
 
@@ -394,8 +394,8 @@ def test_every_made_goal_can_be_fulfilled_to_the_full(made: Catalogue) -> None:
 
 def test_no_choice_in_the_vocabulary_hides_a_colour_word() -> None:
     """A hidden one ("sandalwood") would put full marks out of reach under the original's reward."""
-    from step_envs.webshop.generator import vocabulary
-    from step_envs.webshop.reward import normalize_color
+    from step_envs.webshop.catalogue.generator import vocabulary
+    from step_envs.webshop.shop.reward import normalize_color
 
     for values in vocabulary()["choices"].values():
         for value in values:

@@ -17,11 +17,11 @@ from typer.testing import CliRunner
 from step_envs.cli import app
 from step_envs.errors import DataError, UnknownNameError
 from step_envs.webshop import download
+from step_envs.webshop.catalogue.generator import make_product
+from step_envs.webshop.catalogue.importer import import_files
+from step_envs.webshop.catalogue.sources import open_catalogue
 from step_envs.webshop.download import HUMAN, SETS, DriveFile, OfficialSet, download_catalogue
 from step_envs.webshop.env import WebShopEnv
-from step_envs.webshop.generator import make_product
-from step_envs.webshop.importer import import_files
-from step_envs.webshop.sources import open_catalogue
 
 COUNT = 30
 SMALL = OfficialSet(SETS["small"].products, SETS["small"].attributes, COUNT)

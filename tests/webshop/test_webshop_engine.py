@@ -12,14 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from step_envs.errors import SnapshotError
-from step_envs.webshop.catalogue import Catalogue
+from step_envs.webshop.catalogue.catalogue import Catalogue
+from step_envs.webshop.catalogue.generator import make_catalogue
+from step_envs.webshop.catalogue.goals import Goal
+from step_envs.webshop.catalogue.products import Product
 from step_envs.webshop.engine import ShopEngine, parse_action
-from step_envs.webshop.generator import make_catalogue
-from step_envs.webshop.goals import Goal
-from step_envs.webshop.nouns import choose_nouns, content_words
-from step_envs.webshop.oracle import ShopOracle
-from step_envs.webshop.products import Product
-from step_envs.webshop.reward import normalize_color, score_purchase, token_set_ratio
+from step_envs.webshop.planning.purchase_plan import ShopOracle
+from step_envs.webshop.shop.noun_tagger import choose_nouns, content_words
+from step_envs.webshop.shop.reward import normalize_color, score_purchase, token_set_ratio
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from step_envs.webshop.catalogue import Catalogue
+from step_envs.webshop.catalogue.catalogue import Catalogue
+from step_envs.webshop.catalogue.goals import Goal
 from step_envs.webshop.engine import ShopEngine
-from step_envs.webshop.goals import Goal
-from step_envs.webshop.reward import score_purchase
+from step_envs.webshop.shop.reward import score_purchase
 
 pytestmark = pytest.mark.parity
 

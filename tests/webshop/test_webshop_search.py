@@ -18,13 +18,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from step_envs.webshop import search
-from step_envs.webshop.analyzer import STOP_WORDS, analyze, words
-from step_envs.webshop.bm25 import code_length, inverse_norms, length_code
-from step_envs.webshop.catalogue import Catalogue
-from step_envs.webshop.generator import make_catalogue
-from step_envs.webshop.index_writer import IndexWriter
-from step_envs.webshop.search import SearchIndex
+from step_envs.webshop.catalogue import search
+from step_envs.webshop.catalogue.analyzer import STOP_WORDS, analyze, words
+from step_envs.webshop.catalogue.bm25 import code_length, inverse_norms, length_code
+from step_envs.webshop.catalogue.catalogue import Catalogue
+from step_envs.webshop.catalogue.generator import make_catalogue
+from step_envs.webshop.catalogue.index_writer import IndexWriter
+from step_envs.webshop.catalogue.search import SearchIndex
 
 # What Lucene 8 says (Anserini 0.14.3, DefaultEnglishAnalyzer); recorded with benchmarks/lucene/Reference.java.
 LUCENE = [
@@ -130,7 +130,7 @@ def test_both_ways_of_searching_give_the_plain_formula(
         (f"B{draw.randrange(10**6):06}", " ".join(draw.choices(vocabulary, weights, k=draw.choice((0, 3, 9, 40, 200)))))
         for _ in range(300)
     ]
-    monkeypatch.setattr("step_envs.webshop.index_writer.BLOCK_POSTINGS", draw.choice((50, 700, 10**6)))
+    monkeypatch.setattr("step_envs.webshop.catalogue.index_writer.BLOCK_POSTINGS", draw.choice((50, 700, 10**6)))
     index = build(tmp_path / "index", documents)
     for _ in range(40):
         query = " ".join(draw.choices(vocabulary, k=draw.randint(1, 9)))
@@ -152,7 +152,7 @@ def test_large_and_small_ways_agree_on_products(made: Catalogue, monkeypatch: py
 def test_threads_that_share_a_large_index_find_the_same(made: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "_FEW_DOCUMENTS", 0)
     monkeypatch.setattr(search, "_RECENT_WORDS", 3)
-    monkeypatch.setattr("step_envs.webshop.catalogue._RECENT_NUMBERS", 3)
+    monkeypatch.setattr("step_envs.webshop.catalogue.catalogue._RECENT_NUMBERS", 3)
     goals = [made.goal("human", number) for number in range(100)]
     expected = [(made.search(goal.instruction_text), made.number_of(goal.asin)) for goal in goals]
 

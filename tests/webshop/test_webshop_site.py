@@ -14,11 +14,11 @@ import pytest
 import step_envs
 from step_envs.errors import EngineError, UnknownNameError
 from step_envs.testing import check_text_env
-from step_envs.webshop.catalogue import Catalogue
+from step_envs.webshop.catalogue.catalogue import Catalogue
 from step_envs.webshop.engine import ShopEngine
-from step_envs.webshop.oracle import ShopOracle
-from step_envs.webshop.pages import Kind
-from step_envs.webshop.site_page import read_page
+from step_envs.webshop.planning.purchase_plan import ShopOracle
+from step_envs.webshop.shop.pages import Kind
+from step_envs.webshop.site.page import read_page
 
 pytest.importorskip("requests")
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from step_envs.errors import DataError, UnknownNameError
-from step_envs.webshop.catalogue import Catalogue
-from step_envs.webshop.generator import make_catalogue
-from step_envs.webshop.goals import Goal
+from step_envs.webshop.catalogue.catalogue import Catalogue
+from step_envs.webshop.catalogue.generator import make_catalogue
+from step_envs.webshop.catalogue.goals import Goal
 from step_envs.webshop.tasks import WebShopTasks, eto_goals, eto_leaked_goals
 
 

@@ -1,0 +1,156 @@
+"""A checkpoint on this machine as an agent: no server, many episodes in one batch."""
+
+from collections.abc import Callable
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import gymnasium as gym
+import numpy as np
+
+from step_envs.agents.base import Agent, Reply
+from step_envs.agents.chat import STOP, trimmed
+from step_envs.agents.window import Window
+from step_envs.errors import missing_package
+from step_envs.trajectory import Actor, Usage
+from step_envs.wrappers.react import cut_after_action
+
+if TYPE_CHECKING:
+    from step_envs.agents.local.batch import Batcher
+
+
+class TransformersAgent(Agent):
+    """Has a Hugging Face checkpoint play, in this process.
+
+    All agents that name the same checkpoint share one loaded model; what they ask at the same time is answered in one
+    batch, and each keeps the attention cache of its conversation from turn to turn, as far as the new prompt begins with
+    the same ids. So play many episodes at once (``concurrency``), up to ``batch`` of them. What is answered depends neither
+    on the batch nor on the cache, but for the last digits of floating-point numbers.
+
+    A reply ends at the model's end of turn, behind its action where another field begins, or where it begins to invent an
+    observation. Where the conversation outgrows the context window, the oldest observations are shortened first, never the
+    task; each turn records how many were. A conversation that does not fit even so is given up.
+
+    Args:
+        model: Folder of a checkpoint with a chat template, or name of one in the Hugging Face cache.
+        temperature: Sampling temperature; ETO evaluates with 0 and explores with 1.
+        top_p: Nucleus sampling.
+        seed: Decides, with the episode's own random stream, what is drawn.
+        max_tokens: Most tokens of a reply.
+        context: Most tokens of a conversation with its reply; None is what the checkpoint was made for.
+        device: ``"auto"`` is a GPU where there is one; else as torch names it.
+        dtype: ``"auto"`` is ``"bfloat16"`` on a GPU that has it, else ``"float32"``.
+        batch: Most replies that are written together, by all agents of this model; the agent made last decides.
+        download: Fetch the checkpoint from the Hugging Face hub where it is not on this machine.
+
+    Raises:
+        DependencyNotInstalled: torch or transformers is not installed.
+        DataError: The checkpoint is not there or cannot be read.
+        TemplateError: Its tokenizer cannot lay a conversation out; it may lack a chat template.
+        ValueError: An argument has an impossible value.
+    """
+
+    name = "local"
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int = 0,
+        max_tokens: int = 256,
+        context: int | None = None,
+        device: str = "auto",
+        dtype: str = "auto",
+        batch: int = 64,
+        download: bool = False,
+    ) -> None:
+        _check(temperature=temperature, top_p=top_p, max_tokens=max_tokens, context=context, batch=batch, seed=seed)
+        try:
+            from step_envs.agents.local.cache import Kept
+            from step_envs.agents.local.shared import shared_batcher
+        except ModuleNotFoundError as error:
+            raise missing_package(error.name or "torch", "TransformersAgent", "train") from error
+        self._batcher: Batcher = shared_batcher(str(model), device, dtype, download=download)
+        self._batcher.most = batch
+        self._model = self._batcher.model
+        self._kept = Kept()
+        self._temperature, self._top_p, self._seed, self._max_tokens = temperature, top_p, seed, max_tokens
+        self._context = context or self._model.context
+        # Room for the reply is left free, but not so much that nothing is left of a small window.
+        prompt = None if self._context is None else self._context - min(max_tokens, self._context // 4)
+        self._prompt: list[int] = []
+        self._window = Window(prompt, self._measured)
+        self._draw = np.random.default_rng(seed)
+        self._episode_seed: int | None = None
+        self._params: dict[str, Any] = {
+            "temperature": temperature,
+            "top_p": top_p,
+            "seed": seed,
+            "max_tokens": max_tokens,
+            "context": self._context,
+            "dtype": str(self._model.dtype).removeprefix("torch."),
+            "device": self._model.device.type,
+        }
+
+    def describe(self) -> Actor:
+        """Say who acts, for the record; ``episode_seed`` is what the running episode draws by."""
+        return Actor(name=self.name, model=self._model.name, params=self._params | {"episode_seed": self._episode_seed})
+
+    def begin(self, env: gym.Env[str, str], rng: np.random.Generator) -> None:
+        """Draw the episode's seed."""
+        self._window.begin()
+        self._episode_seed = int(rng.integers(2**31)) if self._temperature else None
+        self._draw = np.random.default_rng([self._seed, self._episode_seed or 0])
+        self._batcher.join(self._kept)
+
+    def act(self, env: gym.Env[str, str]) -> Reply | None:
+        """Reply to the conversation; None where it does not fit the context window any more.
+
+        Raises:
+            TemplateError: The chat template refuses the conversation.
+        """
+        from step_envs.agents.local.batch import Ask
+
+        started = perf_counter()
+        messages: list[dict[str, str]] = env.get_wrapper_attr("messages")
+        shown = self._window.fit(messages)
+        if shown is None:
+            return None
+        if self._context is None:
+            self._measured(shown)
+        prompt = self._prompt
+        most = self._max_tokens if self._context is None else min(self._max_tokens, self._context - len(prompt))
+        ids = self._batcher.submit(
+            Ask(self._kept, list(prompt), most, self._complete, self._temperature, self._top_p, self._draw)
+        )
+        usage = Usage(
+            prompt_tokens=len(prompt), completion_tokens=len(ids), requests=1, seconds=perf_counter() - started
+        )
+        return Reply(trimmed(self._model.text(ids)), usage, self._window.shortened)
+
+    def _measured(self, messages: Any) -> int:
+        # What is measured last is what is shown.
+        self._prompt = self._model.prompt(messages)
+        return len(self._prompt)
+
+    def _complete(self, reply: list[int]) -> bool:
+        # Every field that a reply could go on with ends in a colon.
+        if not self._model.has_colon(reply[-1]):
+            return False
+        text = self._model.text(reply)
+        return STOP in text or cut_after_action(text) != text
+
+
+def _check(temperature: float, top_p: float, max_tokens: int, context: int | None, batch: int, seed: int) -> None:
+    rules: tuple[tuple[str, object, str, Callable[[Any], bool]], ...] = (
+        ("temperature", temperature, "0 or more", lambda value: value >= 0),
+        ("top_p", top_p, "above 0 and at most 1", lambda value: 0 < value <= 1),
+        ("max_tokens", max_tokens, "at least 1", lambda value: value >= 1),
+        ("context", 8 if context is None else context, "at least 8", lambda value: value >= 8),
+        ("batch", batch, "at least 1", lambda value: value >= 1),
+        ("seed", seed, "0 or more", lambda value: value >= 0),
+    )
+    for name, value, words, allowed in rules:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not allowed(value):
+            raise ValueError(f"{name} must be {words}, got {value!r}.")

@@ -1,0 +1,145 @@
+"""A checkpoint in this process: the model, its tokenizer, and what it takes to talk to it."""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM
+from transformers.utils import logging
+
+from step_envs.agents.local.cache import CacheShape, shape_of
+from step_envs.agents.local.chat_template import SHIELD, ChatTemplate
+from step_envs.agents.local.checkpoint import checkpoint_folder, load_tokenizer
+from step_envs.errors import DataError, TemplateError
+
+_LONGEST = 1 << 20  # what a tokenizer gives as its longest text where it knows of no limit is far more
+
+_ASKED = (
+    {"role": "user", "content": "Your task is to find a coin."},
+    {"role": "assistant", "content": "Thought: I look around.\nAction: look"},
+    {"role": "user", "content": "Observation: There is a box here."},
+)
+
+
+class LocalModel:
+    """A language model and its tokenizer.
+
+    Args:
+        name: Folder of a checkpoint, or name of one in the Hugging Face cache.
+        device: Where to put it.
+        dtype: Type of its numbers.
+        download: Fetch it where it is not on this machine.
+
+    Attributes:
+        context: Most tokens that it was made to read; None where the checkpoint does not say.
+        stops: Ids that end a reply.
+        cache: What its attention cache is like; None where the model keeps its memory in another way.
+
+    Raises:
+        DataError: The checkpoint is not there or cannot be read.
+        TemplateError: Its tokenizer cannot lay a conversation out.
+    """
+
+    def __init__(self, name: str, device: torch.device, dtype: torch.dtype, *, download: bool = False) -> None:
+        self.name, self.device, self.dtype = name, device, dtype
+        folder = checkpoint_folder(name, download=download)
+        bars = logging.is_progress_bar_enabled()
+        if not download:
+            logging.disable_progress_bar()
+        try:
+            self.tokenizer: Any = load_tokenizer(folder)
+            model: Any = AutoModelForCausalLM.from_pretrained(str(folder), dtype=dtype, local_files_only=True)
+        except (OSError, ValueError, KeyError) as error:
+            first = str(error).strip().splitlines()[0]
+            raise DataError(
+                f"{name} cannot be read as a checkpoint (config.json, weights, tokenizer): {first}"
+            ) from error
+        finally:
+            if bars:
+                logging.enable_progress_bar()
+        self._model = model.to(device).eval()
+        if not getattr(self.tokenizer, "is_fast", False):
+            raise TemplateError(f"The tokenizer of {name} is not a fast one: save it as tokenizer.json.")
+        self._template = ChatTemplate(self.tokenizer)
+        # Said once here, for a truncation or padding in tokenizer.json would cut or fill up every prompt.
+        self.tokenizer("", truncation=False, padding=False)
+        self._encode: Callable[..., Any] = self.tokenizer.backend_tokenizer.encode
+        self._colons: dict[int, bool] = {}
+        self.context = _context(model.config, self.tokenizer)
+        self.stops = self._stops()
+        self._takes = set(inspect.signature(model.forward).parameters)
+        # Models without attention have another name for it.
+        self._cache_name = "past_key_values" if "past_key_values" in self._takes else "cache_params"
+        self.filler = self.tokenizer.pad_token_id or 0
+        self.cache = self._probe()
+
+    def prompt(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
+        """Lay a conversation out and give the ids that the model is to go on from.
+
+        Text in it that looks like a special token stays text.
+
+        Raises:
+            TemplateError: The template refuses the conversation.
+        """
+        text = self._template.render(self._template.shield(messages), prompt=True)
+        encoded = self._encode(text, add_special_tokens=False)
+        ids: list[int] = encoded.ids
+        if SHIELD not in text:
+            return ids
+        return [
+            number for number, (start, end) in zip(ids, encoded.offsets, strict=True) if SHIELD not in text[start:end]
+        ]
+
+    def text(self, ids: Sequence[int]) -> str:
+        """Give ids as text, without special tokens."""
+        text = self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        assert isinstance(text, str)
+        return text
+
+    def has_colon(self, number: int) -> bool:
+        """Say whether a token writes a colon."""
+        if number not in self._colons:
+            self._colons[number] = ":" in self.text([number])
+        return self._colons[number]
+
+    def __call__(self, cache: Any, **inputs: Any) -> tuple[torch.Tensor, Any]:
+        """Run the model on what it takes of the inputs.
+
+        Args:
+            cache: What it has read so far; None is nothing.
+            **inputs: Ids, mask, positions, and so on.
+
+        Returns:
+            The logits, ``[rows, tokens, vocabulary]``, and the cache to go on with.
+        """
+        inputs |= {self._cache_name: cache, "use_cache": True}
+        if self._cache_name == "cache_params" and cache is not None:
+            # It hides what is padding while it is read; what is written has none.
+            inputs["attention_mask"] = None
+        out = self._model(**{name: value for name, value in inputs.items() if name in self._takes})
+        return out.logits, getattr(out, self._cache_name, None)
+
+    def _stops(self) -> frozenset[int]:
+        ends = [self.tokenizer.eos_token_id]
+        for config in (self._model.config, self._model.generation_config):
+            named = getattr(config, "eos_token_id", None)
+            ends += named if isinstance(named, list) else [named]
+        try:
+            # Chat models end a turn by another token than a text, and not all of their configurations say so.
+            ends.append(self._encode(self._template.continuation(_ASKED, 1).text, add_special_tokens=False).ids[-1])
+        except TemplateError:
+            if not any(number is not None for number in ends):
+                raise
+        return frozenset(number for number in ends if number is not None)
+
+    def _probe(self) -> CacheShape | None:
+        with torch.inference_mode():
+            _, cache = self(None, input_ids=torch.tensor([[self.filler]], device=self.device))
+        return shape_of(cache)
+
+
+def _context(config: Any, tokenizer: Any) -> int | None:
+    limits = [getattr(config.get_text_config(), "max_position_embeddings", None), tokenizer.model_max_length]
+    known = [limit for limit in limits if limit is not None and 0 < limit < _LONGEST]
+    return min(known, default=None)

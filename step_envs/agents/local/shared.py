@@ -1,0 +1,79 @@
+"""One loaded checkpoint for all agents of a process that name it."""
+
+import threading
+from pathlib import Path
+from weakref import WeakValueDictionary
+
+import torch
+
+from step_envs.agents.local.batch import Batcher
+from step_envs.agents.local.model import LocalModel
+
+_batchers: "WeakValueDictionary[tuple[object, ...], Batcher]" = WeakValueDictionary()
+_latest: list[Batcher] = []  # kept although nobody plays just now, for the next episode may be about to begin
+_loading = threading.Lock()
+
+
+def shared_batcher(name: str, device: str = "auto", dtype: str = "auto", *, download: bool = False) -> Batcher:
+    """Give what answers the agents of a checkpoint, loaded once in this process for each device and type of numbers.
+
+    A folder whose files have changed is loaded anew. The checkpoint asked for last stays in memory until another is or
+    ``release_models`` is called; others as long as an agent holds them.
+
+    Args:
+        name: Folder of a checkpoint, or name of one in the Hugging Face cache.
+        device: ``"auto"`` is a GPU where there is one; else as torch names it, e.g. ``"cuda:1"``.
+        dtype: ``"auto"`` is ``"bfloat16"`` on a GPU that has it, else ``"float32"``.
+        download: Fetch it where it is not on this machine.
+
+    Raises:
+        DataError: The checkpoint is not there or cannot be read.
+        TemplateError: Its tokenizer cannot lay a conversation out.
+        ValueError: There is no such device or type.
+    """
+    where = _device(device)
+    numbers = _dtype(dtype, where)
+    folder = Path(name).expanduser()
+    resolved = str(folder.resolve()) if folder.is_dir() else name
+    key = (resolved, _state_of(folder), str(where), numbers)
+    with _loading:
+        batcher = _batchers.get(key)
+        if batcher is None:
+            _latest.clear()
+            batcher = _batchers[key] = Batcher(LocalModel(resolved, where, numbers, download=download))
+        _latest[:] = [batcher]
+    return batcher
+
+
+def release_models() -> None:
+    """Let go of the checkpoint that was asked for last, as far as no agent holds it."""
+    with _loading:
+        _latest.clear()
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(f"There is no device {name!r} here: {str(error).splitlines()[0]}") from error
+    return device
+
+
+def _dtype(name: str, device: torch.device) -> torch.dtype:
+    if name == "auto":
+        on_gpu = device.type == "cuda" and torch.cuda.is_bf16_supported()
+        return torch.bfloat16 if on_gpu else torch.float32
+    dtype = getattr(torch, name, None)
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise ValueError(f'dtype must be "auto", "float32", "bfloat16" or "float16", got {name!r}.')
+    return dtype
+
+
+def _state_of(folder: Path) -> tuple[tuple[str, int, int], ...]:
+    if not folder.is_dir():
+        return ()
+    files = sorted(file for file in folder.iterdir() if file.is_file())
+    return tuple((file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files)

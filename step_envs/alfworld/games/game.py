@@ -1,0 +1,395 @@
+"""One household as its game file describes it: what there is, where it stands, what is asked.
+
+Nothing here ever changes.
+
+``read_game`` turns the text of a ``game.tw-pddl`` into a ``Game`` and refuses what it cannot vouch for, with one
+sentence that names the file and the reason.
+"""
+
+import json
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+from step_envs.alfworld.games.goal import Goal, UnknownGoalError, compile_goal
+from step_envs.alfworld.games.pddl import Expression, read_expression, strip_comments
+from step_envs.alfworld.games.releases import Release, UnknownReleaseError, recognise
+from step_envs.errors import DataError
+
+OTHER_ENGINE = 'the original engine may play it: make the environment with backend="textworld"'
+
+
+class Receptacle(NamedTuple):
+    """Furniture or an appliance: a place that things can be in or on."""
+
+    id: str
+    name: str
+    type: str
+    location: int
+    openable: bool
+
+
+class Thing(NamedTuple):
+    """An object: something that can be in or on a receptacle."""
+
+    id: str
+    name: str
+    type: str
+    pickupable: bool
+    cleanable: bool
+    heatable: bool
+    coolable: bool
+    sliceable: bool
+    toggleable: bool
+    holds_things: bool
+
+
+@dataclass(frozen=True)
+class Game:
+    """A household and its task. Receptacles, things and locations are numbered in the order of their ids.
+
+    Attributes:
+        source: Where it was read, for messages.
+        release: Which official release its rules and wording are of.
+        task: The sentence ``Your task is to: ...``.
+        goal: What must hold to win.
+        goal_formula: The same as the file writes it.
+        walkthrough: The stored solution; empty where the file has none.
+        receptacles: All receptacles, by id.
+        things: All objects, by id.
+        locations: Ids of the places one can stand at.
+        location_names: The number each place is known by (``loc 7``).
+        accepts: Receptacle type -> types of things that may be put there.
+        start: The agent's location.
+        contents: Receptacle -> things in it at the start.
+        places: (thing, location) facts at the start. They are kept apart from ``contents`` and can disagree with them.
+        inside: Thing -> things inside it; never changes.
+        opened, clean, hot, cool, sliced, toggled: What is in that state at the start.
+    """
+
+    source: str
+    release: Release
+    task: str
+    goal: Goal
+    goal_formula: Expression
+    walkthrough: tuple[str, ...]
+    receptacles: tuple[Receptacle, ...]
+    things: tuple[Thing, ...]
+    locations: tuple[str, ...]
+    location_names: tuple[str, ...]
+    accepts: Mapping[str, frozenset[str]]
+    start: int
+    contents: tuple[frozenset[int], ...]
+    places: frozenset[tuple[int, int]]
+    inside: Mapping[int, tuple[int, ...]]
+    opened: frozenset[int] = frozenset()
+    clean: frozenset[int] = frozenset()
+    hot: frozenset[int] = frozenset()
+    cool: frozenset[int] = frozenset()
+    sliced: frozenset[int] = frozenset()
+    toggled: frozenset[int] = frozenset()
+
+    @property
+    def instruction(self) -> str:
+        """The task without its preamble, such as "put a clean bowl in cabinet"."""
+        return self.task.removeprefix("Your task is to: ")
+
+    @cached_property
+    def receptacle_by_name(self) -> dict[str, int]:
+        """Display name -> receptacle."""
+        return {receptacle.name: r for r, receptacle in enumerate(self.receptacles)}
+
+    @cached_property
+    def thing_by_name(self) -> dict[str, int]:
+        """Display name -> thing."""
+        return {thing.name: o for o, thing in enumerate(self.things)}
+
+    @cached_property
+    def receptacles_at(self) -> tuple[tuple[int, ...], ...]:
+        """Location -> receptacles there."""
+        here: list[list[int]] = [[] for _ in self.locations]
+        for r, receptacle in enumerate(self.receptacles):
+            here[receptacle.location].append(r)
+        return tuple(map(tuple, here))
+
+    @cached_property
+    def things_of_type(self) -> dict[str, tuple[int, ...]]:
+        """Type -> things."""
+        grouped: defaultdict[str, list[int]] = defaultdict(list)
+        for o, thing in enumerate(self.things):
+            grouped[thing.type].append(o)
+        return {name: tuple(things) for name, things in grouped.items()}
+
+    @cached_property
+    def receptacles_of_type(self) -> dict[str, tuple[int, ...]]:
+        """Type -> receptacles."""
+        grouped: defaultdict[str, list[int]] = defaultdict(list)
+        for r, receptacle in enumerate(self.receptacles):
+            grouped[receptacle.type].append(r)
+        return {name: tuple(receptacles) for name, receptacles in grouped.items()}
+
+
+def read_game(text: str | bytes, source: str) -> Game:
+    """Read a game file.
+
+    Args:
+        text: The contents of a ``game.tw-pddl``: JSON with ``pddl_domain``, ``grammar``, ``pddl_problem`` and, in newer
+            releases, ``solvable`` and ``walkthrough``.
+        source: Its path or name, for messages.
+
+    Returns:
+        The household and its task.
+
+    Raises:
+        DataError: The file is malformed, is of no known release, or asks for what cannot be won; the message names the
+            file and the reason.
+    """
+    try:
+        fields = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{source}: this is not valid JSON ({error}); the file is damaged, fetch it again.") from error
+    if not isinstance(fields, dict):
+        raise DataError(f"{source}: a game file holds a JSON object, this one a {type(fields).__name__}.")
+    for key in ("pddl_domain", "grammar", "pddl_problem"):
+        if not isinstance(fields.get(key), str):
+            raise DataError(
+                f"{source}: the key {key!r} is missing or no text; the file is no ALFWorld game or damaged."
+            )
+    if fields.get("solvable", True) is not True:
+        raise DataError(f"{source}: the file itself says that this game cannot be solved ('solvable' is not true).")
+    walkthrough = fields.get("walkthrough") or []
+    if not isinstance(walkthrough, list) or not all(isinstance(command, str) for command in walkthrough):
+        raise DataError(f"{source}: 'walkthrough' is not a list of commands.")
+    try:
+        release, sentence = recognise(fields["pddl_domain"], fields["grammar"])
+    except UnknownReleaseError as error:
+        raise DataError(f"{source}: {error}, so the native engine refuses it; {OTHER_ENGINE}.") from error
+    try:
+        return _build(source, release, sentence, tuple(walkthrough), _read_problem(fields["pddl_problem"]))
+    except UnknownGoalError as error:
+        raise DataError(f"{source}: {error}, so the native engine refuses it; {OTHER_ENGINE}.") from error
+    except ProblemError as error:
+        raise DataError(f"{source}: {error}.") from error
+
+
+class ProblemError(ValueError):
+    """A PDDL problem is malformed; the text is one clause that says how."""
+
+
+# Predicate -> the kinds of its arguments. The last row is declared by the official domains and used by no rule.
+_SIGNATURES: dict[str, tuple[str, ...]] = {
+    "atlocation": ("agent", "location"),
+    "receptacleatlocation": ("receptacle", "location"),
+    "objectatlocation": ("object", "location"),
+    "inreceptacle": ("object", "receptacle"),
+    "inreceptacleobject": ("object", "object"),
+    "receptacletype": ("receptacle", "rtype"),
+    "objecttype": ("object", "otype"),
+    "cancontain": ("rtype", "otype"),
+    **dict.fromkeys(("openable", "opened"), ("receptacle",)),
+    **dict.fromkeys(
+        ("pickupable", "cleanable", "heatable", "coolable", "sliceable", "toggleable", "isreceptacleobject"),
+        ("object",),
+    ),
+    **dict.fromkeys(("isclean", "ishot", "iscool", "issliced", "istoggled", "ison"), ("object",)),
+    **dict.fromkeys(("moveable", "isreceptacleobjectfull"), ("object",)),
+}
+_FACT = re.compile(r"\(([^()]*)\)")
+_OBJECTS = re.compile(r"\(:objects\b([^()]*)\)")
+_INIT = re.compile(r"\(:init\b")
+_GOAL = re.compile(r"\(:goal\b")
+
+
+class _Problem(NamedTuple):
+    facts: dict[str, list[list[str]]]
+    goal: Expression
+
+
+def _read_problem(text: str) -> _Problem:
+    """Take a PDDL problem apart and check every fact against its predicate and the declared names."""
+    text = strip_comments(text)
+    objects, init, goal = _OBJECTS.search(text), _INIT.search(text), _GOAL.search(text)
+    for section, found in (("(:objects ...)", objects), ("(:init ...)", init), ("(:goal ...)", goal)):
+        if found is None:
+            raise ProblemError(f"the PDDL problem has no section {section}: it is cut short or damaged")
+    assert objects and init and goal
+    if not objects.end() <= init.start() < goal.start():
+        raise ProblemError("the sections of the PDDL problem are not in the order objects, init, goal")
+    declared = _read_declarations(objects[1])
+    pieces = _FACT.split(text[init.end() : goal.start()])
+    rest = "".join(pieces[::2]).strip()
+    if rest != ")":
+        raise ProblemError(
+            f"the facts under (:init ...) are not a list of plain facts: found {rest[:40]!r} between them"
+        )
+    facts: dict[str, list[list[str]]] = {name: [] for name in _SIGNATURES}
+    # canContain is written once more for every receptacle: look at each distinct fact once.
+    for fact in dict.fromkeys(pieces[1::2]):
+        words = fact.split()
+        written = " ".join(words)
+        name = words.pop(0) if words else ""
+        signature = _SIGNATURES.get(name)
+        if signature is None:
+            raise ProblemError(f"the fact ({written}) has a predicate that the engine does not know")
+        if len(words) != len(signature):
+            raise ProblemError(f"the fact ({written}) should have {len(signature)} arguments")
+        for word, kind in zip(words, signature, strict=True):
+            if word not in declared[kind]:
+                raise ProblemError(f"the fact ({written}) names {word!r}, which is not declared as {kind}")
+        facts[name].append(words)
+    try:
+        formula = read_expression(text[goal.start() :])
+    except ValueError as error:
+        raise ProblemError(f"the goal cannot be read: {error}") from error
+    return _Problem(facts, formula)
+
+
+def _read_declarations(text: str) -> dict[str, set[str]]:
+    declared: dict[str, set[str]] = {
+        kind: set() for kind in ("agent", "location", "receptacle", "object", "rtype", "otype")
+    }
+    names: list[str] = []
+    words = iter(text.split())
+    for word in words:
+        if word != "-":
+            names.append(word)
+            continue
+        kind = next(words, "")
+        if kind not in declared:
+            raise ProblemError(f"the PDDL problem declares {', '.join(names[:3])} to be of the unknown kind {kind!r}")
+        declared[kind].update(names)
+        names = []
+    if names:
+        raise ProblemError(f"the PDDL problem declares {names[0]!r} without a kind")
+    return declared
+
+
+def display_names(ids: Iterable[str]) -> dict[str, str]:
+    """Name entities as the original engine does.
+
+    The name is the part of the id before ``_bar_`` (with ``basin`` after it where the id speaks of a basin) and a
+    number; of the ids that share a name, sorted as strings, the first gets the highest number.
+
+    Args:
+        ids: Ids of all entities that occur in facts, lower case.
+
+    Returns:
+        Id -> display name.
+    """
+    ordered = sorted(ids)
+    bases = {}
+    for name in ordered:
+        base, bar, _ = name.partition("_bar_")
+        if bar:
+            bases[name] = f"{base}basin" if "basin" in name else base
+    left = Counter(bases.values())
+    names = {}
+    for name, base in bases.items():
+        names[name] = f"{base} {left[base]}"
+        left[base] -= 1
+    return names
+
+
+def _build(source: str, release: Release, task: str, walkthrough: tuple[str, ...], problem: _Problem) -> Game:
+    facts = problem.facts
+    receptacle_type = _one_each(facts["receptacletype"], "type")
+    thing_type = _one_each(facts["objecttype"], "type")
+    standing = _one_each(facts["receptacleatlocation"], "location")
+    if len(facts["atlocation"]) != 1:
+        raise ProblemError(f"the agent must be in one place at the start, it is in {len(facts['atlocation'])}")
+    # A cracked egg or a sliced apple can lie about without a type: it can be taken, but nothing accepts it.
+    named = {
+        word
+        for predicate, kinds in _SIGNATURES.items()
+        for words in facts[predicate]
+        for word, kind in zip(words, kinds, strict=True)
+        if kind == "object"
+    }
+    receptacle_ids, thing_ids = sorted(receptacle_type), sorted(named)
+    location_ids = sorted(
+        {place for name in ("receptacleatlocation", "objectatlocation", "atlocation") for _, place in facts[name]}
+    )
+    receptacle_number = {name: i for i, name in enumerate(receptacle_ids)}
+    thing_number = {name: i for i, name in enumerate(thing_ids)}
+    location_number = {name: i for i, name in enumerate(location_ids)}
+    for name in receptacle_ids:
+        if name not in standing:
+            raise ProblemError(f"the receptacle {name!r} stands nowhere")
+    names = display_names([*receptacle_ids, *thing_ids, *location_ids])
+
+    def receptacle(name: str) -> int:
+        if name not in receptacle_number:
+            raise ProblemError(f"the receptacle {name!r} has no type")
+        return receptacle_number[name]
+
+    def things(predicate: str) -> frozenset[int]:
+        return frozenset(thing_number[words[0]] for words in facts[predicate])
+
+    openable = {receptacle(words[0]) for words in facts["openable"]}
+    pickupable, cleanable, heatable = things("pickupable"), things("cleanable"), things("heatable")
+    coolable, sliceable, toggleable = things("coolable"), things("sliceable"), things("toggleable")
+    holds_things = things("isreceptacleobject")
+    contents: list[set[int]] = [set() for _ in receptacle_ids]
+    for inner, outer in facts["inreceptacle"]:
+        contents[receptacle(outer)].add(thing_number[inner])
+    inside: defaultdict[int, list[int]] = defaultdict(list)
+    for inner, outer in facts["inreceptacleobject"]:
+        inside[thing_number[outer]].append(thing_number[inner])
+    accepts: defaultdict[str, set[str]] = defaultdict(set)
+    for receptacle_kind, thing_kind in facts["cancontain"]:
+        accepts[receptacle_kind].add(thing_kind)
+    game_receptacles = tuple(
+        Receptacle(
+            name, names.get(name, f"{name} "), receptacle_type[name], location_number[standing[name]], r in openable
+        )
+        for r, name in enumerate(receptacle_ids)
+    )
+    game_things = tuple(
+        Thing(
+            name,
+            names.get(name, f"{name} "),
+            thing_type.get(name, ""),
+            o in pickupable,
+            o in cleanable,
+            o in heatable,
+            o in coolable,
+            o in sliceable,
+            o in toggleable,
+            o in holds_things,
+        )
+        for o, name in enumerate(thing_ids)
+    )
+    return Game(
+        source=source,
+        release=release,
+        task=task,
+        goal=compile_goal(problem.goal),
+        goal_formula=problem.goal,
+        walkthrough=walkthrough,
+        receptacles=game_receptacles,
+        things=game_things,
+        locations=tuple(location_ids),
+        location_names=tuple(names.get(name, f"{name} ") for name in location_ids),
+        accepts={kind: frozenset(kinds) for kind, kinds in accepts.items()},
+        start=location_number[facts["atlocation"][0][1]],
+        contents=tuple(map(frozenset, contents)),
+        places=frozenset((thing_number[o], location_number[place]) for o, place in facts["objectatlocation"]),
+        inside={outer: tuple(sorted(inner)) for outer, inner in inside.items()},
+        opened=frozenset(receptacle(words[0]) for words in facts["opened"]),
+        clean=things("isclean"),
+        hot=things("ishot"),
+        cool=things("iscool"),
+        sliced=things("issliced"),
+        toggled=things("istoggled"),
+    )
+
+
+def _one_each(facts: list[list[str]], what: str) -> dict[str, str]:
+    values = dict(facts)
+    if len(values) != len(facts):
+        twice = next(name for name, count in Counter(name for name, _ in facts).items() if count > 1)
+        raise ProblemError(f"{twice!r} has more than one {what}")
+    return values

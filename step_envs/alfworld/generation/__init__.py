@@ -1,0 +1,1 @@
+"""Generated households: games made by seed, distributed like the official ones."""

@@ -1,0 +1,1 @@
+"""Plans in a household with full knowledge of where everything is."""

@@ -1,0 +1,1 @@
+"""What the engine works on: the changing state, the wording of its answers, the original engine behind the same methods."""

@@ -1,0 +1,159 @@
+"""What a collection is to do: its configuration, and the episodes that follow from it."""
+
+import json
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Self
+
+import gymnasium as gym
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from step_envs.agents.base import Agent, make_agent
+from step_envs.endpoint import Gateway, UsesChatModel
+from step_envs.errors import StoreError, first_fault
+from step_envs.registration import env_class, list_tasks
+from step_envs.store import write_whole
+from step_envs.wrappers.react import ReActWrapper
+from step_envs.wrappers.record import RecordTrajectory
+from step_envs.wrappers.teacher_monitor import TeacherMonitorWrapper
+from step_envs.wrappers.teachers.base import Teacher
+from step_envs.wrappers.teachers.making import make_teacher
+
+
+class EpisodePlan(NamedTuple):
+    """One episode of a collection: its number, its task and its seed."""
+
+    episode: int
+    task_id: str
+    seed: int
+
+
+class CollectConfig(BaseModel):
+    """Everything that decides what a collection gathers; kept verbatim as ``config.json``.
+
+    Attributes:
+        env: Id of the environment.
+        env_options: Further keyword arguments of the environment.
+        split: The split; None is the environment's default.
+        tasks: Play these tasks only, whatever split they are of; None plays those of ``split``.
+        episodes: How many episodes; beyond the number of tasks, tasks come again in another order.
+        agent: Agent as ``name`` or ``name:option=value,...``.
+        teacher: Teacher in the same form; None records the agent alone.
+        intervene: When the teacher steps in; see ``TeacherMonitorWrapper``.
+        max_errors: See ``TeacherMonitorWrapper``.
+        on_unknown: ``continue`` or ``discard``; see ``TeacherMonitorWrapper``.
+        style: Prompt style; see ``ReActWrapper``.
+        seed: Decides the order of tasks and the agents' random streams.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    env: str
+    env_options: dict[str, Any] = Field(default_factory=dict)
+    split: str | None = None
+    tasks: tuple[str, ...] | None = Field(None, min_length=1)
+    episodes: int = Field(ge=1)
+    agent: str = "novice"
+    teacher: str | None = "oracle"
+    intervene: Literal["after", "before"] = "after"
+    max_errors: int | None = Field(None, ge=0)
+    on_unknown: Literal["continue", "discard"] = "continue"
+    style: Literal["eto", "system", "plain"] = "eto"
+    seed: int = 0
+
+    def episodes_to_play(self) -> list[EpisodePlan]:
+        """List the episodes: the tasks in an order decided by the seed, again and again.
+
+        Raises:
+            UnknownNameError: The split, a task or a task type does not exist.
+        """
+        for name in env_class(self.env).secret_options:
+            if name in self.env_options:
+                raise ValueError(
+                    f"The option {name!r} of {self.env} does not belong into a run, which writes its options down: "
+                    "give it by environment variable."
+                )
+        tasks = self.tasks or list_tasks(self.env, split=self.split, **self.env_options)
+        if self.tasks is not None:
+            options = {name: value for name, value in self.env_options.items() if name != "task_types"}
+            known = env_class(self.env).task_set(**options)
+            for task in self.tasks:
+                known.split_of(task)  # raises for a task that does not exist
+        rng = np.random.default_rng(self.seed)
+        planned: list[EpisodePlan] = []
+        while len(planned) < self.episodes:
+            for index in rng.permutation(len(tasks))[: self.episodes - len(planned)]:
+                planned.append(EpisodePlan(len(planned), tasks[index], int(rng.integers(2**31))))
+        return planned
+
+    def make_env(self, gateway: Gateway | None = None) -> gym.Env[str, str]:
+        """Make the environment with all its wrappers, ready for ``rollout``.
+
+        Args:
+            gateway: Through which a teacher that is a model asks; None is the shared one.
+        """
+        options = self.env_options if self.split is None else self.env_options | {"split": self.split}
+        try:
+            world = gym.make(self.env, **options)
+        except TypeError as error:
+            raise ValueError(f"{self.env} cannot be made with {options}: {error}.") from error
+        env: gym.Env[str, str] = ReActWrapper(world, style=self.style)
+        if self.teacher is None:
+            return RecordTrajectory(env)
+        teacher = self._make_teacher()
+        if gateway is not None and isinstance(teacher, UsesChatModel):
+            teacher.chat.connect(gateway)
+        return TeacherMonitorWrapper(
+            env,
+            teacher,
+            max_errors=self.max_errors,
+            intervene=self.intervene,
+            on_unknown=self.on_unknown,
+        )
+
+    def make_agent(self, gateway: Gateway | None = None) -> Agent:
+        """Make a fresh agent; one that is a model asks through ``gateway``."""
+        agent = make_agent(self.agent)
+        if gateway is not None and isinstance(agent, UsesChatModel):
+            agent.chat.connect(gateway)
+        return agent
+
+    def asks_models(self) -> bool:
+        """Say whether agent or teacher is a model behind an endpoint; so both are made once, to see that they can be."""
+        teacher = None if self.teacher is None else self._make_teacher()
+        return isinstance(self.make_agent(), UsesChatModel) or isinstance(teacher, UsesChatModel)
+
+    def _make_teacher(self) -> Teacher:
+        spec = self.teacher or ""
+        if spec.partition(":")[0] != "self":
+            return make_teacher(spec)
+        agent = self.make_agent()
+        if not isinstance(agent, UsesChatModel):
+            raise ValueError(  # noqa: TRY004  (it is the user's words that are wrong)
+                f"The teacher 'self' needs an agent that is a model (chat:model=...), got {self.agent!r}."
+            )
+        return make_teacher(spec, chat=agent.chat)
+
+    def write(self, path: Path) -> None:
+        """Write the configuration, whole or not at all.
+
+        Raises:
+            StoreError: It cannot be written.
+        """
+        write_whole(path, self.model_dump_json(indent=2) + "\n")
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read what ``write`` wrote.
+
+        Raises:
+            StoreError: The file is not there or is not a configuration.
+        """
+        try:
+            return cls.model_validate(json.loads(path.read_bytes()))
+        except OSError as error:
+            raise StoreError(f"Cannot read {path}: {error.strerror}.") from error
+        except ValidationError as error:
+            raise StoreError(f"{path} is not the configuration of a collection: {first_fault(error)}.") from error
+        except ValueError as error:
+            raise StoreError(f"{path} is not the configuration of a collection: {error}.") from error

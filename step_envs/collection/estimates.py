@@ -1,0 +1,113 @@
+"""What would a collection cost? Ten of its episodes are played to see."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from step_envs.collection.config import CollectConfig, EpisodePlan
+from step_envs.collection.rollouts import rollout
+from step_envs.endpoint import Access
+from step_envs.trajectory import Trajectory, Usage
+
+SAMPLED = 10
+"""Episodes that are played for an estimate."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a collection would cost, by a sample of its episodes.
+
+    Attributes:
+        episodes: Episodes of the collection.
+        sampled: Episodes that were played.
+        successes: How many of them reached the goal.
+        unknown_verdicts: Steps of them without a verdict.
+        requests: Requests that the collection would make.
+        prompt_tokens: Tokens it would read.
+        completion_tokens: Tokens it would write.
+        cost: Its price in US dollars; None where prices are not known.
+        seconds: Wall time at the concurrency it was asked for; rough, for the sample may not have filled the endpoint.
+        paid: What the sample itself cost, in dollars; its answers are kept, so that the collection need not pay for them.
+    """
+
+    episodes: int
+    sampled: int
+    successes: int
+    unknown_verdicts: int
+    requests: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost: float | None
+    seconds: float
+    paid: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the figures as JSON values."""
+        return asdict(self)
+
+
+def estimate(config: CollectConfig, out: Path, *, access: Access | None = None, concurrency: int = 1) -> Estimate:
+    """Play a sample of the episodes of a collection, spread evenly over it, and say what all would cost.
+
+    The sample is played for real, through the run's own response cache, and keeps no trajectory.
+
+    Args:
+        config: The collection.
+        out: Its folder.
+        access: How models are asked.
+        concurrency: Episodes in flight at once in the collection.
+
+    Raises:
+        ValueError: No model is asked, so that nothing costs anything.
+        EndpointError: A model cannot be asked.
+        BudgetSpentError: The budget does not cover the sample.
+    """
+    if not config.asks_models():
+        raise ValueError("Neither agent nor teacher is a model behind an endpoint: this run costs nothing.")
+    planned = config.episodes_to_play()
+    count = min(SAMPLED, len(planned))
+    chosen = [planned[i * len(planned) // count] for i in range(count)]
+    gateway = (access or Access()).open(out)
+    before = gateway.bill.total
+
+    def stopped() -> bool:
+        gateway.require_up()
+        return False
+
+    def play(plan: EpisodePlan) -> tuple[Trajectory, float]:
+        started = perf_counter()
+        env = config.make_env(gateway)
+        try:
+            agent = config.make_agent(gateway)
+            trajectory = rollout(
+                env, agent, seed=plan.seed, task_id=plan.task_id, episode=plan.episode, stopped=stopped
+            )
+        finally:
+            env.close()
+        return trajectory, perf_counter() - started
+
+    try:
+        with ThreadPoolExecutor(min(count, concurrency)) as pool:
+            played = list(pool.map(play, chosen))
+        gateway.require_up()
+    finally:
+        gateway.close()
+    total, saved = gateway.bill.total, gateway.bill.saved
+    scale = len(planned) / count
+    paid = None if total.cost is None else total.cost - (before.cost or 0.0)
+    known = [cost for cost in (paid, saved.cost) if cost is not None]
+    asked = sum((trajectory.usage for trajectory, _ in played), Usage())
+    return Estimate(
+        episodes=len(planned),
+        sampled=count,
+        successes=sum(trajectory.success for trajectory, _ in played),
+        unknown_verdicts=sum(trajectory.unknown_verdicts for trajectory, _ in played),
+        requests=round((asked.requests + asked.cached) * scale),
+        prompt_tokens=round((total.prompt_tokens - before.prompt_tokens + saved.prompt_tokens) * scale),
+        completion_tokens=round((total.completion_tokens - before.completion_tokens + saved.completion_tokens) * scale),
+        cost=sum(known) * scale if known else None,
+        seconds=sum(seconds for _, seconds in played) * scale / concurrency,
+        paid=paid,
+    )

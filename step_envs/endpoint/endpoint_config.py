@@ -1,0 +1,47 @@
+"""How a run gets to its models: the user's budget, prices, cache and rate limit, and the files that come of them."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from step_envs.endpoint.cache import ResponseCache
+from step_envs.endpoint.cost_ledger import Bill, Budget, Price
+from step_envs.endpoint.gateway import Gateway
+
+
+@dataclass(frozen=True)
+class Access:
+    """What decides how models are asked, and not what they are asked: it may change when a run is resumed.
+
+    Attributes:
+        cache: File of the response cache; None is ``responses.sqlite`` in the folder of the run.
+        keep_answers: False asks everything anew and keeps no answer.
+        budget: How much the run may spend, all its sessions together; None means no limit.
+        prices: What models cost.
+        requests_per_minute: Most requests in a minute to any one endpoint; None means no limit.
+
+    Raises:
+        ValueError: The limit is not more than 0.
+    """
+
+    cache: Path | None = None
+    keep_answers: bool = True
+    budget: Budget | None = None
+    prices: dict[str, Price] = field(default_factory=dict)
+    requests_per_minute: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse an impossible limit here, and not in every episode."""
+        if self.requests_per_minute is not None and not self.requests_per_minute > 0:
+            raise ValueError(f"requests_per_minute must be more than 0, got {self.requests_per_minute}.")
+
+    def open(self, out: Path) -> Gateway:
+        """Open the gateway of the run in a folder; its bill is ``bill.jsonl`` there.
+
+        Raises:
+            StoreError: Cache or bill cannot be opened.
+        """
+        return Gateway(
+            cache=ResponseCache(self.cache or out / "responses.sqlite") if self.keep_answers else None,
+            bill=Bill(out / "bill.jsonl", prices=self.prices, budget=self.budget),
+            requests_per_minute=self.requests_per_minute,
+        )

@@ -1,0 +1,194 @@
+"""How an agent behaves, beside whether it succeeds: invalid actions, repeats, loops, and what comes of its reflections."""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from step_envs.core import TextEnv
+from step_envs.statistics import Interval, task_mean
+from step_envs.trajectory import Trajectory, Turn
+from step_envs.wrappers.teachers.base import TeacherContext
+from step_envs.wrappers.teachers.oracle import OracleTeacher
+
+REFLECTION = (
+    r"\b(?:mistake|mistaken|wrong|incorrect|useless|no effect|not understood|nothing happened|"
+    r"did(?: not|n't) work|should(?: not|n't)? have|held no action)\b"
+)
+"""What a thought says that looks back at an error, the oracle teacher's words among them."""
+_LONGEST_CYCLE = 6
+_TIMES = 3
+
+
+class Behaviour(BaseModel):
+    """Figures of what the agent did, with 95 % intervals drawn by task; those of nothing are None.
+
+    Attributes:
+        steps: Replies of the agent.
+        invalid: Share of them that the world did not understand, replies without an action included.
+        without_action: Share of them without an action.
+        repeated: Share of them with the same action as the reply before.
+        looped: Share of the episodes in which a step and its answer, or a cycle of up to 6, came three times in a row.
+        overcame_invalid: Share of the episodes with an invalid action that succeeded all the same.
+        reflections: Replies whose thought looks back at an error.
+        judged: How many of them the oracle could judge.
+        reflections_right: Share of those whose action was right, by the oracle.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    steps: int
+    invalid: Interval
+    without_action: Interval
+    repeated: Interval
+    looped: Interval
+    overcame_invalid: Interval
+    reflections: int
+    judged: int
+    reflections_right: Interval
+
+
+def measure_behaviour(
+    trajectories: Sequence[Trajectory],
+    *,
+    reflection: str = REFLECTION,
+    make_world: Callable[[], gym.Env[Any, Any]] | None = None,
+    most_judged: int = 500,
+) -> Behaviour:
+    """Work out how an agent behaved.
+
+    Args:
+        trajectories: Its episodes.
+        reflection: Regular expression that finds a reflection in a thought; case does not matter.
+        make_world: Makes the world they were played in, to judge reflections in by playing them again; None judges none.
+        most_judged: Reflections that are judged at most, of episodes spread evenly over all.
+    """
+    looks_back = re.compile(reflection, re.IGNORECASE)
+    steps: list[tuple[str, Turn, Turn | None]] = []
+    for one in trajectories:
+        own = [turn for turn, _ in own_steps(one)]
+        before: list[Turn | None] = [None, *own]
+        steps += [(one.task_id, turn, last) for turn, last in zip(own, before, strict=False)]
+    tasks = [task for task, _, _ in steps]
+    slipped = [one for one in trajectories if any(turn.valid_action is False for turn, _ in own_steps(one))]
+    reflecting = [one for one in trajectories if any(_reflects(one, looks_back))]
+    judged = [] if make_world is None else _judge(reflecting, looks_back, make_world, most_judged)
+
+    def share(marks: Iterable[bool]) -> Interval:
+        return task_mean([float(mark) for mark in marks], tasks)
+
+    return Behaviour(
+        steps=len(steps),
+        invalid=share(turn.valid_action is False for _, turn, _ in steps),
+        without_action=share(turn.action is None for _, turn, _ in steps),
+        repeated=share(
+            last is not None and turn.action is not None and turn.action == last.action for _, turn, last in steps
+        ),
+        looped=task_mean(
+            [float(has_loop(_exchanges(one))) for one in trajectories], [one.task_id for one in trajectories]
+        ),
+        overcame_invalid=task_mean([float(one.success) for one in slipped], [one.task_id for one in slipped]),
+        reflections=sum(sum(_reflects(one, looks_back)) for one in reflecting),
+        judged=len(judged),
+        reflections_right=task_mean([float(right) for _, right in judged], [task for task, _ in judged]),
+    )
+
+
+def own_steps(trajectory: Trajectory) -> list[tuple[Turn, str]]:
+    """Give the replies of the agent itself, each with what it was answered.
+
+    Where it was led into a mistake first, that is not its own; where it is an expert, all is.
+    """
+    replies = [
+        (turn, answer.content)
+        for turn, answer in zip(trajectory.turns, trajectory.turns[1:], strict=False)
+        if turn.role == "assistant" and turn.kind != "instruction"
+    ]
+    own = [(turn, answer) for turn, answer in replies if turn.kind == "agent"]
+    return own or [(turn, answer) for turn, answer in replies if turn.kind == "expert"]
+
+
+def has_loop(exchanges: Sequence[tuple[str | None, str]]) -> bool:
+    """Say whether some exchange, or a cycle of at most 6, comes three times in a row.
+
+    Args:
+        exchanges: Action and answer of every step.
+    """
+    for length in range(1, _LONGEST_CYCLE + 1):
+        same = 0
+        for i in range(length, len(exchanges)):
+            same = same + 1 if exchanges[i] == exchanges[i - length] else 0
+            if same >= length * (_TIMES - 1):
+                return True
+    return False
+
+
+def _exchanges(trajectory: Trajectory) -> list[tuple[str | None, str]]:
+    return [(turn.action, answer) for turn, answer in own_steps(trajectory)]
+
+
+def _reflects(trajectory: Trajectory, looks_back: re.Pattern[str]) -> Iterator[bool]:
+    replied = False
+    own = {id(turn) for turn, _ in own_steps(trajectory)}
+    for turn in trajectory.turns:
+        if turn.role == "assistant" and turn.kind != "instruction":
+            # Before the first reply there is nothing to look back at.
+            yield replied and id(turn) in own and bool(looks_back.search(turn.content.split("Action:", 1)[0]))
+            replied = True
+
+
+def _judge(
+    reflecting: Sequence[Trajectory],
+    looks_back: re.Pattern[str],
+    make_world: Callable[[], gym.Env[Any, Any]],
+    most: int,
+) -> list[tuple[str, bool]]:
+    judged: list[tuple[str, bool]] = []
+    env = make_world()
+    try:
+        order = np.random.default_rng(0).permutation(len(reflecting))
+        for index in order:
+            if len(judged) >= most:
+                break
+            judged += _play_again(env, reflecting[index], looks_back)
+    finally:
+        env.close()
+    return judged[:most]
+
+
+def _play_again(env: gym.Env[Any, Any], trajectory: Trajectory, looks_back: re.Pattern[str]) -> list[tuple[str, bool]]:
+    world = env.unwrapped
+    assert isinstance(world, TextEnv)
+    world.reset(seed=trajectory.seed, options={"task_id": trajectory.task_id})
+    oracle = OracleTeacher()
+    said: list[dict[str, str]] = []
+    judged: list[tuple[str, bool]] = []
+    replies = (turn for turn in trajectory.turns if turn.role == "assistant" and turn.kind != "instruction")
+    for turn, reflects in zip(replies, _reflects(trajectory, looks_back), strict=True):
+        before = world.snapshot() if reflects else b""
+        if turn.action is None:
+            observation, _, terminated, truncated, info = world.pass_step(world.react.format_error)
+        else:
+            observation, _, terminated, truncated, info = world.step(turn.action)
+        if reflects:
+            verdict = oracle.judge(
+                TeacherContext(
+                    env=world,
+                    messages=list(said),
+                    reply=turn.content,
+                    action=turn.action,
+                    executed=True,
+                    observation=observation,
+                    info=info,
+                    before=before,
+                )
+            )
+            if verdict.status != "unknown":
+                judged.append((trajectory.task_id, verdict.status == "ok"))
+        said.append({"role": "assistant", "content": turn.content})
+        if terminated or truncated:
+            break
+    return judged

@@ -1,0 +1,200 @@
+"""From trajectories to the rows a trainer is fed, with an account of what became of every one."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from step_envs.errors import missing_package
+from step_envs.training.masking import Masking, begins_at, masked_messages
+from step_envs.training.tokens import IGNORED, Sample, TrajectoryEncoder, encoder_for
+from step_envs.training.windowing import windows
+from step_envs.trajectory import Trajectory
+
+
+class DatasetReport(BaseModel):
+    """What became of the trajectories.
+
+    Attributes:
+        trajectories: How many there were.
+        untrained: Trajectories in which no turn carries loss; they give no row.
+        rows: Rows for the trainer; every one has a trained token.
+        tokens: Tokens in all rows.
+        trained_tokens: Tokens with a label.
+        trained_weight: Sum of their weights.
+        longest: Tokens of the longest row.
+        mode: ``conversation`` or ``turns``; see ``training.tokens``.
+        reason: Why that mode.
+        fell_back: Trajectories encoded turn by turn although the mode is ``conversation``.
+        windowed: Trajectories longer than ``max_length``, which were cut into windows.
+        windows: Windows they gave.
+        left_out: Trained turns too long for ``max_length`` even alone with the task; they are not in the rows.
+        masking: The mask.
+        error_weight: Weight of error turns under the mask ``partial``.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    trajectories: int = 0
+    untrained: int = 0
+    rows: int = 0
+    tokens: int = 0
+    trained_tokens: int = 0
+    trained_weight: float = 0.0
+    longest: int = 0
+    mode: str = ""
+    reason: str = ""
+    fell_back: int = 0
+    windowed: int = 0
+    windows: int = 0
+    left_out: int = 0
+    masking: Masking = "partial"
+    error_weight: float = Field(0.0, ge=0, le=1)
+
+    def lines(self) -> list[str]:
+        """Say the same in sentences, for a terminal."""
+        share = self.trained_tokens / max(self.tokens, 1)
+        text = [
+            f"{self.rows:,} rows from {self.trajectories:,} trajectories: {self.tokens:,} tokens, {self.trained_tokens:,} "
+            f"of them trained ({share:.1%}), the longest row {self.longest:,}.",
+            self.reason,
+        ]
+        if self.fell_back:
+            text.append(f"{self.fell_back:,} trajectories were encoded turn by turn all the same: their tokens merge.")
+        if self.untrained:
+            text.append(f"{self.untrained:,} trajectories have no trained turn and give no row.")
+        if self.windowed:
+            text.append(
+                f"{self.windowed:,} trajectories are longer than a row may be: cut into {self.windows:,} windows."
+            )
+        if self.left_out:
+            text.append(f"{self.left_out:,} trained turns are too long even alone with their task: left out.")
+        return text
+
+
+def build_dataset(
+    trajectories: Iterable[Trajectory],
+    tokenizer: Any,
+    *,
+    masking: Masking = "partial",
+    error_weight: float = 0.0,
+    max_length: int | None = None,
+    template_kwargs: Mapping[str, Any] | None = None,
+) -> tuple[Any, DatasetReport]:
+    """Make the rows that ``finetune`` is fed.
+
+    Args:
+        trajectories: The episodes, in the order of the rows.
+        tokenizer: A fast Hugging Face tokenizer with a chat template.
+        masking: What becomes of error turns; see ``masked_messages``.
+        error_weight: Their weight under the mask ``partial``.
+        max_length: Tokens a row may have; longer trajectories are cut into windows. None: as long as they are.
+        template_kwargs: Further variables for the chat template.
+
+    Returns:
+        A ``datasets.Dataset`` with the columns ``input_ids``, ``labels`` and, where a weight is neither 0 nor 1,
+        ``weights``; and the account.
+
+    Raises:
+        TemplateError: The chat template cannot be used, or not with these conversations.
+        ValueError: Nothing is left to train on, or an argument is out of its range.
+        gymnasium.error.DependencyNotInstalled: ``datasets`` is missing.
+    """
+    try:
+        import datasets
+    except ImportError as error:
+        raise missing_package("datasets", "Training", "train") from error
+    encoder = encoder_for(tokenizer, template_kwargs)
+    report = DatasetReport(
+        mode=encoder.report.mode, reason=encoder.report.reason, masking=masking, error_weight=error_weight
+    )
+    samples: list[Sample] = []
+    for trajectory in trajectories:
+        report.trajectories += 1
+        messages = masked_messages(trajectory, masking, error_weight=error_weight)
+        if not any(message["loss"] for message in messages):
+            report.untrained += 1
+            continue
+        fell_back = encoder.fell_back
+        samples += _rows(encoder, messages, begins_at(trajectory), max_length, report)
+        # Once, however many windows it was cut into.
+        report.fell_back += encoder.fell_back > fell_back
+    if not samples:
+        raise ValueError(
+            f"Nothing to train on: none of {report.trajectories} trajectories gives a row "
+            f"({report.untrained} without a trained turn, {report.left_out} turns too long)."
+        )
+    report.rows = len(samples)
+    for sample in samples:
+        report.tokens += len(sample["input_ids"])
+        report.longest = max(report.longest, len(sample["input_ids"]))
+        report.trained_tokens += sum(label != IGNORED for label in sample["labels"])
+        report.trained_weight += sum(sample["weights"])
+    columns: dict[str, list[Any]] = {
+        "input_ids": [sample["input_ids"] for sample in samples],
+        "labels": [sample["labels"] for sample in samples],
+    }
+    if report.trained_weight != report.trained_tokens:
+        columns["weights"] = [sample["weights"] for sample in samples]
+    return datasets.Dataset.from_dict(columns), report
+
+
+def _rows(
+    encoder: TrajectoryEncoder, messages: list[dict[str, Any]], head: int, max_length: int | None, report: DatasetReport
+) -> list[Sample]:
+    samples = encoder.encode(messages)
+    if max_length is None or all(len(sample["input_ids"]) <= max_length for sample in samples):
+        return samples
+    report.windowed += 1
+    if len(samples) == 1 and encoder.report.mode == "conversation":
+        cut = windows(messages, head, max_length, encoder.length)
+        report.left_out += cut.left_out
+        rows = [row for window in cut.messages for row in encoder.encode(window)]
+    else:
+        rows = []
+        for index, message in enumerate(messages):
+            if message["loss"]:
+                alone = [dict(other) | {"loss": 0.0} for other in messages[:index]] + [message]
+                cut = windows(alone, head, max_length, encoder.length)
+                report.left_out += cut.left_out
+                rows += [row for window in cut.messages for row in encoder.encode(window)]
+    report.windows += len(rows)
+    return rows
+
+
+def mix(
+    golden: Sequence[Trajectory],
+    reflected: Sequence[Trajectory],
+    *,
+    reflected_share: float | None = None,
+    seed: int = 0,
+) -> list[Trajectory]:
+    """Put golden and reflected trajectories together in a shuffled order: the paper's D1 and D_r.
+
+    Args:
+        golden: Trajectories of an expert.
+        reflected: Trajectories with errors, reflections and corrections.
+        reflected_share: Share of reflected ones in the mixture, from 0 to 1: as many of the larger part are drawn as give
+            it. None keeps all of both, as the paper does.
+        seed: Decides the order, and which are drawn.
+
+    Raises:
+        ValueError: The share is not from 0 to 1, or a part that it asks for is empty.
+    """
+    rng = np.random.default_rng(seed)
+    parts = [list(golden), list(reflected)]
+    if reflected_share is not None:
+        if not 0 <= reflected_share <= 1:
+            raise ValueError(f"reflected_share must be from 0 to 1, got {reflected_share:g}.")
+        shares = (1 - reflected_share, reflected_share)
+        for part, share, name in zip(parts, shares, ("golden", "reflected"), strict=True):
+            if share and not part:
+                raise ValueError(f"A share of {share:g} is to be {name} trajectories, and there is none.")
+        whole = min(len(part) / share for part, share in zip(parts, shares, strict=True) if share)
+        parts = [
+            [part[index] for index in sorted(rng.permutation(len(part))[: round(whole * share)])]
+            for part, share in zip(parts, shares, strict=True)
+        ]
+    together = parts[0] + parts[1]
+    return [together[index] for index in rng.permutation(len(together))]

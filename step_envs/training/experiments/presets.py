@@ -1,0 +1,288 @@
+"""What an experiment is made of: its model, its tasks, how long it trains, and what it compares."""
+
+from typing import Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from step_envs.alfworld.games.goal import TASK_TYPES
+from step_envs.alfworld.generation.generator import SEEDS, Size, task_id
+from step_envs.errors import unknown_name
+from step_envs.training.finetuning import FinetuneConfig
+from step_envs.training.tiny_model import ScratchModel
+
+Arm = Literal["d1", "golden", "same-tasks", "step", "no-mask", "sequential"]
+
+ARMS: tuple[Arm, ...] = get_args(Arm)
+
+# First seed of the tasks that each purpose takes out of the train split.
+_FIRST_SEED = {"golden": 0, "play": 500_000, "samples": 900_000}
+
+
+class Pretraining(BaseModel):
+    """How a model made from nothing becomes the original model.
+
+    Attributes:
+        size: The model.
+        play: Episodes of random play.
+        play_steps: Longest of them.
+        samples: Corrected episodes that the tokenizer, and only the tokenizer, learns from.
+        copying: Copying sequences.
+        training: How it is trained on play and copying sequences.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    size: ScratchModel
+    play: int = Field(ge=6)
+    play_steps: int = Field(12, ge=1)
+    samples: int = Field(300, ge=6)
+    copying: int = Field(ge=1)
+    training: FinetuneConfig
+
+
+class Preset(BaseModel):
+    """Everything that decides an experiment; kept verbatim as ``config.json``.
+
+    Attributes:
+        name: Its name.
+        model: The original model: a folder or a name on the hub; None makes one from nothing, see ``pretraining``.
+        download: Fetch a named model that is not on this machine.
+        pretraining: How the original model is made where none is named.
+        household: Size of the households.
+        thoughts: How the oracles word their thoughts.
+        style: Where the manual goes; see ``ReActWrapper``.
+        max_steps: Step limit of an episode, golden, collected and evaluated.
+        tasks: Tasks with a golden trajectory; half of them are U1 (for the base agent), half U2 (played under the teacher).
+        held_out: Tasks that every arm is evaluated on, out of ``valid_unseen``.
+        max_errors: Errors corrected in an episode.
+        base: How the base agent is trained, and the first part of the arm ``sequential``.
+        training: How every arm is trained; its ``max_steps`` is the compute that all of them share.
+        arms: What is compared.
+        seeds: Each arm is trained once with each.
+        seed: Decides everything else: halves, order of tasks.
+        max_tokens: Longest reply.
+        concurrency: Episodes that a model plays at once.
+        workers: Processes that play, train and evaluate at once.
+        threads: Threads of each.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    model: str | None = None
+    download: bool = False
+    pretraining: Pretraining | None = None
+    household: Size = "small"
+    thoughts: Literal["varied", "brief"] = "brief"
+    style: Literal["eto", "system", "plain"] = "plain"
+    max_steps: int = Field(20, ge=1)
+    tasks: int = Field(ge=12)
+    held_out: int = Field(ge=6)
+    max_errors: int = Field(2, ge=0)
+    base: FinetuneConfig
+    training: FinetuneConfig
+    arms: tuple[Arm, ...] = ARMS
+    seeds: tuple[int, ...] = Field((0, 1), min_length=1)
+    seed: int = 0
+    max_tokens: int = Field(96, ge=1)
+    concurrency: int = Field(64, ge=1)
+    workers: int = Field(2, ge=1)
+    threads: int = Field(1, ge=1)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Preset":
+        if (self.model is None) == (self.pretraining is None):
+            raise ValueError("either a model is named, or pretraining says how one is made")
+        if self.base.max_steps is None or self.training.max_steps is None:
+            raise ValueError("base and training need max_steps: it is the compute that arms share")
+        if self.base.max_steps >= self.training.max_steps:
+            raise ValueError("base.max_steps must be below training.max_steps, the rest is what sequential trains on")
+        for config in (self.base, self.training):
+            if (config.save_steps or config.logging_steps) % config.logging_steps:
+                raise ValueError("save_steps must be a multiple of logging_steps, or the log depends on interruptions")
+        if self.base.lora_rank or self.training.lora_rank:
+            raise ValueError("lora_rank must not be set: arms go on from whole checkpoints")
+        if (self.base.batch_size, self.base.accumulate, self.base.max_length) != (
+            self.training.batch_size,
+            self.training.accumulate,
+            self.training.max_length,
+        ):
+            raise ValueError("base and training must have batches of one size, or their steps are not one compute")
+        return self
+
+    def task_ids(self, purpose: Literal["golden", "play", "samples", "held_out"]) -> tuple[str, ...]:
+        """List the tasks for a purpose; those of different purposes have no task in common."""
+        if purpose == "held_out":
+            first, count = SEEDS["valid_unseen"].start, self.held_out
+        else:
+            first = _FIRST_SEED[purpose]
+            made = self.pretraining
+            count = self.tasks if purpose == "golden" else 0 if made is None else getattr(made, purpose)
+        number = len(TASK_TYPES)
+        return tuple(task_id(TASK_TYPES[i % number], first + i // number, self.household) for i in range(count))
+
+    def env_options(self, **changes: Any) -> dict[str, Any]:
+        """Give the keyword arguments of the environment."""
+        options: dict[str, Any] = {
+            "household": self.household,
+            "source": "generated",
+            "expert": "explorer",
+            "thoughts": self.thoughts,
+            "max_steps": self.max_steps,
+        }
+        return options | changes
+
+
+# Saved with checkpoints, unlike TRL's own count, so that it does not depend on interruptions.
+_COUNTED = {"include_num_input_tokens_seen": "all"}
+
+
+def _small(steps: int, learning_rate: float, **further: Any) -> FinetuneConfig:
+    options: dict[str, Any] = {
+        "batch_size": 1,
+        "accumulate": 2,
+        "packing": True,
+        "max_length": 512,
+        "warmup": 0.05,
+        "weight_decay": 0.01,
+        "logging_steps": 25,
+        "gradient_checkpointing": False,
+        "trainer": _COUNTED,
+    }
+    return FinetuneConfig(max_steps=steps, learning_rate=learning_rate, **options | further)
+
+
+def _large(steps: int, learning_rate: float) -> FinetuneConfig:
+    return FinetuneConfig(
+        max_steps=steps,
+        learning_rate=learning_rate,
+        # Packed rows of a batch are one sequence to the attention, whose cost grows with its square.
+        batch_size=4,
+        accumulate=2,
+        packing=True,
+        max_length=2048,
+        warmup=0.05,
+        weight_decay=0.01,
+        gradient_checkpointing=False,
+        save_steps=200,
+        trainer=_COUNTED,
+    )
+
+
+PRESETS: dict[str, Preset] = {
+    "smoke": Preset(
+        name="smoke",
+        pretraining=Pretraining(
+            size=ScratchModel(vocabulary=600, width=32, layers=2, heads=2),
+            play=12,
+            samples=12,
+            copying=40,
+            training=_small(4, 4e-3, save_steps=2, logging_steps=2),
+        ),
+        tasks=24,
+        held_out=6,
+        base=_small(4, 4e-3, save_steps=2, logging_steps=2),
+        training=_small(6, 4e-3, save_steps=2, logging_steps=2),
+        # An agent that has learned nothing is led through by corrections alone.
+        max_steps=24,
+        max_errors=24,
+        max_tokens=24,
+        workers=1,
+    ),
+    "cpu": Preset(
+        name="cpu",
+        pretraining=Pretraining(
+            size=ScratchModel(),
+            play=3000,
+            copying=12_000,
+            training=_small(2200, 3e-3, save_steps=500),
+        ),
+        tasks=7000,
+        held_out=300,
+        base=_small(1500, 3e-3, save_steps=500),
+        training=_small(1900, 3e-3, save_steps=500),
+    ),
+    "gpu": Preset(
+        name="gpu",
+        pretraining=Pretraining(
+            size=ScratchModel(width=768, layers=14, heads=12, context=4096),
+            play=10_000,
+            copying=30_000,
+            training=_large(1200, 6e-4),
+        ),
+        household="full",
+        max_steps=30,
+        tasks=20_000,
+        held_out=504,
+        base=_large(200, 3e-4),
+        training=_large(320, 3e-4),
+        seeds=(0, 1, 2),
+        concurrency=256,
+        workers=4,
+        threads=4,
+    ),
+}
+"""The experiments that come with the package."""
+
+
+def preset(name: str, *, model: str | None = None, download: bool = False) -> Preset:
+    """Give a preset, with another original model where one is named.
+
+    Args:
+        name: One of ``PRESETS``.
+        model: Folder of a checkpoint, or its name on the hub: it is fine-tuned at a rate that suits pretrained models, and
+            told the world's manual.
+        download: Fetch it where it is not on this machine.
+
+    Raises:
+        UnknownNameError: There is no such preset.
+    """
+    if name not in PRESETS:
+        raise unknown_name("preset", name, PRESETS)
+    chosen = PRESETS[name]
+    if model is None:
+        return chosen
+    pretrained: dict[str, Any] = {"learning_rate": 2e-5}
+    changes: dict[str, Any] = {
+        "name": f"{name} with {model}",
+        "model": model,
+        "download": download,
+        "pretraining": None,
+        "style": "eto",
+        "thoughts": "varied",
+        "max_tokens": 256,
+    }
+    for part in ("base", "training"):
+        config: FinetuneConfig = getattr(chosen, part)
+        changes[part] = config.model_copy(update=pretrained | {"max_length": max(config.max_length or 0, 2048)})
+    return Preset.model_validate(chosen.model_copy(update=changes).model_dump())
+
+
+def with_changes(chosen: Preset, changes: dict[str, Any]) -> Preset:
+    """Change single figures of a preset.
+
+    Args:
+        chosen: The preset.
+        changes: Name, or ``part.name`` -> value; e.g. ``{"training.max_steps": 300}``.
+
+    Raises:
+        UnknownNameError: There is nothing of that name.
+        pydantic.ValidationError: A value does not fit.
+    """
+    values = chosen.model_dump()
+    for name, value in changes.items():
+        part: Any = values
+        *path, last = name.split(".")
+        for key in path:
+            part = part[key] if isinstance(part.get(key), dict) else {}
+        if last not in part:
+            raise unknown_name("part of the preset", name, _names(chosen.model_dump()))
+        part[last] = value
+    return Preset.model_validate(values)
+
+
+def _names(values: dict[str, Any], before: str = "") -> list[str]:
+    names = []
+    for name, value in values.items():
+        names += _names(value, f"{before}{name}.") if isinstance(value, dict) and value else [f"{before}{name}"]
+    return names

@@ -1,0 +1,286 @@
+"""The steps of an experiment, each in its own folder, and each able to go on where it was stopped.
+
+A step is known by its name alone: ``run_step(preset, out, name)`` does it in any process. What it needs was done by steps
+before it, which ``plan`` names. Everything it leaves behind is a file under ``out``:
+
+- ``text/play``, ``text/samples``: what a model made from nothing reads; ``original/``, ``pretrained/``: that model
+- ``tasks.json``: U1, U2 and the held-out tasks; ``golden/<part>``: runs of the oracle over U1 and U2
+- ``base/``: the base agent; ``collected/<part>``: its runs over U2 under the teacher
+- ``base-evaluation/``: its run over the held-out tasks
+- ``arms/<arm>/seed-<n>/model`` and ``.../evaluation``: every arm and its run over the held-out tasks
+"""
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from step_envs.errors import DataError
+from step_envs.store import read_trajectories
+from step_envs.training.experiments.arms import Material, training_of
+from step_envs.training.experiments.presets import Arm, Preset
+from step_envs.training.filters import halve_tasks, select
+from step_envs.training.finetuning import FinetuneConfig
+from step_envs.training.masking import Masking
+from step_envs.trajectory import Trajectory
+
+ENV = "STeP-ALFWorld-v0"
+
+_GOLDEN_ONLY = ("d1", "golden")
+_SAMPLED_AGENT = "novice:error_rate=0.4"
+
+
+class Step(NamedTuple):
+    """A step: its name, the stage it belongs to, and the steps that must be done before it."""
+
+    name: str
+    stage: str
+    needs: tuple[str, ...] = ()
+
+
+def plan(preset: Preset) -> list[Step]:
+    """List the steps in the order in which they are begun when their turn comes."""
+    original = "pretrain" if preset.pretraining else "original"
+    golden = tuple(f"golden:{part}" for part in range(preset.workers))
+    collected = tuple(f"collect:{part}" for part in range(preset.workers))
+    steps = [Step("tasks", "golden")]
+    if preset.pretraining:
+        steps += [
+            Step("samples", "original"),
+            Step("play", "original"),
+            Step("original", "original", ("play", "samples")),
+            Step("pretrain", "original", ("original", "play")),
+        ]
+    else:
+        steps.append(Step("original", "original"))
+    steps += [Step(name, "golden", ("tasks",)) for name in golden]
+    steps.append(Step("base", "base", (original, *golden)))
+    steps += [Step(name, "collect", ("base",)) for name in collected]
+    steps.append(Step("evaluate:base", "evaluate", ("base",)))
+    # What needs no reflected trajectory does not wait for them.
+    early: list[Arm] = [arm for arm in preset.arms if arm in _GOLDEN_ONLY]
+    late: list[Arm] = [arm for arm in preset.arms if arm not in _GOLDEN_ONLY]
+    for arms, needs in ((early, (original, *golden)), (late, (original, *golden, "base", *collected))):
+        for seed in preset.seeds:
+            for arm in arms:
+                steps.append(Step(f"train:{arm}:{seed}", "train", needs))
+                steps.append(Step(f"evaluate:{arm}:{seed}", "evaluate", (f"train:{arm}:{seed}",)))
+    return steps
+
+
+def run_step(preset: Preset, out: Path, name: str) -> dict[str, Any]:
+    """Do a step, or the rest of it.
+
+    Args:
+        preset: The experiment.
+        out: Its folder, as an absolute path.
+        name: Name of the step.
+
+    Returns:
+        Figures that say what was done.
+    """
+    kind, *rest = name.split(":")
+    steps: dict[str, Callable[..., dict[str, Any]]] = {
+        "tasks": _tasks,
+        "play": _play,
+        "samples": _samples,
+        "golden": _golden,
+        "original": _original,
+        "pretrain": _pretrain,
+        "base": _base,
+        "collect": _collect,
+        "train": _train,
+        "evaluate": _evaluate,
+    }
+    return steps[kind](preset, out, *rest)
+
+
+def original_model(preset: Preset, out: Path) -> Path:
+    """Say where the original model lies."""
+    if preset.pretraining is not None:
+        return out / "pretrained"
+    from step_envs.agents.local.checkpoint import checkpoint_folder
+
+    assert preset.model is not None
+    return checkpoint_folder(preset.model, download=preset.download)
+
+
+def material(preset: Preset, out: Path, *, reflected: bool = True) -> Material:
+    """Gather the trajectories that arms are trained on, in the order of their tasks, whoever collected them.
+
+    Args:
+        preset: The experiment.
+        out: Its folder.
+        reflected: Read what was collected under the teacher, too; without it D_r is empty.
+    """
+    tasks = read_tasks(out)
+    golden = _parts(preset, out / "golden", (*tasks["u1"], *tasks["u2"]))
+    collected = _parts(preset, out / "collected", tasks["u2"]) if reflected else []
+    return Material(
+        golden=select(golden).kept,
+        first=frozenset(tasks["u1"]),
+        reflected=select(collected, max_errors=preset.max_errors),
+    )
+
+
+def read_tasks(out: Path) -> dict[str, list[str]]:
+    """Read which tasks are U1, U2 and held out."""
+    found: dict[str, list[str]] = json.loads((out / "tasks.json").read_text())
+    return found
+
+
+def _parts(preset: Preset, runs: Path, tasks: Iterable[str]) -> list[Trajectory]:
+    place = {task: index for index, task in enumerate(tasks)}
+    trajectories = [one for part in range(preset.workers) for one in read_trajectories(runs / str(part))]
+    return sorted(trajectories, key=lambda one: place[one.task_id])
+
+
+def _by_episode(run: Path) -> list[Trajectory]:
+    return sorted(read_trajectories(run), key=lambda one: one.episode or 0)
+
+
+def _tasks(preset: Preset, out: Path) -> dict[str, Any]:
+    u1, u2 = halve_tasks(preset.task_ids("golden"), seed=preset.seed)
+    tasks = {"u1": u1, "u2": u2, "held_out": preset.task_ids("held_out")}
+    write_json(out / "tasks.json", tasks)
+    return {name: len(names) for name, names in tasks.items()}
+
+
+def _gather(
+    preset: Preset,
+    run: Path,
+    tasks: tuple[str, ...],
+    agent: str,
+    teacher: str | None = None,
+    concurrency: int = 1,
+    **options: Any,
+) -> dict[str, Any]:
+    from step_envs.collection.collector import collect
+    from step_envs.collection.config import CollectConfig
+
+    config = CollectConfig(
+        env=ENV,
+        env_options=preset.env_options(**options),
+        tasks=tasks,
+        episodes=len(tasks),
+        agent=agent,
+        teacher=teacher,
+        max_errors=preset.max_errors if teacher else None,
+        style=preset.style,
+        seed=preset.seed,
+    )
+    figures = collect(config, run, resume=run.exists(), concurrency=concurrency)
+    if figures.failed:
+        reasons = (run / "failures.jsonl").read_text().splitlines()
+        raise DataError(f"{figures.failed} episodes of {run} failed, the last: {json.loads(reasons[-1])['reason']}")
+    return {"episodes": figures.kept, "successes": figures.successes}
+
+
+def _play(preset: Preset, out: Path) -> dict[str, Any]:
+    assert preset.pretraining is not None
+    steps = preset.pretraining.play_steps
+    return _gather(preset, out / "text" / "play", preset.task_ids("play"), "random", max_steps=steps)
+
+
+def _samples(preset: Preset, out: Path) -> dict[str, Any]:
+    return _gather(preset, out / "text" / "samples", preset.task_ids("samples"), _SAMPLED_AGENT, "oracle")
+
+
+def _golden(preset: Preset, out: Path, part: str) -> dict[str, Any]:
+    tasks = read_tasks(out)
+    mine = (*tasks["u1"], *tasks["u2"])[int(part) :: preset.workers]
+    return _gather(preset, out / "golden" / part, mine, "oracle")
+
+
+def _original(preset: Preset, out: Path) -> dict[str, Any]:
+    if preset.pretraining is None:
+        return {"model": str(original_model(preset, out))}
+    from step_envs.training.tiny_model import make_model, make_tokenizer
+
+    # Corrected episodes hold words of every kind that an arm is trained on, so that none costs more tokens than another.
+    texts = [
+        turn.content
+        for run in ("play", "samples")
+        for trajectory in _by_episode(out / "text" / run)[: preset.pretraining.samples]
+        for turn in trajectory.turns
+    ]
+    tokenizer = make_tokenizer(texts, _names(), preset.pretraining.size.vocabulary)
+    make_model(tokenizer, preset.pretraining.size, out / "original")
+    return {"tokens": len(tokenizer)}
+
+
+def _names() -> tuple[str, ...]:
+    from step_envs.alfworld.generation.vocabulary import RECEPTACLES, THINGS
+
+    return tuple(sorted({name.lower() for name in (*RECEPTACLES, *THINGS)}))
+
+
+def _pretrain(preset: Preset, out: Path) -> dict[str, Any]:
+    import datasets
+
+    from step_envs.agents.local.checkpoint import load_tokenizer
+    from step_envs.training.finetuning import finetune
+    from step_envs.training.tiny_model_text import copying_texts, language_rows
+
+    made = preset.pretraining
+    assert made is not None and made.training.max_length is not None
+    tokenizer = load_tokenizer(out / "original")
+    play = _by_episode(out / "text" / "play")
+    texts = copying_texts(_names(), made.copying, seed=preset.seed)
+    rows = language_rows(tokenizer, play, texts, max_length=made.training.max_length)
+    dataset = datasets.Dataset.from_dict({name: [row[name] for row in rows] for name in ("input_ids", "labels")})
+    finetune(dataset, model=out / "original", out=out / "pretrained", config=made.training, tokenizer=tokenizer)
+    return {"rows": len(rows), "tokens": sum(len(row["input_ids"]) for row in rows)}
+
+
+def _base(preset: Preset, out: Path) -> dict[str, Any]:
+    d1 = material(preset, out, reflected=False).of_first_half()
+    config = preset.base.model_copy(update={"seed": preset.seed})
+    return _finetune(d1, "partial", original_model(preset, out), out / "base", config)
+
+
+def _collect(preset: Preset, out: Path, part: str) -> dict[str, Any]:
+    u2 = tuple(read_tasks(out)["u2"])[int(part) :: preset.workers]
+    agent = _agent(preset, out / "base")
+    return _gather(preset, out / "collected" / part, u2, agent, "oracle", preset.concurrency)
+
+
+def _train(preset: Preset, out: Path, arm: Arm, seed: str) -> dict[str, Any]:
+    training = training_of(arm, material(preset, out, reflected=arm not in _GOLDEN_ONLY), preset)
+    start = out / "base" if training.from_base else original_model(preset, out)
+    config = preset.training.model_copy(update={"seed": int(seed), "max_steps": training.steps})
+    folder = out / "arms" / arm / f"seed-{seed}"
+    return _finetune(training.trajectories, training.masking, start, folder / "model", config)
+
+
+def _finetune(
+    trajectories: list[Trajectory], masking: Masking, model: Path, out: Path, config: FinetuneConfig
+) -> dict[str, Any]:
+    from step_envs.agents.local.checkpoint import load_tokenizer
+    from step_envs.training.dataset import build_dataset
+    from step_envs.training.finetuning import finetune
+
+    tokenizer = load_tokenizer(model)
+    dataset, report = build_dataset(trajectories, tokenizer, masking=masking, max_length=config.max_length)
+    finetune(dataset, model=model, out=out, config=config, tokenizer=tokenizer)
+    write_json(out.parent / f"{out.name}-rows.json", report.model_dump())
+    return {"rows": report.rows, "tokens": report.tokens, "steps": config.max_steps}
+
+
+def _evaluate(preset: Preset, out: Path, arm: str, seed: str = "") -> dict[str, Any]:
+    folder = out / "arms" / arm / f"seed-{seed}" if seed else out / arm
+    model = folder / "model" if seed else folder
+    run = folder / "evaluation" if seed else out / f"{arm}-evaluation"
+    held_out = tuple(read_tasks(out)["held_out"])
+    return _gather(preset, run, held_out, _agent(preset, model), None, preset.concurrency)
+
+
+def _agent(preset: Preset, model: Path) -> str:
+    return f"local:model={model},max_tokens={preset.max_tokens},batch={preset.concurrency}"
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a file, whole or not at all."""
+    temporary = path.with_name(f"{path.name}.tmp")
+    temporary.write_text(json.dumps(value, indent=2) + "\n")
+    temporary.replace(path)

@@ -1,0 +1,336 @@
+"""Fine-tuning on TRL's SFTTrainer: our rows, its training."""
+
+import json
+import os
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from step_envs.agents.local.checkpoint import checkpoint_folder, load_tokenizer
+from step_envs.errors import DataError, StoreError, missing_package
+from step_envs.training.tokens import IGNORED
+
+_DONE = "finetune.json"
+_PATIENCE = 120  # seconds
+
+
+class FinetuneConfig(BaseModel):
+    """How to train; what is not here is given to TRL's ``SFTConfig`` by ``trainer``.
+
+    Attributes:
+        learning_rate: Peak of the learning rate.
+        epochs: Times through the rows; ignored where ``max_steps`` is given.
+        max_steps: Optimizer steps.
+        batch_size: Rows a device and forward pass (with ``packing``, packed rows).
+        accumulate: Forward passes an optimizer step.
+        packing: Several documents in a row of ``max_length`` tokens; refused for models whose attention would mix them.
+        max_length: Longest row; None takes any. A longer one is refused, never cut.
+        warmup: Share of the steps in which the learning rate rises.
+        schedule: How it falls; a name of transformers' schedules.
+        weight_decay: AdamW's.
+        max_grad_norm: Length above which a gradient is cut.
+        lora_rank: Rank of LoRA matrices on all linear layers; None trains all parameters.
+        lora_alpha: LoRA's scale; None is twice the rank.
+        lora_dropout: LoRA's dropout.
+        gradient_checkpointing: Trade time for memory; None: on a GPU, except under FSDP, whose own
+            ``fsdp_activation_checkpointing`` it is then.
+        seed: Of the order of rows, dropout and new parameters.
+        save_steps: Steps between checkpoints; None: one an epoch.
+        logging_steps: Steps between figures in the log.
+        report_to: The trainer's logging backends, e.g. ``["tensorboard"]``.
+        trainer: Further fields of ``SFTConfig``, e.g. ``{"optim": "adafactor"}``.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    learning_rate: float = Field(2e-5, gt=0)
+    epochs: float = Field(3.0, gt=0)
+    max_steps: int | None = Field(None, ge=1)
+    batch_size: int = Field(8, ge=1)
+    accumulate: int = Field(1, ge=1)
+    packing: bool = False
+    max_length: int | None = Field(None, ge=2)
+    warmup: float = Field(0.03, ge=0, lt=1)
+    schedule: str = "cosine"
+    weight_decay: float = Field(0.0, ge=0)
+    max_grad_norm: float = Field(1.0, gt=0)
+    lora_rank: int | None = Field(None, ge=1)
+    lora_alpha: int | None = Field(None, ge=1)
+    lora_dropout: float = Field(0.0, ge=0, lt=1)
+    gradient_checkpointing: bool | None = None
+    seed: int = 0
+    save_steps: int | None = Field(None, ge=1)
+    logging_steps: int = Field(10, ge=1)
+    report_to: tuple[str, ...] = ()
+    trainer: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _packed_into_something(self) -> "FinetuneConfig":
+        if self.packing and self.max_length is None:
+            raise ValueError("packing needs max_length, the length of a packed row")
+        return self
+
+
+def finetune(
+    dataset: Any,
+    *,
+    model: str | Path,
+    out: str | Path,
+    config: FinetuneConfig | None = None,
+    tokenizer: Any = None,
+    download: bool = False,
+    on_trainer: Callable[[Any], object] = lambda trainer: None,
+) -> Path:
+    """Train a model on the rows of ``build_dataset``.
+
+    A run that was stopped goes on from its last checkpoint; one that is complete is not trained again. Under
+    ``accelerate launch`` it trains on all the processes that were started.
+
+    Args:
+        dataset: A ``datasets.Dataset`` with ``input_ids``, ``labels`` and perhaps ``weights``.
+        model: The checkpoint to start from: a folder, or a name on the hub.
+        out: Folder of the result; checkpoints on the way lie inside.
+        config: How to train.
+        tokenizer: The tokenizer that made the rows, saved with the model with its chat template; None loads the model's.
+        download: Fetch a model that is named and not on this machine.
+        on_trainer: Called with the trainer before it starts, e.g. to add a callback.
+
+    Returns:
+        The folder of the trained checkpoint: model (with LoRA the adapter), tokenizer and ``finetune.json``.
+
+    Raises:
+        DataError: The model is not on this machine, or the rows are not fit for training.
+        StoreError: ``out`` holds another run.
+        gymnasium.error.DependencyNotInstalled: The extra ``train`` is missing.
+    """
+    config = config or FinetuneConfig()
+    out = Path(out)
+    _check(dataset, config)
+    record = {
+        "model": str(model),
+        "rows": len(dataset),
+        "fingerprint": _fingerprint(dataset),
+        "config": config.model_dump(mode="json"),
+    }
+    if _claimed(out, record):
+        return out
+    try:
+        import torch
+        from transformers import AutoModelForCausalLM, set_seed
+        from trl import SFTConfig, SFTTrainer, pack_dataset
+    except ImportError as error:
+        raise missing_package(error.name or "trl", "Fine-tuning", "train") from error
+
+    folder = checkpoint_folder(model, download=download)
+    set_seed(config.seed)
+    on_gpu = torch.cuda.is_available()
+    # Full training keeps float32 weights and computes in bf16; frozen weights under LoRA may be bf16 themselves.
+    dtype = torch.bfloat16 if on_gpu and config.lora_rank else torch.float32
+    network = _load(AutoModelForCausalLM, folder, dtype=dtype)
+    tokenizer = tokenizer if tokenizer is not None else load_tokenizer(folder)
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    weighted = "weights" in dataset.column_names
+    dataset = dataset.shuffle(seed=config.seed)
+    if config.packing:
+        from step_envs.training.packing import refuse_mixing_attention
+
+        refuse_mixing_attention(network)
+        dataset = pack_dataset(dataset, config.max_length, "bfd")
+    trainer_class = SFTTrainer
+    if weighted:
+        from step_envs.training.weighted_loss import WeightedSFTTrainer
+
+        trainer_class = WeightedSFTTrainer
+    trainer = trainer_class(
+        model=network,
+        args=SFTConfig(**_trainer_options(config, out, on_gpu)),
+        train_dataset=dataset,
+        processing_class=tokenizer,
+        peft_config=_lora(config),
+    )
+    _stop_where_turns_end(network, dataset, tokenizer)
+    on_trainer(trainer)
+    trainer.train(resume_from_checkpoint=_last_checkpoint(out))
+    trainer.save_model(str(out))
+    trainer.save_state()
+    if trainer.is_world_process_zero():
+        tokenizer.save_pretrained(str(out))
+        _write(out / _DONE, record | {"complete": True, "figures": _figures(trainer), "versions": _versions()})
+    trainer.accelerator.wait_for_everyone()
+    return out
+
+
+def _last_checkpoint(out: Path) -> str | None:
+    """Find the last checkpoint that is whole: who is killed while writing one leaves half of it, without the state."""
+    whole: dict[int, Path] = {}
+    for folder in out.glob("checkpoint-*"):
+        try:
+            json.loads((folder / "trainer_state.json").read_bytes())
+        except (OSError, ValueError):
+            continue
+        whole[int(folder.name.rpartition("-")[2])] = folder
+    return str(whole[max(whole)]) if whole else None
+
+
+def _trainer_options(config: FinetuneConfig, out: Path, on_gpu: bool) -> dict[str, Any]:
+    checkpointing = config.gradient_checkpointing
+    if checkpointing is None:
+        # FSDP does it itself, and would gather all weights once more for the trainer's own way.
+        checkpointing = on_gpu and os.environ.get("ACCELERATE_USE_FSDP", "").lower() != "true"
+    options: dict[str, Any] = {
+        "output_dir": str(out),
+        "learning_rate": config.learning_rate,
+        "num_train_epochs": config.epochs,
+        "max_steps": config.max_steps or -1,
+        "per_device_train_batch_size": config.batch_size,
+        "gradient_accumulation_steps": config.accumulate,
+        "warmup_steps": config.warmup,
+        "lr_scheduler_type": config.schedule,
+        "weight_decay": config.weight_decay,
+        "gradient_checkpointing": checkpointing,
+        "max_grad_norm": config.max_grad_norm,
+        "seed": config.seed,
+        "data_seed": config.seed,
+        "save_strategy": "epoch" if config.save_steps is None else "steps",
+        "save_steps": config.save_steps or 500,
+        "save_total_limit": 1,
+        "logging_steps": config.logging_steps,
+        "report_to": list(config.report_to) or "none",
+        "bf16": on_gpu,
+        "use_cpu": not on_gpu,
+        "disable_tqdm": True,
+        "ddp_find_unused_parameters": False,
+        # The rows are ready: no column is looked for, nothing is cut, masked or packed again.
+        "max_length": None,
+        "packing": False,
+        "padding_free": config.packing,
+        "remove_unused_columns": False,
+        "dataset_kwargs": {"skip_prepare_dataset": True},
+    }
+    return options | config.trainer
+
+
+def _stop_where_turns_end(network: Any, dataset: Any, tokenizer: Any) -> None:
+    """Have generation stop at the tokens that end the trained turns, which need not be the tokenizer's own end of text."""
+    # Not all tokenizers call special what ends a turn, but it is a token of its own in all of them.
+    single = set(tokenizer.added_tokens_decoder)
+    ends = {
+        label
+        for labels in dataset["labels"]
+        for label, following in zip(labels, [*labels[1:], IGNORED], strict=True)
+        if following == IGNORED and label in single
+    }
+    known = network.generation_config.eos_token_id
+    known = set(known) if isinstance(known, list) else set() if known is None else {known}
+    network.generation_config.eos_token_id = sorted(known | ends)
+
+
+def _lora(config: FinetuneConfig) -> Any:
+    if config.lora_rank is None:
+        return None
+    from peft import LoraConfig
+
+    return LoraConfig(
+        r=config.lora_rank,
+        lora_alpha=config.lora_alpha or 2 * config.lora_rank,
+        lora_dropout=config.lora_dropout,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+    )
+
+
+def _load(loader: Any, folder: Path, dtype: Any) -> Any:
+    try:
+        return loader.from_pretrained(str(folder), local_files_only=True, dtype=dtype)
+    except (OSError, ValueError) as error:
+        raise DataError(f"The model in {folder} cannot be loaded: {error}") from error
+
+
+def _check(dataset: Any, config: FinetuneConfig) -> None:
+    missing = {"input_ids", "labels"} - set(dataset.column_names)
+    if missing:
+        raise DataError(f"The rows lack {', '.join(sorted(missing))}: make them with build_dataset.")
+    extra = set(dataset.column_names) - {"input_ids", "labels", "weights"}
+    if extra:
+        raise DataError(f"The rows have columns the trainer does not know: {', '.join(sorted(extra))}.")
+    if not len(dataset):
+        raise DataError("There are no rows to train on.")
+    ignored = {"label_smoothing_factor", "loss_type"} & set(config.trainer)
+    if ignored and "weights" in dataset.column_names:
+        raise DataError(
+            f"Rows with weights have a loss of their own, without {', '.join(sorted(ignored))}: leave it away."
+        )
+    if config.max_length is not None:
+        longer = sum(len(ids) > config.max_length for ids in dataset["input_ids"])
+        if longer:
+            raise DataError(
+                f"{longer} of {len(dataset)} rows are longer than max_length={config.max_length}: give the same max_length "
+                "to build_dataset, which cuts long trajectories into windows."
+            )
+
+
+def _fingerprint(dataset: Any) -> str:
+    """Tell rows apart by what they hold, whichever way they were made."""
+    import hashlib
+
+    digest = hashlib.sha256()
+    for batch in dataset.with_format(None).iter(batch_size=512):
+        digest.update(json.dumps(batch, sort_keys=True).encode())
+    return digest.hexdigest()[:16]
+
+
+def _claimed(out: Path, record: dict[str, Any]) -> bool:
+    """Claim the folder; say whether the run in it is complete.
+
+    Of several processes that train together the first claims it, and the others wait until it has.
+    """
+    file = out / _DONE
+    if int(os.environ.get("RANK", "0")):
+        deadline = time.monotonic() + _PATIENCE
+        while not file.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+    elif not file.exists():
+        if out.is_dir() and any(out.iterdir()):
+            raise StoreError(f"{out} is not empty and holds no {_DONE}: name another folder.")
+        out.mkdir(parents=True, exist_ok=True)
+        _write(file, record | {"complete": False})
+        return False
+    if not file.exists():
+        raise StoreError(f"The first process did not claim {out} within {_PATIENCE} seconds: see what stopped it.")
+    found = json.loads(file.read_text())
+    for name, value in record.items():
+        if found.get(name) != value:
+            raise StoreError(
+                f"{out} holds a training with another {name} ({found.get(name)!r}, not {value!r}): name another folder."
+            )
+    return bool(found["complete"])
+
+
+def _write(path: Path, record: dict[str, Any]) -> None:
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(record, indent=2) + "\n")
+    temporary.replace(path)
+
+
+def _figures(trainer: Any) -> dict[str, Any]:
+    """Take the figures that say how training went from the trainer's log; the seconds are those of the last session."""
+    history = trainer.state.log_history
+    last = history[-1] if history else {}
+    losses = [entry["loss"] for entry in history if "loss" in entry]
+    return {
+        "steps": trainer.state.global_step,
+        "epochs": trainer.state.epoch,
+        "tokens": trainer.state.num_input_tokens_seen or None,
+        # The last that was logged: the trainer's own mean is over the steps of the last session alone.
+        "loss": float(losses[-1]) if losses else last.get("train_loss"),
+        "seconds": last.get("train_runtime"),
+    }
+
+
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in ("torch", "transformers", "trl", "peft", "accelerate", "datasets")}

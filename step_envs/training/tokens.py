@@ -1,0 +1,370 @@
+"""A conversation as token ids, with labels on exactly the tokens that the model itself would generate in trained turns.
+
+Two modes. Where a chat template only ever adds to what it has laid out, the whole *conversation* is one sample: every
+reply is read after exactly the ids a server would have given the model. Where a template rewrites the history (Qwen3 takes
+thoughts out of earlier replies, gpt-oss ends the last reply in another way) or tokens merge across the edge of a reply,
+each trained reply becomes a sample of its own (*turns*): its prompt as a server would send it, and the reply. The mode is
+chosen by a probe, for every tokenizer and template; every sample is then checked against the template, reply by reply.
+
+Source of the algorithm: the loss of STeP (arXiv 2505.20023, equation 3), where the turns judged wrong carry no loss.
+"""
+
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, TypedDict
+
+from step_envs.agents.local.chat_template import SHIELD, ChatTemplate, Continuation
+from step_envs.errors import TemplateError
+from step_envs.trajectory import Trajectory
+
+IGNORED = -100
+"""Label of a token that is not trained on, as torch and transformers have it."""
+
+Mode = Literal["conversation", "turns"]
+
+_LONGEST_CHARACTER = 8  # tokens; a character has at most four bytes, and some tokenizers put a mark before them
+
+_PROBE = (
+    {"role": "user", "content": "Your task is to find a coin."},
+    {"role": "assistant", "content": "Thought: I look around first.\nAction: look"},
+    {"role": "user", "content": "Observation: There is a box here."},
+    {"role": "assistant", "content": "Thought: It may be in the box.\nAction: open box"},
+    {"role": "user", "content": "Observation: There is a coin in the box."},
+    {"role": "assistant", "content": "Thought: I take it.\nAction: take coin"},
+)
+
+
+class Sample(TypedDict):
+    """One row for a trainer; all three lists have the same length.
+
+    Attributes:
+        input_ids: Token ids.
+        labels: The id where the token is trained on, -100 elsewhere.
+        weights: Weight of the token in the loss, from 0 to 1; 0 wherever the label is -100.
+    """
+
+    input_ids: list[int]
+    labels: list[int]
+    weights: list[float]
+
+
+class TemplateReport(NamedTuple):
+    """How a tokenizer's conversations become samples.
+
+    Attributes:
+        mode: ``conversation``: one sample each; ``turns``: one sample for each trained turn.
+        reason: Why, in a sentence.
+    """
+
+    mode: Mode
+    reason: str
+
+
+class _NotOneSampleError(Exception):
+    """The conversation cannot be one sample; the message says why."""
+
+
+@dataclass(frozen=True)
+class _Text:
+    """A text as tokens: ids, and where in the text each begins and ends."""
+
+    ids: list[int]
+    starts: list[int]
+    ends: list[int]
+
+
+class TrajectoryEncoder:
+    """Turns conversations into samples for one tokenizer.
+
+    Args:
+        tokenizer: A fast Hugging Face tokenizer with a chat template.
+        template_kwargs: Further variables for the template, e.g. ``{"enable_thinking": False}``; serve the model with the
+            same ones.
+
+    Attributes:
+        report: The mode that the probe chose, and why.
+        fell_back: Conversations that had to be encoded turn by turn although the probe chose ``conversation``.
+
+    Raises:
+        TemplateError: The tokenizer is not a fast one, has no chat template, or its template can be used in neither mode.
+    """
+
+    def __init__(self, tokenizer: Any, template_kwargs: Mapping[str, Any] | None = None) -> None:
+        self.tokenizer = tokenizer
+        self._template = ChatTemplate(tokenizer, template_kwargs)
+        if not getattr(tokenizer, "is_fast", False):
+            raise TemplateError("Exact masks need a fast tokenizer, one that knows where in the text its tokens are.")
+        self._special_ids = {
+            number for number, token in tokenizer.added_tokens_decoder.items() if getattr(token, "special", False)
+        }
+        self.fell_back = 0
+        self.report = self._probe()
+
+    def encode(self, messages: Sequence[Mapping[str, Any]]) -> list[Sample]:
+        """Turn a conversation into samples.
+
+        Args:
+            messages: ``role``, ``content`` and ``loss`` (0 to 1) of every turn, as ``Trajectory.messages()`` gives them; a
+                missing ``loss`` is 0.
+
+        Returns:
+            One sample in the mode ``conversation``, else one for each trained turn; none where nothing is trained.
+
+        Raises:
+            TemplateError: The template refuses the conversation, changes a reply, or does not say where a reply ends.
+            ValueError: A loss is not from 0 to 1, or lies on a turn that is not the assistant's.
+        """
+        messages = list(messages)
+        weights = [_weight(message, index) for index, message in enumerate(messages)]
+        if not any(weights):
+            return []
+        shielded = self._template.shield(messages)
+        if self.report.mode == "conversation":
+            try:
+                return [self._conversation(shielded, weights)]
+            except _NotOneSampleError:
+                self.fell_back += 1
+        return [self._turn(shielded, index, weight) for index, weight in enumerate(weights) if weight]
+
+    def pieces(self, ids: Sequence[int]) -> list[str]:
+        """Give the text of each token; a character of several tokens stands at the last of them."""
+        texts: list[str] = []
+        context: list[int] = []
+        held: list[int] = []
+        for number in ids:
+            held.append(number)
+            # Behind the token before it, for some tokenizers write a space only between tokens.
+            text = self._decoded(context + held)
+            if text.endswith("\ufffd") and len(held) < _LONGEST_CHARACTER:
+                texts.append("")
+                continue
+            texts.append(text.removeprefix(self._decoded(context)))
+            context, held = held[-1:], []
+        return texts
+
+    def length(self, messages: Sequence[Mapping[str, Any]]) -> int:
+        """Count the tokens of a conversation that ends with a reply: of the longer of the two forms a sample can have."""
+        shielded = self._template.shield(messages)
+        reply = self._template.continuation(shielded, len(shielded) - 1)
+        return max(len(self._tokens(text).ids) for text in (self._template.render(shielded), reply.prompt + reply.text))
+
+    def _probe(self) -> TemplateReport:
+        try:
+            return self._probed(_PROBE)
+        except TemplateError:
+            # Some templates of models that think only take replies with a thought in them.
+            thinking = [
+                message | {"content": f"<think>\n{message['content'].replace(chr(10), chr(10) + '</think>' + chr(10))}"}
+                if message["role"] == "assistant"
+                else message
+                for message in _PROBE
+            ]
+            try:
+                return self._probed(thinking)
+            except TemplateError:
+                pass
+            raise
+
+    def _probed(self, probe: Sequence[Mapping[str, str]]) -> TemplateReport:
+        messages = self._template.shield(probe)
+        try:
+            self._conversation(messages, [float(message["role"] == "assistant") for message in messages])
+        except _NotOneSampleError as error:
+            for index in range(1, len(messages), 2):
+                self._turn(messages, index, 1.0)
+            return TemplateReport("turns", f"One sample for each trained turn: {error}.")
+        return TemplateReport(
+            "conversation", "One sample for a conversation: the template only adds to what it laid out."
+        )
+
+    def _conversation(self, messages: list[dict[str, str]], weights: list[float]) -> Sample:
+        whole = self._template.render(messages)
+        replies: list[tuple[Continuation, float]] = []
+        for index, message in enumerate(messages):
+            # Nothing asks for a reply at the very beginning; as context it may stand there.
+            if message["role"] != "assistant" or (index == 0 and not weights[0]):
+                continue
+            reply = self._template.continuation(messages, index)
+            if not reply.as_rendered:
+                raise _NotOneSampleError(
+                    "the template shows a past reply in another form than the generation prompt asks for"
+                )
+            if not whole.startswith(reply.prompt + reply.text):
+                raise _NotOneSampleError("the template rewrites the history")
+            replies.append((reply, weights[index]))
+        text = self._tokens(whole)
+        labels, by_token = [IGNORED] * len(text.ids), [0.0] * len(text.ids)
+        edges = [
+            (self._edge(text, len(reply.prompt)), self._edge(text, len(reply.prompt) + len(reply.text)))
+            for reply, _ in replies
+        ]
+        self._check_prompts(
+            whole, text, [(start, len(reply.prompt)) for (start, _), (reply, _) in zip(edges, replies, strict=True)]
+        )
+        for (start, end), (_, weight) in zip(edges, replies, strict=True):
+            if weight:
+                labels[start:end] = text.ids[start:end]
+                by_token[start:end] = [weight] * (end - start)
+        return self._unshielded(whole, text, labels, by_token)
+
+    def _turn(self, messages: list[dict[str, str]], index: int, weight: float) -> Sample:
+        reply = self._template.continuation(messages, index)
+        prompt, whole = self._tokens(reply.prompt), self._tokens(reply.prompt + reply.text)
+        start = len(prompt.ids)
+        if whole.ids[:start] == prompt.ids:
+            labels = [IGNORED] * start + whole.ids[start:]
+            return self._unshielded(
+                reply.prompt + reply.text, whole, labels, [0.0] * start + [weight] * (len(labels) - start)
+            )
+        before = self._unshielded(reply.prompt, prompt, [IGNORED] * start, [0.0] * start)
+        written = self._written(reply.text)
+        return Sample(
+            input_ids=before["input_ids"] + written,
+            labels=before["labels"] + written,
+            weights=before["weights"] + [weight] * len(written),
+        )
+
+    def _written(self, text: str) -> list[int]:
+        """Tokenize a reply on its own, where in the whole text its first token would merge with the prompt's last.
+
+        A tokenizer that marks beginnings of words by a space of its own puts one before the text; behind other text it
+        does not, so the reply is tokenized there, and what stands for the other text is taken off.
+        """
+        for before in ("\n", ":", "", ")", "x"):
+            lead, both = self._tokens(before), self._tokens(before + text)
+            cut = len(lead.ids)
+            if both.ids[:cut] != lead.ids:
+                continue
+            bare = self._unshielded(before + text, both, both.ids, [1.0] * len(both.ids))["input_ids"][cut:]
+            # Behind nothing at all there may be such a space, which shows as soon as something stands before it.
+            other = self._tokens(")").ids
+            if before or self._decoded(other + bare) == self._decoded(other) + text.replace(SHIELD, ""):
+                return bare
+        raise TemplateError(
+            "The tokenizer merges the beginning of a reply with the prompt, and cannot write the reply on its own: "
+            f"{text[:60]!r}."
+        )
+
+    def _decoded(self, ids: list[int]) -> str:
+        decoded = self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        assert isinstance(decoded, str)
+        return decoded
+
+    def _tokens(self, text: str) -> _Text:
+        encoded = self.tokenizer(
+            text, add_special_tokens=False, return_offsets_mapping=True, return_attention_mask=False, verbose=False
+        )
+        offsets = encoded["offset_mapping"]
+        return _Text(encoded["input_ids"], [start for start, _ in offsets], [end for _, end in offsets])
+
+    def _edge(self, text: _Text, position: int) -> int:
+        """Find the token that begins at a place in the text."""
+        token = bisect_left(text.starts, position)
+        if token and text.ends[token - 1] > position:
+            raise _NotOneSampleError("a token reaches across the edge of a reply")
+        return token
+
+    def _check_prompts(self, whole: str, text: _Text, edges: list[tuple[int, int]]) -> None:
+        """See that each prompt, tokenized alone as a server does it, gives the ids that stand in the conversation.
+
+        Special tokens cut a text into parts that do not touch each other, so it is enough to look from the last one on.
+        """
+        anchors, tails = [], []
+        anchor = 0
+        token = 0
+        for edge, position in edges:
+            while token < edge:
+                if text.ids[token] in self._special_ids:
+                    anchor = token
+                token += 1
+            anchors.append(anchor)
+            tails.append(whole[text.starts[anchor] if text.starts else 0 : position])
+        if not tails:
+            return
+        encoded = self.tokenizer(tails, add_special_tokens=False, return_attention_mask=False, verbose=False)[
+            "input_ids"
+        ]
+        for (edge, _), start, ids in zip(edges, anchors, encoded, strict=True):
+            if ids != text.ids[start:edge]:
+                raise _NotOneSampleError("the prompt on its own has other tokens than within the conversation")
+
+    def _unshielded(self, whole: str, text: _Text, labels: list[int], weights: list[float]) -> Sample:
+        """Take out the tokens of the characters that kept text from being read as special tokens."""
+        if SHIELD not in whole:
+            return Sample(input_ids=text.ids, labels=labels, weights=weights)
+        kept = []
+        for token, (start, end) in enumerate(zip(text.starts, text.ends, strict=True)):
+            if SHIELD not in whole[start:end]:
+                kept.append(token)
+            elif whole[start:end] != SHIELD:
+                raise TemplateError(
+                    f"The tokenizer cannot keep text that looks like a special token apart, near {whole[start:end]!r}."
+                )
+        return Sample(
+            input_ids=[text.ids[token] for token in kept],
+            labels=[labels[token] for token in kept],
+            weights=[weights[token] for token in kept],
+        )
+
+
+_encoders: dict[tuple[int, str], TrajectoryEncoder] = {}
+_MOST_ENCODERS = 16  # each holds its tokenizer in memory
+
+
+def tokenize_trajectory(
+    trajectory_or_messages: Trajectory | Sequence[Mapping[str, Any]],
+    tokenizer: Any,
+    *,
+    template_kwargs: Mapping[str, Any] | None = None,
+) -> list[Sample]:
+    """Turn a trajectory into what a trainer is fed: ids, labels and weights.
+
+    Exactly the tokens that the model itself would generate in turns with a loss carry labels, the end-of-turn token
+    included; no other token does. Text in the conversation that looks like a special token of the template stays text.
+
+    Args:
+        trajectory_or_messages: A trajectory, or messages with ``role``, ``content`` and ``loss`` (0 to 1).
+        tokenizer: A fast Hugging Face tokenizer with a chat template.
+        template_kwargs: Further variables for the template, e.g. ``{"enable_thinking": False}``; serve the model with the
+            same ones.
+
+    Returns:
+        One sample where the template allows it, else one for each trained turn; see ``TrajectoryEncoder``. None where
+        nothing is trained.
+
+    Raises:
+        TemplateError: The template or tokenizer cannot be used, or not with this conversation; the message says why.
+        ValueError: A loss is not from 0 to 1, or lies on a turn that is not the assistant's.
+    """
+    messages = (
+        trajectory_or_messages.messages() if isinstance(trajectory_or_messages, Trajectory) else trajectory_or_messages
+    )
+    return encoder_for(tokenizer, template_kwargs).encode(messages)
+
+
+def encoder_for(tokenizer: Any, template_kwargs: Mapping[str, Any] | None = None) -> TrajectoryEncoder:
+    """Give the encoder of a tokenizer; the same one as long as its chat template and its special tokens stay the same."""
+    parts = (
+        getattr(tokenizer, "chat_template", None),
+        sorted((template_kwargs or {}).items()),
+        getattr(tokenizer, "special_tokens_map", None),
+        len(tokenizer) if hasattr(tokenizer, "__len__") else 0,
+    )
+    # An encoder holds its tokenizer, so that no other one can have the same id as long as it is known here.
+    key = id(tokenizer), repr(parts)
+    if key not in _encoders:
+        encoder = TrajectoryEncoder(tokenizer, template_kwargs)
+        while len(_encoders) >= _MOST_ENCODERS:
+            del _encoders[next(iter(_encoders))]
+        _encoders[key] = encoder
+    return _encoders[key]
+
+
+def _weight(message: Mapping[str, Any], index: int) -> float:
+    weight = float(message.get("loss") or 0.0)
+    if not 0 <= weight <= 1:
+        raise ValueError(f"The loss of turn {index} is {weight:g}; it must be from 0 to 1.")
+    if weight and message["role"] != "assistant":
+        raise ValueError(f"Turn {index} of role {message['role']!r} carries a loss; only the assistant's turns can.")
+    return weight

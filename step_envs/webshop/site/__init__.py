@@ -1,0 +1,1 @@
+"""A running original WebShop site as the shop (``backend="http"``)."""

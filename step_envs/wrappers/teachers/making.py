@@ -1,0 +1,33 @@
+"""Makes teachers from specifications: ``oracle``, ``openai:model=...,base_url=...``, ``my_module.MyTeacher``."""
+
+from typing import Any
+
+from step_envs.specs import make_from_spec
+from step_envs.wrappers.teachers.base import Teacher
+
+TEACHERS = {
+    "hybrid": "step_envs.wrappers.teachers.hybrid:HybridTeacher",
+    "openai": "step_envs.wrappers.teachers.openai:OpenAITeacher",
+    "oracle": "step_envs.wrappers.teachers.oracle:OracleTeacher",
+    "self": "step_envs.wrappers.teachers.self_teacher:SelfTeacher",
+}
+"""Name of each built-in teacher -> where it is."""
+
+
+def make_teacher(spec: str, **further: Any) -> Teacher:
+    """Make a teacher from ``name`` or ``name:option=value,...``; one's own is named by its place, ``my_module.MyTeacher``.
+
+    Args:
+        spec: The specification.
+        **further: Arguments beside those of the specification, e.g. ``chat=`` for the teacher ``self``.
+
+    Raises:
+        UnknownNameError: There is no such teacher.
+        ValueError: An option is malformed or unknown to the teacher, or what is there is no teacher.
+    """
+    teacher = make_from_spec(spec, TEACHERS, "teacher", **further)
+    if not isinstance(teacher, Teacher):
+        raise ValueError(  # noqa: TRY004  (it is the user's words that are wrong)
+            f"The teacher {spec!r} is a {type(teacher).__name__}, not a step_envs.wrappers.teachers.Teacher."
+        )
+    return teacher
