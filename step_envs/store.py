@@ -3,7 +3,6 @@
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -132,22 +131,3 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
                     yield number, line
     except OSError as error:
         raise StoreError(f"Cannot read {path}: {error.strerror}.") from error
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a small file, whole or not at all.
-
-    Raises:
-        StoreError: It cannot be written (disk full, say); what was there before still is.
-    """
-    temporary = path.with_suffix(".tmp")
-    try:
-        with temporary.open("w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise StoreError(f"Cannot write {path}: {error.strerror}.") from error

@@ -25,7 +25,8 @@ from step_envs.collection.executors import Engine, Outcome, ThreadEngine
 from step_envs.collection.rollouts import RolloutStoppedError
 from step_envs.endpoint import Access, Gateway
 from step_envs.errors import BudgetSpentError, EndpointDownError, EndpointError, StoreError
-from step_envs.store import TrajectoryStore, read_trajectories, write_whole
+from step_envs.files import write_whole
+from step_envs.store import TrajectoryStore, read_trajectories
 from step_envs.trajectory import Trajectory, Usage
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from step_envs.agents.base import Agent, make_agent
 from step_envs.endpoint import Gateway, UsesChatModel
 from step_envs.errors import StoreError, first_fault
+from step_envs.files import write_whole
 from step_envs.registration import env_class, list_tasks
-from step_envs.store import write_whole
 from step_envs.wrappers.react import ReActWrapper
 from step_envs.wrappers.record import RecordTrajectory
 from step_envs.wrappers.teacher_monitor import TeacherMonitorWrapper
