@@ -11,8 +11,9 @@ from typing import Any
 import gymnasium as gym
 
 from step_envs import Oracle, ReActFormat, TaskSet, TextEnv, WorldState
-from step_envs.errors import SnapshotError, unknown_name
-from step_envs.snapshots import read_snapshot
+from step_envs.errors import unknown_name
+from step_envs.snapshots import Snapshot
+from step_envs.spaces import require_text
 from step_envs.vector import TextVectorEnv
 
 ROOMS = ("hall", "study", "attic")
@@ -28,26 +29,34 @@ class CoinTasks(TaskSet):
         return [f"coin/{coin}/{start}" for coin in ROOMS for start in ROOMS if (start == "attic") == (split == "test")]
 
     def split_of(self, task_id: str) -> str:
+        require_text(task_id, "A task id")
         for split in self.splits:
             if task_id in self.ids(split):
                 return split
         raise unknown_name("task", task_id, [*self.ids("train"), *self.ids("test")])
 
     def type_of(self, task_id: str) -> str:
+        self.split_of(task_id)  # raises for a task that does not exist
         return "near" if task_id.split("/")[1] == "hall" else "far"
 
     def max_steps(self, task_id: str) -> int:
         return 20
 
 
-class CoinOracle(Oracle):
+class CoinOracle(Oracle[dict[str, Any]]):
     """Walks, takes, walks back, drops."""
 
     def __init__(self, env: "CoinEnv") -> None:
+        super().__init__(env)
         self.env = env
 
-    def plan(self, snapshot: bytes | None = None, *, after: Sequence[str] = ()) -> list[str] | None:
-        state = dict(self.env.state if snapshot is None else read_snapshot(snapshot, self.env.env_id)["world"])
+    def _state_now(self) -> dict[str, Any]:
+        return dict(self.env.state)
+
+    def _state_of(self, snapshot: Snapshot) -> dict[str, Any]:
+        return read_state(snapshot.world)
+
+    def _plan(self, state: dict[str, Any], after: Sequence[str]) -> list[str] | None:
         for action in after:
             carry_out(state, action)
         if state["coin"] == "eaten":
@@ -57,11 +66,20 @@ class CoinOracle(Oracle):
         steps = [] if state["coin"] == "hand" else [*walk(state["room"], state["coin"]), "take coin"]
         return [*steps, *walk(state["room"] if state["coin"] == "hand" else state["coin"], 0), "put coin in box"]
 
-    def thought(self, action: str) -> str:
+    def _thought(self, action: str) -> str:
         return f"The coin belongs into the box in the hall, so I {action}."
 
-    def is_informative(self, action: str) -> bool:
+    def _is_informative(self, action: str) -> bool:
         return action == "look"
+
+
+def read_state(saved: Any) -> dict[str, Any]:
+    """Read the world's own part of a snapshot; what is not as it was saved is refused."""
+    if not isinstance(saved, dict) or set(saved) != {"room", "coin"}:
+        raise ValueError("the fields are room and coin")
+    if saved["room"] not in range(len(ROOMS)) or saved["coin"] not in (*range(len(ROOMS)), "hand", "box", "eaten"):
+        raise ValueError(f"room is {saved['room']!r}, coin is {saved['coin']!r}")
+    return dict(saved)
 
 
 def walk(start: int, end: int) -> list[str]:
@@ -137,9 +155,7 @@ class CoinEnv(TextEnv):
         return dict(self.state)
 
     def _load(self, task_id: str, saved: Any) -> None:
-        if not isinstance(saved, dict) or set(saved) != {"room", "coin"}:
-            raise SnapshotError("The snapshot's world needs exactly the fields room and coin.")
-        self.state = dict(saved)
+        self.state = read_state(saved)
 
 
 def _make_vector(num_envs: int = 1, **kwargs: Any) -> TextVectorEnv:

@@ -1,63 +1,37 @@
 """The contract that every environment keeps: ``TextEnv``.
 
-A world supplies what only it can know (how a task begins, what an action does, what is admissible, how to save itself);
-everything that must be alike in all worlds is here and nowhere else: which task a seed picks, the reward, the step limit,
-``info``, snapshots, and what happens on misuse.
+A world supplies what only it can know (how a task begins, what an action does, what is admissible, how to save itself).
+Everything that must be alike in all worlds is written here, once: which task a seed picks, the reward, the step limit,
+``info``, snapshots, and the errors on misuse. So the public methods are final, and worlds implement the private ones.
 """
 
-import json
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any, ClassVar, Literal, final
+from dataclasses import replace
+from typing import Any, ClassVar, Literal, TypedDict, final
 
 import gymnasium as gym
 from gymnasium.error import ClosedEnvironmentError, ResetNeeded
 
-from step_envs.errors import DataError, SnapshotError, unknown_name
+from step_envs.errors import SnapshotError, unknown_name
 from step_envs.oracle import Oracle
-from step_envs.snapshots import SNAPSHOT_SCHEMA, read_snapshot
-from step_envs.spaces import TextSpace
+from step_envs.react_format import ReActFormat
+from step_envs.snapshots import Snapshot, read_snapshot, snapshot_faults, write_snapshot
+from step_envs.spaces import TextSpace, require_text
 from step_envs.tasks import TaskSet
+from step_envs.world_state import WorldState
+
+__all__ = ["ReActFormat", "TextEnv", "TextEnvOptions", "WorldState"]
 
 
-@dataclass(frozen=True, slots=True)
-class WorldState:
-    """What a world answers when a task begins and after every action.
+class TextEnvOptions(TypedDict, total=False):
+    """Keyword arguments that every environment takes and hands on to ``TextEnv``; see there for their meaning."""
 
-    Attributes:
-        observation: What the engine printed.
-        score: The engine's own score over its maximum: 1.0 is full marks, a failure can be negative.
-        success: The engine says that the task is fully done; never merely that the episode ended.
-        done: The engine ended the episode, in success or in failure.
-        valid_action: The engine understood the action. True at the beginning of a task.
-        details: What only this world has to say, under the original engine's own names; JSON values only.
-    """
-
-    observation: str
-    score: float
-    success: bool
-    done: bool
-    valid_action: bool = True
-    details: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class ReActFormat:
-    """How a world is turned into a chat of ``Thought:``/``Action:`` replies, as in the ETO data.
-
-    Attributes:
-        manual: What a language model is told before the first task: its role, the reply format and the actions.
-        task: How the task is put to it; ``{instruction}`` and ``{observation}`` (the first one) are filled in.
-        observation_prefix: What stands before every later observation.
-        format_error: The whole observation after a reply that holds no action.
-    """
-
-    manual: str
-    task: str = "{instruction}\n\n{observation}"
-    observation_prefix: str = "Observation: "
-    format_error: str = "Observation: Invalid format. The input must contains 'Action: '"
+    split: str
+    task_types: Sequence[str] | None
+    max_steps: int | Literal["eto"] | None
+    admissible_actions: bool
+    render_mode: str | None
 
 
 class TextEnv(gym.Env[str, str], ABC):
@@ -72,7 +46,7 @@ class TextEnv(gym.Env[str, str], ABC):
 
     Args:
         tasks: What there is to play.
-        split: The split that seeds pick tasks from.
+        split: The split that seeds pick tasks from; None takes ``default_split``.
         task_types: Types to pick from; None means all.
         max_steps: Steps after which an episode is truncated; ``"eto"`` is the ETO protocol's limit for the task, None
             means no limit.
@@ -92,31 +66,37 @@ class TextEnv(gym.Env[str, str], ABC):
     """The split that is played when none is named."""
 
     react: ClassVar[ReActFormat]
-    """How to talk to a language model about this world."""
+    """Prompt texts for language models."""
 
     max_errors: ClassVar[int] = 2
-    """How many corrected errors an episode may have before a teacher gives it up (the paper's filter)."""
+    """Errors that are corrected in an episode; one more, and a teacher ends it (the paper's filter)."""
+
+    eto_options: ClassVar[Mapping[str, Any]] = {}
+    """Options of this environment that the ETO protocol sets, beside the step limit."""
+
+    eto_reward: ClassVar[Literal["final", "highest"]] = "final"
+    """Reward of an episode under the ETO protocol: its final score, or the highest score on the way."""
 
     reset_options: ClassVar[tuple[str, ...]] = ("task_id",)
     """Names that ``reset(options=...)`` takes."""
 
     waits_outside_python: ClassVar[bool] = False
-    """The engine runs outside the interpreter, so that threads can drive several environments at once."""
+    """True if the engine runs outside the interpreter, so that threads can drive several environments at once."""
 
     host_options: ClassVar[tuple[str, ...]] = ("data_path",)
-    """Arguments that name things of the machine the world runs on: a server of environments sets them, not its clients."""
+    """Arguments that name files or programs of the machine. A server of environments sets them, its clients may not."""
 
     more_options: ClassVar[tuple[str, ...]] = ()
-    """Arguments that another class takes which the constructor may hand over to."""
+    """Arguments of another class that the constructor may make instead."""
 
     secret_options: ClassVar[tuple[str, ...]] = ()
-    """Arguments that are written into no record."""
+    """Arguments that must not be written into records."""
 
     def __init__(
         self,
         tasks: TaskSet,
         *,
-        split: str,
+        split: str | None = None,
         task_types: Sequence[str] | None = None,
         max_steps: int | Literal["eto"] | None = "eto",
         admissible_actions: bool = False,
@@ -129,11 +109,11 @@ class TextEnv(gym.Env[str, str], ABC):
         ):
             raise ValueError(f'max_steps must be a positive int, None or "eto", got {max_steps!r}.')
         self.tasks = tasks
-        self.split = split
+        self.split = self.default_split if split is None else split
         self.render_mode = render_mode
         self.observation_space = TextSpace()
         self.action_space = TextSpace()
-        self._task_ids = tasks.select(split, task_types)
+        self._task_ids = tasks.select(self.split, task_types)
         self._members: frozenset[str] | None = None
         self._max_steps = max_steps
         self._list_admissible = admissible_actions
@@ -150,9 +130,18 @@ class TextEnv(gym.Env[str, str], ABC):
     def task_set(cls, **kwargs: Any) -> TaskSet:
         """Find the tasks for the keyword arguments the environment would be made with, without starting an engine."""
 
+    @property
+    @abstractmethod
+    def oracle(self) -> Oracle[Any]:
+        """The oracle, which computes plans from the current state to success."""
+
+    @abstractmethod
+    def provenance(self) -> dict[str, str]:
+        """Return versions and digests of engine and data, for the record of a trajectory."""
+
     @abstractmethod
     def _begin(self, task_id: str, options: Mapping[str, Any]) -> WorldState:
-        """Start a task afresh. ``options`` are those of ``reset``, already checked by name."""
+        """Start a task afresh. ``options`` are those of ``reset``; their names have been checked."""
 
     @abstractmethod
     def _act(self, action: str) -> WorldState:
@@ -160,7 +149,7 @@ class TextEnv(gym.Env[str, str], ABC):
 
     @abstractmethod
     def _instruction(self) -> str:
-        """Give the current task in words."""
+        """Return the current task in words."""
 
     @abstractmethod
     def _admissible(self) -> Sequence[str]:
@@ -168,23 +157,36 @@ class TextEnv(gym.Env[str, str], ABC):
 
     @abstractmethod
     def _save(self) -> Any:
-        """Give the state of the world as a JSON value."""
+        """Return the state of the world as a JSON value."""
 
     @abstractmethod
     def _load(self, task_id: str, saved: Any) -> None:
-        """Bring the world to a state that ``_save`` gave, in this process or another."""
+        """Bring the world to a state that ``_save`` returned, in this process or another.
 
-    @property
-    @abstractmethod
-    def oracle(self) -> Oracle:
-        """The one who knows the way from here."""
+        Errors that wrong data raises (``ValueError``, ``LookupError``, ``TypeError``, ...) become ``SnapshotError``.
+        """
 
-    @abstractmethod
-    def provenance(self) -> dict[str, str]:
-        """Name the versions and digests of engine and data, for the record of a trajectory."""
+    # What a world may know better.
+
+    def _accepts(self, action: str) -> bool:
+        """Return True if the engine would accept ``action`` now; for worlds that accept more than they list."""
+        return action in self.admissible_actions()
 
     def _out_of_time(self) -> bool:
-        """Say whether a limit of this world's own, other than the step limit, truncates the episode now."""
+        """Return True if a limit of this world's own, other than the step limit, truncates the episode now."""
+        return False
+
+    def _task_type(self, task_id: str) -> str:
+        """Return the type of a task."""
+        return self.tasks.type_of(task_id)
+
+    def verb_of(self, action: str) -> str:
+        """Return the verb of an action, e.g. ``go`` of ``go to desk 1``: its first word, or an empty string."""
+        return next(iter(require_text(action, "An action").split()), "")
+
+    def is_move(self, action: str) -> bool:
+        """Return True if ``action`` only changes where the agent is."""
+        require_text(action, "An action")
         return False
 
     # What is alike in all worlds.
@@ -202,10 +204,13 @@ class TextEnv(gym.Env[str, str], ABC):
 
         Raises:
             UnknownNameError: An option or task does not exist; the message names the nearest that do.
+            TypeError: ``options`` is not a dict, or the task id in it is not a str.
             gymnasium.error.ClosedEnvironmentError: The environment is closed.
         """
         self._require_open()
         super().reset(seed=seed)
+        if not isinstance(options, Mapping | None):
+            raise TypeError(f"options of reset() is a dict, got {type(options).__name__}: {options!r}.")
         options = dict(options or {})
         for name in options:
             if name not in self.reset_options:
@@ -234,9 +239,7 @@ class TextEnv(gym.Env[str, str], ABC):
             EngineError: The engine hung or cannot be kept alive.
         """
         self._require_running("step")
-        if not isinstance(action, str):
-            raise TypeError(f"An action is a str, got {type(action).__name__}: {action!r}.")
-        return self._advance(self._act(action))
+        return self._advance(self._act(require_text(action, "An action")))
 
     @final
     def pass_step(self, observation: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
@@ -249,40 +252,57 @@ class TextEnv(gym.Env[str, str], ABC):
             As ``step``; ``valid_action`` is False.
         """
         state = self._require_running("pass_step")
+        require_text(observation, "An observation")
         return self._advance(replace(state, observation=observation, valid_action=False))
 
+    @final
     def admissible_actions(self) -> tuple[str, ...]:
-        """List the actions that the engine would accept in the state as it now is."""
+        """List the actions that the engine would accept in the current state."""
         self._require_state("admissible_actions")
         return tuple(self._admissible())
 
-    def task_type(self, task_id: str) -> str:
-        """Name the type of a task of this world."""
-        return self.tasks.type_of(task_id)
-
+    @final
     def accepts(self, action: str) -> bool:
-        """Say whether the engine would accept ``action`` in the state as it now is."""
-        return action in self.admissible_actions()
+        """Return True if the engine would accept ``action`` in the current state.
+
+        Raises:
+            TypeError: The action is not a str.
+        """
+        require_text(action, "An action")
+        self._require_state("accepts")
+        return self._accepts(action)
+
+    @final
+    def task_type(self, task_id: str) -> str:
+        """Return the type of a task of this world.
+
+        Raises:
+            TypeError: The task id is not a str.
+            UnknownNameError: There is no such task.
+        """
+        return self._task_type(require_text(task_id, "A task id"))
 
     @final
     def snapshot(self) -> bytes:
-        """Save the episode as it now is.
+        """Save the episode as it is now.
 
         Returns:
             UTF-8 JSON that ``restore`` of any environment with this id takes, in this process or another.
         """
         state = self._require_state("snapshot")
-        return json.dumps(
-            {
-                "schema": SNAPSHOT_SCHEMA,
-                "env_id": self.env_id,
-                "task_id": self._task_id,
-                "steps": self._steps,
-                "state": asdict(state),
-                "world": self._save(),
-            },
-            separators=(",", ":"),
-        ).encode()
+        return write_snapshot(Snapshot(self._task_id, self._steps, state, self._save()), self.env_id)
+
+    @final
+    def open_snapshot(self, snapshot: bytes) -> Snapshot:
+        """Open a snapshot without going back to it, and check that it is one of this environment and its tasks.
+
+        Raises:
+            SnapshotError: It is not.
+        """
+        opened = read_snapshot(snapshot, self.env_id)
+        with snapshot_faults():
+            self.tasks.split_of(opened.task_id)
+        return opened
 
     @final
     def restore(self, snapshot: bytes) -> tuple[str, dict[str, Any]]:
@@ -292,23 +312,22 @@ class TextEnv(gym.Env[str, str], ABC):
             The observation and ``info`` of that moment.
 
         Raises:
-            SnapshotError: The bytes are not a snapshot of this environment.
+            SnapshotError: The bytes are not a snapshot of this environment. Where the frame of the snapshot is right and
+                the world's own part is not, the running episode is lost as well.
         """
         self._require_open()
-        saved = read_snapshot(snapshot, self.env_id)
+        opened = self.open_snapshot(snapshot)
         self._state = None
-        # Whatever a world makes of garbled fields, it is the bytes that are wrong.
         try:
-            state, task_id, steps = _read_state(saved), str(saved["task_id"]), saved["steps"]
-            self.tasks.split_of(task_id)
-            self._load(task_id, saved["world"])
-        except (AttributeError, LookupError, TypeError, ValueError, OverflowError, DataError) as error:
-            raise SnapshotError(f"The snapshot lacks or garbles a field ({error}): call reset() to go on.") from error
-        self._enter(task_id, state, steps)
-        return state.observation, self._info(state)
+            with snapshot_faults():
+                self._load(opened.task_id, opened.world)
+        except SnapshotError as error:
+            raise SnapshotError(f"{str(error).rstrip('.')}: call reset() to go on.") from error
+        self._enter(opened.task_id, opened.state, opened.steps)
+        return opened.state.observation, self._info(opened.state)
 
     def render(self) -> str | None:
-        """Give the last observation in render mode ``"ansi"``, else None."""
+        """Return the last observation in render mode ``"ansi"``, else None."""
         if self.render_mode is None:
             gym.logger.warn(
                 'render() shows nothing without a render mode: make the environment with render_mode="ansi".'
@@ -329,7 +348,7 @@ class TextEnv(gym.Env[str, str], ABC):
         return (self._limit is not None and self._steps >= self._limit) or self._out_of_time()
 
     def require_episode(self, purpose: str) -> WorldState:
-        """Give the state of the running episode, for what needs one.
+        """Return the state of the running episode.
 
         Args:
             purpose: What needs it, as the end of a sentence: ``"asking the oracle"``.
@@ -344,16 +363,16 @@ class TextEnv(gym.Env[str, str], ABC):
         return self._state
 
     def close(self) -> None:
-        """Free what the environment holds; it cannot be used any more. May be called twice."""
+        """Free what the environment holds. It cannot be used afterwards; closing it again does nothing."""
         self._closed = True
         self._state = None
         super().close()
 
     def __getstate__(self) -> object:
-        """Give what ``copy`` and ``pickle`` need, where the engine is within Python.
+        """Return what ``copy`` and ``pickle`` need.
 
         Raises:
-            TypeError: It is not, so that a copy would be another view of the same engine.
+            TypeError: The engine runs outside Python, so that a copy would drive the same engine.
         """
         if self.waits_outside_python:
             raise TypeError(
@@ -366,9 +385,7 @@ class TextEnv(gym.Env[str, str], ABC):
 
     def _choose(self, options: Mapping[str, Any], drawn: str) -> str:
         """Decide the task of an episode: the one named in ``options``, else the one drawn by seed."""
-        task_id = options.get("task_id", drawn)
-        if not isinstance(task_id, str):
-            raise TypeError(f"A task id is a str, got {type(task_id).__name__}: {task_id!r}.")
+        task_id = require_text(options.get("task_id", drawn), "A task id")
         self.tasks.split_of(task_id)  # raises for a task that does not exist
         return task_id
 
@@ -418,16 +435,3 @@ class TextEnv(gym.Env[str, str], ABC):
         if self._list_admissible:
             info["admissible_actions"] = self.admissible_actions()
         return info
-
-
-def _read_state(saved: dict[str, Any]) -> WorldState:
-    state, steps = WorldState(**saved["state"]), saved["steps"]
-    if type(steps) is not int or steps < 0:
-        raise ValueError(f"steps is {steps!r}")
-    kinds = {"observation": str, "success": bool, "done": bool, "valid_action": bool, "details": dict}
-    for name, kind in kinds.items():
-        if type(getattr(state, name)) is not kind:
-            raise ValueError(f"{name} is {getattr(state, name)!r}")
-    if type(state.score) not in (float, int) or not math.isfinite(state.score):
-        raise ValueError(f"score is {state.score!r}")
-    return state

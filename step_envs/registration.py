@@ -1,9 +1,9 @@
-"""The ids, and how to ask an id for its tasks."""
+"""The ids that Gymnasium knows our environments by, and the tasks behind an id."""
 
 import inspect
 from functools import partial
 from importlib import import_module
-from typing import Any
+from typing import Any, Unpack, get_args, get_origin, get_type_hints
 
 import gymnasium as gym
 from gymnasium.envs.registration import load_env_creator
@@ -67,10 +67,17 @@ def env_class(env_id: str) -> type[TextEnv]:
 
 def option_names(cls: type[TextEnv]) -> frozenset[str] | None:
     """Name the arguments that an environment takes; None where it takes any (``**kwargs``)."""
-    parameters = inspect.signature(cls.__init__).parameters.values()
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-        return None
-    return frozenset(parameter.name for parameter in parameters) - {"self"} | frozenset(cls.more_options)
+    names = set(cls.more_options)
+    for parameter in inspect.signature(cls.__init__).parameters.values():
+        if parameter.kind is not parameter.VAR_KEYWORD:
+            names.add(parameter.name)
+            continue
+        handed_on = get_type_hints(cls.__init__).get(parameter.name)
+        if get_origin(handed_on) is not Unpack:
+            return None
+        # Typed **options: the names are those of the TypedDict.
+        names.update(get_type_hints(get_args(handed_on)[0]))
+    return frozenset(names - {"self"})
 
 
 def list_tasks(env_id: str, split: str | None = None, **kwargs: Any) -> tuple[str, ...]:

@@ -1,25 +1,62 @@
-"""The frame of a snapshot: whose it is, and the fields in it. What a world puts into it is the world's own."""
+"""Snapshots: the frame that all worlds share, written and checked in one place.
+
+A snapshot is UTF-8 JSON: the environment and task it belongs to, the number of steps taken, the ``WorldState``, and a part
+of the world's own. ``TextEnv.restore`` and every oracle get a ``Snapshot`` whose shared fields have been checked, so that
+garbled bytes raise the same error everywhere.
+"""
 
 import json
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any, NamedTuple
 
-from step_envs.errors import SnapshotError
+from step_envs.errors import DataError, SnapshotError
+from step_envs.world_state import WorldState, read_world_state
 
 SNAPSHOT_SCHEMA = "step-snapshot/1"
 
 
-def read_snapshot(snapshot: bytes, env_id: str) -> dict[str, Any]:
-    """Open a snapshot and check whose it is.
+class Snapshot(NamedTuple):
+    """An opened snapshot.
+
+    Attributes:
+        task_id: The task that was played.
+        steps: Actions that had been carried out.
+        state: What the world had answered last.
+        world: The world's own part, as its ``_save`` gave it and JSON kept it; not checked yet.
+    """
+
+    task_id: str
+    steps: int
+    state: WorldState
+    world: Any
+
+
+def write_snapshot(snapshot: Snapshot, env_id: str) -> bytes:
+    """Write a snapshot of the environment ``env_id`` as UTF-8 JSON."""
+    return json.dumps(
+        {
+            "schema": SNAPSHOT_SCHEMA,
+            "env_id": env_id,
+            "task_id": snapshot.task_id,
+            "steps": snapshot.steps,
+            "state": asdict(snapshot.state),
+            "world": snapshot.world,
+        },
+        separators=(",", ":"),
+    ).encode()
+
+
+def read_snapshot(snapshot: bytes, env_id: str) -> Snapshot:
+    """Open a snapshot and check everything in it that is not the world's own.
 
     Args:
         snapshot: What ``TextEnv.snapshot()`` gave.
-        env_id: The environment that wants to read it.
-
-    Returns:
-        The fields: ``task_id``, ``steps``, ``state`` (as ``WorldState``), ``world`` (as the world's ``_save`` gave it).
+        env_id: The environment that reads it.
 
     Raises:
-        SnapshotError: The bytes are not a snapshot, or one of another environment.
+        SnapshotError: The bytes are not a snapshot, or one of another environment, or a field is missing or wrong.
     """
     try:
         saved = json.loads(snapshot)
@@ -29,4 +66,28 @@ def read_snapshot(snapshot: bytes, env_id: str) -> dict[str, Any]:
         raise SnapshotError(f'These bytes are not a snapshot: no "schema": "{SNAPSHOT_SCHEMA}" in them.')
     if saved.get("env_id") != env_id:
         raise SnapshotError(f"This is a snapshot of {saved.get('env_id')!r}; it cannot be restored in {env_id!r}.")
-    return saved
+    with snapshot_faults():
+        task_id, steps, state = saved["task_id"], saved["steps"], read_world_state(saved["state"])
+        if type(task_id) is not str:
+            raise ValueError(f"task_id is {task_id!r}")
+        if type(steps) is not int or steps < 0:
+            raise ValueError(f"steps is {steps!r}")
+        return Snapshot(task_id, steps, state, saved["world"])
+
+
+@contextmanager
+def snapshot_faults() -> Iterator[None]:
+    """Turn whatever goes wrong while the fields of a snapshot are read into a ``SnapshotError``.
+
+    Garbled fields fail in as many ways as there are types. Only reading belongs into this block: a fault of a planner or an
+    engine must not be taken for a fault of the bytes.
+
+    Raises:
+        SnapshotError: Something within raised an error that wrong data raises.
+    """
+    try:
+        yield
+    except SnapshotError:
+        raise
+    except (AttributeError, LookupError, TypeError, ValueError, OverflowError, DataError) as error:
+        raise SnapshotError(f"The snapshot lacks or garbles a field ({error}).") from error

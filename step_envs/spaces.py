@@ -60,3 +60,18 @@ def _refuse_shared_memory(space: TextSpace, n: int = 1, ctx: Any = None) -> Any:
         "Text observations cannot be shared between processes through memory: pass `shared_memory=False` to "
         "AsyncVectorEnv, or call `gymnasium.make_vec(id, num_envs)` without `vectorization_mode`."
     )
+
+
+def require_text(value: object, what: str) -> str:
+    """Return ``value`` if it is a ``str``; actions, replies and task ids from outside pass through here.
+
+    Args:
+        value: What the caller gave.
+        what: What it was meant to be, as the subject of a sentence, e.g. ``"An action"``.
+
+    Raises:
+        TypeError: It is not a ``str``.
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"{what} is a str, got {type(value).__name__}: {value!r}.")
+    return value

@@ -1,4 +1,4 @@
-"""What a world offers to play: its splits, its tasks in a fixed order, and the step limit of each."""
+"""The tasks of a world: its splits, the task ids of each in a fixed order, and the step limit of each task."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -30,23 +30,25 @@ class TaskSet(ABC):
 
     @abstractmethod
     def split_of(self, task_id: str) -> str:
-        """Name the official split that a task belongs to.
+        """Return the official split that a task belongs to.
 
         Raises:
+            TypeError: The task id is not a str.
             UnknownNameError: There is no such task.
         """
 
     @abstractmethod
     def type_of(self, task_id: str) -> str:
-        """Name the type of a task.
+        """Return the type of a task.
 
         Raises:
+            TypeError: The task id is not a str.
             UnknownNameError: There is no such task.
         """
 
     @abstractmethod
     def max_steps(self, task_id: str) -> int | None:
-        """Give the default step limit of a task: the ETO protocol's where it has one."""
+        """Return the default step limit of a task: the ETO protocol's where it has one."""
 
     def select(self, split: str, task_types: Sequence[str] | None = None) -> Sequence[str]:
         """List the task ids of a split, of the given types only.

@@ -18,9 +18,9 @@ from step_envs.alfworld.simulation.original import OriginalEngine
 from step_envs.alfworld.tasks import AlfworldTasks, Source, find_tasks
 from step_envs.alfworld.thoughts import reason_off_plan, word, word_briefly
 from step_envs.core import TextEnv, WorldState
-from step_envs.errors import SnapshotError, UnknownNameError, unknown_name
+from step_envs.errors import SnapshotError, unknown_name
 from step_envs.oracle import Oracle
-from step_envs.snapshots import read_snapshot
+from step_envs.snapshots import Snapshot
 
 BACKENDS = ("native", "textworld")
 EXPERTS = ("shortest", "explorer")
@@ -113,7 +113,7 @@ class AlfworldEnv(TextEnv):
 
     @property
     def oracle(self) -> "AlfworldOracle":
-        """The one who knows the way from here."""
+        """The oracle, which computes plans from the current state to success."""
         return self._oracle
 
     @property
@@ -149,26 +149,19 @@ class AlfworldEnv(TextEnv):
             self._original = None
         super().close()
 
-    def imagine(self, snapshot: bytes | None, after: Sequence[str]) -> Engine:
-        """Make a separate engine at a state: that of a snapshot, or as it now is, and then some actions on.
+    def engine_at(self, snapshot: Snapshot) -> Engine:
+        """Make a separate native engine in the state of a snapshot."""
+        engine = Engine(self._native_game(snapshot.task_id), put_alias=self._put_alias)
+        _bring_to(engine, snapshot.world)
+        return engine
 
-        Raises:
-            SnapshotError: The bytes are not a snapshot of this environment.
-        """
-        if snapshot is None:
-            imagined = Engine(self.engine.game, put_alias=self._put_alias)
-            imagined.load(self.engine.save())
-        else:
-            saved = read_snapshot(snapshot, self.env_id)
-            try:
-                game, world = self._native_game(str(saved["task_id"])), saved["world"]
-            except (KeyError, UnknownNameError) as error:
-                raise SnapshotError(f"The snapshot lacks or garbles a field: {error}") from error
-            imagined = Engine(game, put_alias=self._put_alias)
-            _bring_to(imagined, world)
-        for action in after:
-            imagined.step(action)
-        return imagined
+    def engine_after(self, engine: Engine, actions: Sequence[str]) -> Engine:
+        """Make a separate native engine in the state that actions lead to from another engine's state."""
+        later = Engine(engine.game, put_alias=self._put_alias)
+        later.load(engine.save())
+        for action in actions:
+            later.step(action)
+        return later
 
     def _begin(self, task_id: str, options: Mapping[str, Any]) -> WorldState:
         if self._backend == "native":
@@ -231,7 +224,7 @@ class AlfworldEnv(TextEnv):
         return read_game(self._tasks.file(task_id), self._tasks.where(task_id))
 
 
-class AlfworldOracle(Oracle):
+class AlfworldOracle(Oracle[Engine]):
     """Knows the way in a household: by knowing everything, or by looking for what it needs.
 
     Args:
@@ -241,34 +234,30 @@ class AlfworldOracle(Oracle):
     """
 
     def __init__(self, env: AlfworldEnv, expert: Expert, thoughts: Thoughts = "varied") -> None:
-        self._env = env
+        super().__init__(env)
+        self._world = env
         self._expert = expert
         self._thoughts = thoughts
 
-    def plan(self, snapshot: bytes | None = None, *, after: Sequence[str] = ()) -> list[str] | None:
-        """Find actions that lead to success; see ``Oracle``.
+    def _state_now(self) -> Engine:
+        return self._world.engine
 
-        The explorer's plan is the way it would really take from there, with the detours of who has to look first.
+    def _state_of(self, snapshot: Snapshot) -> Engine:
+        return self._world.engine_at(snapshot)
 
-        Raises:
-            SnapshotError: The bytes are not a snapshot of this environment.
-        """
-        if snapshot is None and not after:
-            engine = self._env.engine
-        else:
-            engine = self._env.imagine(snapshot, after)
+    def _plan(self, state: Engine, after: Sequence[str]) -> list[str] | None:
+        engine = self._world.engine_after(state, after) if after else state
+        # The explorer's plan is the way it would really take, with the detours of an agent that has to look first.
         return shortest_plan(engine) if self._expert == "shortest" else explore(engine)
 
-    def next_action(self) -> str | None:
-        """Give the next action; see ``Oracle``."""
+    def _next_action(self) -> str | None:
         if self._expert == "shortest":
-            return super().next_action()
-        step = next_step(self._env.engine)
+            return super()._next_action()
+        step = next_step(self._world.engine)
         return None if step is None else step.command
 
-    def thought(self, action: str) -> str:
-        """Say in one plain first-person sentence why to take ``action`` in the state as it now is."""
-        engine = self._env.engine
+    def _thought(self, action: str) -> str:
+        engine = self._world.engine
         if self._expert == "explorer":
             step = next_step(engine)
             why = step.reason if step is not None and step.command == action else None
@@ -280,15 +269,12 @@ class AlfworldOracle(Oracle):
         seed = f"{engine.game.task}|{action}|{engine.held}|{engine.location}|{len(engine.seen)}"
         return word(why, seed)
 
-    def is_informative(self, action: str) -> bool:
-        """Say whether ``action`` only looks: around, at something, or into what was not seen before that action.
-
-        Who knows where everything is has no need to go and open; who does not know must.
-        """
+    def _is_informative(self, action: str) -> bool:
+        """Return True if the action reveals something new: it looks, or goes to or opens what has not been seen yet."""
         verb, _, rest = action.strip().partition(" ")
         if verb not in ("go", "open"):
             return verb in ("look", "examine", "inventory", "help")
-        engine = self._env.engine
+        engine = self._world.engine
         r = engine.game.receptacle_by_name.get(rest.removeprefix("to "))
         if r is None:
             return False

@@ -108,7 +108,7 @@ class SciWorldEnv(TextEnv):
 
     @property
     def oracle(self) -> SciWorldOracle:
-        """The one who knows the way from here."""
+        """The oracle, which computes plans from the current state to success."""
         return self._oracle
 
     @property
@@ -120,9 +120,9 @@ class SciWorldEnv(TextEnv):
         """Name the versions and the digest of the engine."""
         return _engine_versions()
 
-    def accepts(self, action: str) -> bool:
-        """Say whether the engine would understand ``action`` now, by asking a second simulator where the list does not."""
-        return super().accepts(action) or self._oracle.understood(action)
+    def _accepts(self, action: str) -> bool:
+        # The list leaves out much that the engine understands; a second simulator tries it.
+        return super()._accepts(action) or self._oracle.understood(action)
 
     def close(self) -> None:
         """End the simulators; the last environment to close ends the Java process."""

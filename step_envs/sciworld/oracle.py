@@ -14,7 +14,7 @@ from step_envs.sciworld.planning.replay_simulator import Scout
 from step_envs.sciworld.planning.steps import NOT_UNDERSTOOD, Step, normal
 from step_envs.sciworld.tasks import SciWorldTasks
 from step_envs.sciworld.thoughts import Situation, thought
-from step_envs.snapshots import read_snapshot
+from step_envs.snapshots import Snapshot
 
 if TYPE_CHECKING:
     from step_envs.sciworld.env import SciWorldEnv
@@ -24,7 +24,7 @@ _PLANS_KEPT = 4_000
 _LOOK_BACK = 8
 
 
-class SciWorldOracle(Oracle):
+class SciWorldOracle(Oracle[Episode]):
     """Knows the way from any state, by trying it out in a simulator of its own.
 
     The plan from a task's start is the engine's own solution, made shorter where that was tried out; it is kept on disk.
@@ -38,7 +38,8 @@ class SciWorldOracle(Oracle):
     """
 
     def __init__(self, env: "SciWorldEnv", java: str | os.PathLike[str] | None, timeout: float) -> None:
-        self._env = env
+        super().__init__(env)
+        self._world = env
         self._tasks = SciWorldTasks()
         self._scout = Scout(java, timeout)
         self._gold = GoldCache("gold")
@@ -47,20 +48,18 @@ class SciWorldOracle(Oracle):
         self._way: tuple[Episode, list[str]] | None = None
         self._steps: tuple[Episode, list[Step]] | None = None
 
-    def plan(self, snapshot: bytes | None = None, *, after: Sequence[str] = ()) -> list[str] | None:
-        """Find actions that lead to success; see ``Oracle``.
+    def _state_now(self) -> Episode:
+        return self._world.episode
 
-        Raises:
-            SnapshotError: The bytes are not a snapshot of this environment.
-            ResetNeeded: No episode is running.
-            EngineError: The engine hung or cannot be kept alive.
-        """
-        plan = self._known(self._state(snapshot).then(*after))
+    def _state_of(self, snapshot: Snapshot) -> Episode:
+        return Episode.saved(self._tasks, snapshot.task_id, snapshot.world)
+
+    def _plan(self, state: Episode, after: Sequence[str]) -> list[str] | None:
+        plan = self._known(state.then(*after))
         return None if plan is None else list(plan)
 
-    def thought(self, action: str) -> str:
-        """Say in a plain first-person sentence or two why to take ``action``; always the same in the same state."""
-        state = self._state()
+    def _thought(self, action: str) -> str:
+        state = self._state_now()
         situation = Situation(
             task=state.task,
             action=action,
@@ -71,8 +70,7 @@ class SciWorldOracle(Oracle):
         )
         return thought(situation)
 
-    def is_informative(self, action: str) -> bool:
-        """Say whether ``action`` only looks or opens; see ``Oracle``."""
+    def _is_informative(self, action: str) -> bool:
         return normal(action).partition(" ")[0] in _LOOKS
 
     def understood(self, action: str) -> bool:
@@ -81,20 +79,13 @@ class SciWorldOracle(Oracle):
         While the engine asks which of several objects is meant, anything but a number takes the question back, as the
         question itself says: that is understood.
         """
-        state = self._state()
+        state = self._state_now()
         observation = self._scout.see(state.then(action)).reply.observation
         return self._scout.see(state).asks or not observation.startswith(NOT_UNDERSTOOD)
 
     def close(self) -> None:
         """End the oracle's simulator."""
         self._scout.close()
-
-    def _state(self, snapshot: bytes | None = None) -> Episode:
-        if snapshot is None:
-            self._env.require_episode("asking the oracle")
-            return self._env.episode
-        saved = read_snapshot(snapshot, self._env.env_id)
-        return Episode.saved(self._tasks, saved["task_id"], saved["world"])
 
     def _coming(self, state: Episode, action: str) -> list[str]:
         """What is to be done after an action, where it is the next one from here or, taken back, from the state before."""

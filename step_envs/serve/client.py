@@ -8,7 +8,6 @@ import json
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
 from typing import Any, ClassVar, Literal
 
 from step_envs.core import ReActFormat, TextEnv, WorldState
@@ -16,7 +15,7 @@ from step_envs.errors import RemoteError
 from step_envs.oracle import Oracle
 from step_envs.serve.connection import Connection
 from step_envs.serve.protocol import PROTOCOL
-from step_envs.snapshots import SNAPSHOT_SCHEMA
+from step_envs.snapshots import Snapshot, write_snapshot
 from step_envs.tasks import TaskSet
 
 _BEFORE_ANYTHING = WorldState("", 0.0, success=False, done=False)
@@ -173,16 +172,14 @@ class RemoteEnv(TextEnv):
 
     @property
     def oracle(self) -> "RemoteOracle":
-        """The one who knows the way from here, on the server."""
+        """The oracle on the server."""
         return self._oracle
 
     def provenance(self) -> dict[str, str]:
         """Name what the server plays with, as the environment there does."""
         return dict(self.ask("GET", "provenance")["provenance"])
 
-    def accepts(self, action: str) -> bool:
-        """See ``TextEnv``."""
-        self._require_state("accepts")
+    def _accepts(self, action: str) -> bool:
         return bool(self.ask("POST", "accepts", {"action": action})["accepts"])
 
     def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -258,12 +255,11 @@ class RemoteEnv(TextEnv):
 
     def _load(self, task_id: str, saved: Any) -> None:
         # Steps and score are kept here; the server only has to bring its world to the state.
-        frame = {"schema": SNAPSHOT_SCHEMA, "env_id": self.env_id, "task_id": task_id, "steps": 0}
-        snapshot = json.dumps(frame | {"state": asdict(_BEFORE_ANYTHING), "world": saved})
-        self._afresh("restore", {"snapshot": snapshot})
+        snapshot = write_snapshot(Snapshot(task_id, 0, _BEFORE_ANYTHING, saved), self.env_id)
+        self._afresh("restore", {"snapshot": snapshot.decode()})
 
 
-class RemoteOracle(Oracle):
+class RemoteOracle(Oracle[str | None]):
     """The oracle of a served environment.
 
     Args:
@@ -271,26 +267,28 @@ class RemoteOracle(Oracle):
     """
 
     def __init__(self, env: RemoteEnv) -> None:
-        self._env = env
+        super().__init__(env)
+        self._remote = env
 
-    def plan(self, snapshot: bytes | None = None, *, after: Sequence[str] = ()) -> list[str] | None:
-        """See ``Oracle``."""
-        text = None if snapshot is None else snapshot.decode("utf-8", "replace")
-        plan: list[str] | None = self._ask("plan", snapshot=text, after=list(after))
+    def _state_now(self) -> str | None:
+        return None  # the session on the server is in it
+
+    def _state_of(self, snapshot: Snapshot) -> str | None:
+        return write_snapshot(snapshot, self._remote.env_id).decode()
+
+    def _plan(self, state: str | None, after: Sequence[str]) -> list[str] | None:
+        plan: list[str] | None = self._ask("plan", snapshot=state, after=list(after))
         return plan
 
-    def next_action(self) -> str | None:
-        """See ``Oracle``."""
+    def _next_action(self) -> str | None:
         action: str | None = self._ask("next_action")
         return action
 
-    def thought(self, action: str) -> str:
-        """See ``Oracle``."""
+    def _thought(self, action: str) -> str:
         return str(self._ask("thought", action=action))
 
-    def is_informative(self, action: str) -> bool:
-        """See ``Oracle``."""
+    def _is_informative(self, action: str) -> bool:
         return bool(self._ask("is_informative", action=action))
 
     def _ask(self, question: str, **further: Any) -> Any:
-        return self._env.ask("POST", "oracle", {"question": question, **further})["answer"]
+        return self._remote.ask("POST", "oracle", {"question": question, **further})["answer"]

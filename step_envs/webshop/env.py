@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 from step_envs.core import TextEnv, WorldState
-from step_envs.errors import DataError, unknown_name
+from step_envs.errors import unknown_name
 from step_envs.oracle import Oracle
-from step_envs.snapshots import read_snapshot
+from step_envs.snapshots import Snapshot, snapshot_faults
 from step_envs.tasks import TaskSet
 from step_envs.webshop.catalogue.catalogue import Catalogue
 from step_envs.webshop.catalogue.goals import Goal, GoalKind
@@ -20,7 +20,7 @@ from step_envs.webshop.prompt import REACT
 from step_envs.webshop.shop.instruction_parser import search_words
 from step_envs.webshop.shop.noun_tagger import NounChoice
 from step_envs.webshop.shop.pages import ObservationMode
-from step_envs.webshop.shop.session_state import Outcome
+from step_envs.webshop.shop.session_state import Outcome, Visit
 from step_envs.webshop.site.env import WebShopSiteEnv
 from step_envs.webshop.tasks import WebShopTasks
 
@@ -153,7 +153,7 @@ class WebShopEnv(TextEnv):
 
     @property
     def oracle(self) -> "WebShopOracle":
-        """The one who knows the way from here."""
+        """The oracle, which computes plans from the current state to success."""
         self._require_open()
         return self._oracle
 
@@ -161,20 +161,20 @@ class WebShopEnv(TextEnv):
         """Tell what can be done, in the original's form: ``has_search_bar`` and ``clickables``."""
         return self.engine.available_actions()
 
-    def accepts(self, action: str) -> bool:
-        """Say whether the shop would understand ``action`` now: a search with any words always is."""
+    def _accepts(self, action: str) -> bool:
+        # The list names one search; any words can be searched for.
         return self.engine.accepts(action)
 
     def provenance(self) -> dict[str, str]:
         """Name the catalogue, its digest and the tagger."""
         return dict(self._provenance)
 
-    def task_type(self, task_id: str) -> str:
-        """See ``TextEnv``; a closed environment still tells it of the task it played last, for the record of that."""
+    def _task_type(self, task_id: str) -> str:
+        # A closed environment still knows the type of the task it played last: the record of that episode needs it.
         if self._closed and task_id == self._task_id:
             return self._last_type
         self._require_open()
-        return super().task_type(task_id)
+        return super()._task_type(task_id)
 
     def close(self) -> None:
         """See ``TextEnv``: the catalogue is let go with the last open environment that plays in it."""
@@ -243,7 +243,7 @@ class WebShopEnv(TextEnv):
         self._own_goal = bool(saved["own_goal"])
 
 
-class WebShopOracle(Oracle):
+class WebShopOracle(Oracle[Any]):
     """Knows the way to full marks from any page; see ``ShopOracle``.
 
     Args:
@@ -251,31 +251,33 @@ class WebShopOracle(Oracle):
     """
 
     def __init__(self, env: WebShopEnv) -> None:
-        self._env = env
+        super().__init__(env)
+        self._world = env
         self._shop = ShopOracle(env.engine)
 
-    def plan(self, snapshot: bytes | None = None, *, after: Sequence[str] = ()) -> list[str] | None:
-        """See ``Oracle``; every plan has been tried out in a second engine."""
-        return self._shop.plan(self._saved(snapshot), after)
+    def _state_now(self) -> Any:
+        return self._world.engine.save()
+
+    def _state_of(self, snapshot: Snapshot) -> Any:
+        saved = snapshot.world["shop"]
+        Visit.from_json(saved, self._world.catalogue)
+        return saved
+
+    def _plan(self, state: Any, after: Sequence[str]) -> list[str] | None:
+        return self._shop.plan(state, after)
 
     def best_plan(self, snapshot: bytes | None = None, *, after: Sequence[str] = ()) -> tuple[list[str], float] | None:
         """Find how to buy the target as well as can be, where full marks are out of reach: the actions and the reward."""
-        return self._shop.best_plan(self._saved(snapshot), after)
+        if snapshot is not None:
+            opened = self._world.open_snapshot(snapshot)
+            with snapshot_faults():
+                return self._shop.best_plan(self._state_of(opened), after)
+        self._world.require_episode("asking the oracle")
+        return self._shop.best_plan(None, after)
 
-    def thought(self, action: str) -> str:
-        """See ``Oracle``."""
-        self._env.require_episode("asking the oracle")
+    def _thought(self, action: str) -> str:
         return self._shop.thought(action)
 
-    def is_informative(self, action: str) -> bool:
-        """See ``Oracle``: reading about a product is no mistake."""
+    def _is_informative(self, action: str) -> bool:
+        # Reading about a product is no mistake.
         return action.lower() in _INFORMATIVE
-
-    def _saved(self, snapshot: bytes | None) -> Any:
-        if snapshot is None:
-            self._env.require_episode("asking the oracle")
-            return None
-        world = read_snapshot(snapshot, self._env.env_id)["world"]
-        if not isinstance(world, dict) or "shop" not in world:
-            raise DataError("The snapshot holds no state of the shop.")
-        return world["shop"]

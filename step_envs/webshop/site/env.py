@@ -5,6 +5,7 @@ from typing import Any, ClassVar, Literal
 
 from step_envs.core import TextEnv, WorldState
 from step_envs.oracle import Oracle
+from step_envs.snapshots import Snapshot
 from step_envs.webshop.prompt import REACT
 from step_envs.webshop.shop.instruction_parser import describe_blindly, search_words
 from step_envs.webshop.site.shop import DEFAULT_ADDRESS, SiteShop, SiteTasks
@@ -57,7 +58,7 @@ class WebShopSiteEnv(TextEnv):
             render_mode=render_mode,
         )
         self._shop = SiteShop(site_url, observation_mode=observation_mode, timeout=site_timeout)
-        self._oracle = _NoOracle()
+        self._oracle = _NoOracle(self)
         self._address = site_url
 
     @classmethod
@@ -67,7 +68,7 @@ class WebShopSiteEnv(TextEnv):
         return SiteTasks() if count is None else SiteTasks(count)
 
     @property
-    def oracle(self) -> Oracle:
+    def oracle(self) -> Oracle[None]:
         """Knows no way: what the goal's product is, only the site knows."""
         return self._oracle
 
@@ -75,8 +76,7 @@ class WebShopSiteEnv(TextEnv):
         """Tell what can be done, in the original's form: ``has_search_bar`` and ``clickables``."""
         return self._shop.available_actions()
 
-    def accepts(self, action: str) -> bool:
-        """Say whether the site would understand ``action`` now."""
+    def _accepts(self, action: str) -> bool:
         return self._shop.accepts(action)
 
     def provenance(self) -> dict[str, str]:
@@ -111,9 +111,15 @@ class WebShopSiteEnv(TextEnv):
         self._shop.load(saved)
 
 
-class _NoOracle(Oracle):
-    def plan(self, snapshot: bytes | None = None, *, after: Sequence[str] = ()) -> list[str] | None:
+class _NoOracle(Oracle[None]):
+    def _state_now(self) -> None:
         return None
 
-    def thought(self, action: str) -> str:
+    def _state_of(self, snapshot: Snapshot) -> None:
+        return None
+
+    def _plan(self, state: None, after: Sequence[str]) -> list[str] | None:
+        return None
+
+    def _thought(self, action: str) -> str:
         return describe_blindly(action)
