@@ -440,7 +440,8 @@ def garbled_snapshots(saved: bytes) -> Iterator[bytes]:
     frame = json.loads(saved)
     for name in frame:
         yield json.dumps({key: value for key, value in frame.items() if key != name}).encode()
-        for value in (None, [], {}, -1, "x", 1e308, [[]]):
+        values: tuple[Any, ...] = (None, [], {}, -1, "x", 1e308, [[]])
+        for value in values:
             # What a world keeps of its own may be any of these; a wrong one has to be found by the world.
             if type(value) is not type(frame[name]):
                 yield json.dumps(frame | {name: value}).encode()

@@ -16,6 +16,7 @@ from step_envs.oracle import Oracle
 from step_envs.serve.connection import Connection
 from step_envs.serve.protocol import PROTOCOL
 from step_envs.snapshots import Snapshot, write_snapshot
+from step_envs.spaces import require_text
 from step_envs.tasks import TaskSet
 
 _BEFORE_ANYTHING = WorldState("", 0.0, success=False, done=False)
@@ -82,6 +83,7 @@ class RemoteTasks(TaskSet):
         return tuple(self._connection.call("POST", "/v1/tasks", self._world | wanted)["ids"])
 
     def _task(self, task_id: str) -> dict[str, Any]:
+        require_text(task_id, "A task id")
         if task_id not in self._known:
             self._known[task_id] = self._connection.call("POST", "/v1/task", self._world | {"task_id": task_id})
         return self._known[task_id]
