@@ -1,6 +1,6 @@
-"""Gets the official games from where their authors publish them: resumed where it broke off, checked before it is used.
+"""Downloads the official games from where their authors publish them; resumes a broken download and checks the result.
 
-Nothing calls this but who asks for it.
+Nothing is downloaded unless the user asks for it: only ``step-envs data alfworld`` calls this.
 """
 
 import shutil
@@ -11,6 +11,7 @@ from step_envs.alfworld.games.archive import GAME_FILE, FolderGames, game_name
 from step_envs.alfworld.tasks import OFFICIAL_COUNTS, OfficialTasks, named_folder, usual_cache
 from step_envs.download import Progress, fetch
 from step_envs.errors import DataError
+from step_envs.official_data import NO_PROGRESS, DataProgress, DataReport
 
 GAMES_URL = "https://github.com/alfworld/alfworld/releases/download/0.4.0/json_2.1.2_tw-pddl.zip"
 """Release 2.1.2, as the package alfworld 0.4 plays it."""
@@ -19,6 +20,27 @@ RELEASE_FOLDER = "json_2.1.1"
 """The folder that the games lie in, below that of ``ALFWORLD_DATA``; their release did not change its name."""
 
 _OTHERWISE = "get the file by other means and name it with data_path="
+
+
+DATA_OPTIONS: tuple[str, ...] = ()
+"""Options of ``get_data`` beside ``to`` and ``progress``."""
+
+
+def get_data(to: Path | None = None, *, progress: DataProgress = NO_PROGRESS) -> DataReport:
+    """Download the official games, check them, and put them where the environment looks for them.
+
+    Args:
+        to: The data folder; None is the one that games are looked for in.
+        progress: Is told how far the download is.
+
+    Raises:
+        DataError: See ``download_games``.
+    """
+    file = GAMES_URL.rpartition("/")[2]
+    folder = download_games(to, progress=lambda done, total: progress.bytes(file, done, total))
+    counts = {split: found for split, (found, _) in OfficialTasks(folder).counts().items()}
+    hint = None if to is None else f"To play them, set ALFWORLD_DATA={to} or name them with data_path=."
+    return DataReport(folder, counts, f"The official games are in {folder}", hint)
 
 
 def download_games(

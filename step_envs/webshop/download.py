@@ -1,18 +1,23 @@
-"""Gets the official WebShop files from where their authors publish them, checks them, and imports them."""
+"""Downloads the official WebShop files from where their authors publish them, checks them, and imports them.
+
+Nothing is downloaded unless the user asks for it: only ``step-envs data webshop`` calls this.
+"""
 
 import contextlib
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from step_envs.download import fetch
 from step_envs.errors import DataError, unknown_name
+from step_envs.official_data import NO_PROGRESS, DataProgress, DataReport
 from step_envs.webshop.catalogue.catalogue import Catalogue
-from step_envs.webshop.catalogue.importer import HUMAN_FILE, check_target, import_files
+from step_envs.webshop.catalogue.importer import HUMAN_FILE, check_target, find_files, import_files
 from step_envs.webshop.catalogue.json_stream import read_array, read_object
-from step_envs.webshop.tasks import FULL_HUMAN_GOALS
+from step_envs.webshop.catalogue.sources import import_target, named_data
+from step_envs.webshop.tasks import FULL_HUMAN_GOALS, WebShopTasks
 
 DRIVE_URL: Final = "https://drive.usercontent.google.com/download"
 """Where Google Drive serves files by id."""
@@ -76,6 +81,86 @@ SETS: Final = {
 
 HUMAN: Final = DriveFile(HUMAN_FILE, "14Kb5SPBk_jfdLZ_CDBNitW98QLDlKR5O")
 """Belongs to every set."""
+
+
+DATA_OPTIONS: Final = ("source", "which", "products", "name", "overwrite")
+"""Options of ``get_data`` beside ``to`` and ``progress``."""
+
+
+def get_data(
+    to: Path | None = None,
+    *,
+    source: Path | None = None,
+    which: str | None = None,
+    products: int | None = None,
+    name: str | None = None,
+    overwrite: bool = False,
+    progress: DataProgress = NO_PROGRESS,
+) -> DataReport:
+    """Download an official set, or import official files that are there, into a catalogue.
+
+    Args:
+        to: The catalogue's folder; None is a folder in the cache that is named after the set.
+        source: Folder with the official files; None downloads them.
+        which: Which set to download, ``"small"`` or ``"all"``; None is ``"small"``.
+        products: Take only the first so many products.
+        name: What task ids call the catalogue; None is the folder's name.
+        overwrite: Replace a catalogue that is there.
+        progress: Is told how far it is.
+
+    Raises:
+        ValueError: Both ``source`` and ``which`` are given.
+        UnknownNameError: There is no such set.
+        DataError: See ``download_catalogue`` and ``import_files``.
+    """
+    if source is not None and which is not None:
+        raise ValueError("--set says what to download, and --from that nothing is: give one of them.")
+    if source is not None:
+        catalogue = _import(to, source, progress, name=name, limit=products, overwrite=overwrite)
+    else:
+        catalogue = _download(to, which or "small", progress, name=name, limit=products, overwrite=overwrite)
+    tasks, goals = WebShopTasks(catalogue), catalogue.manifest["goals"]
+    found_by_itself = named_data() == catalogue.folder
+    return DataReport(
+        catalogue.folder,
+        {split: len(tasks.numbers(split)) for split in tasks.splits},
+        f"The catalogue {catalogue.name!r} is in {catalogue.folder}: {len(catalogue):,} products, "
+        f"{goals['synthetic']:,} synthetic and {goals['human']:,} human goals. Splits of the {tasks.kind} goals",
+        None if found_by_itself else f"To shop in it, set WEBSHOP_DATA={catalogue.folder} or name it with data_path=.",
+        {"name": catalogue.name, "products": len(catalogue), "goals": goals},
+    )
+
+
+def _import(to: Path | None, source: Path, progress: DataProgress, *, limit: int | None, **options: Any) -> Catalogue:
+    files = find_files(source.expanduser())
+    known = {official.products.name: official.records for official in SETS.values()}
+    total = limit or known.get(files[0].name)
+    target = _target(to, files[0].name, limit)
+    return import_files(
+        *files, target, progress=lambda count: progress.items("Importing", count, total), limit=limit, **options
+    )
+
+
+def _download(to: Path | None, which: str, progress: DataProgress, *, limit: int | None, **options: Any) -> Catalogue:
+    if which not in SETS:
+        raise unknown_name("set of products", which, SETS)
+    target, total = _target(to, SETS[which].products.name, limit), SETS[which].records
+    return download_catalogue(
+        which,
+        target,
+        progress=progress.bytes,
+        product_progress=lambda what, done: progress.items(what, done, total),
+        limit=limit,
+        **options,
+    )
+
+
+def _target(to: Path | None, file: str, limit: int | None) -> Path:
+    """Return the folder of a catalogue that is made from a product file."""
+    if to is not None:
+        return to.expanduser().resolve()
+    size = file.removesuffix(".json").removeprefix("items_shuffle").lstrip("_") or "all"
+    return import_target(f"official-{size}" + (f"-first-{limit}" if limit else ""))
 
 
 def download_catalogue(
