@@ -1,7 +1,7 @@
 """Reports the official data of ScienceWorld, which comes with the package ``scienceworld``: there is nothing to download.
 
-ALFWorld and WebShop keep their tasks in files that have to be fetched. All variations of ScienceWorld's tasks are inside the
-engine's jar, so that this only checks that the jar is there and is the one that this version plays.
+ALFWorld and WebShop keep their tasks in files that have to be fetched. All variations of ScienceWorld's tasks are inside
+the engine's jar, so this only finds the jar and counts the tasks.
 """
 
 from importlib.metadata import version
