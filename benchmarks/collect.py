@@ -31,7 +31,7 @@ import own_world  # noqa: F401  (registers Coin-v0)
 from step_envs.collection.collector import collect
 from step_envs.collection.config import CollectConfig
 from step_envs.collection.rollouts import rollout
-from step_envs.endpoint import Access
+from step_envs.endpoint import EndpointConfig
 
 LATENCY = 0.3
 WORLDS: dict[str, dict[str, Any]] = {
@@ -156,7 +156,7 @@ def measure(
         teacher=f"openai:model={env},base_url={url}",
     )
     # Coin's few tasks would be answered from the cache; the other worlds run with it, as a user's do.
-    access = Access(keep_answers=env != "Coin-v0")
+    access = EndpointConfig(keep_answers=env != "Coin-v0")
     with tempfile.TemporaryDirectory() as folder:
         meter = Meter(endpoint, url, in_flight, seconds)
         with suppress(KeyboardInterrupt):
@@ -180,7 +180,7 @@ def measure(
     )
 
 
-def one_after_the_other(config: CollectConfig, out: Path, access: Access, meter: Meter) -> None:
+def one_after_the_other(config: CollectConfig, out: Path, access: EndpointConfig, meter: Meter) -> None:
     gateway = access.open(out)
     env, agent = config.make_env(gateway), config.make_agent(gateway)
     try:

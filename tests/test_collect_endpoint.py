@@ -23,7 +23,7 @@ from chat_server import Answer, ChatServer, verdict
 from step_envs.collection.collector import collect
 from step_envs.collection.config import CollectConfig
 from step_envs.collection.estimates import estimate
-from step_envs.endpoint import Access, Budget, Price
+from step_envs.endpoint import Budget, EndpointConfig, Price
 from step_envs.errors import BudgetSpentError, EndpointDownError, RequestRefusedError, StoreError
 from step_envs.store import read_trajectories
 
@@ -60,7 +60,7 @@ def good(request: dict[str, Any]) -> Answer:
 def test_a_run_with_a_model_as_teacher(tmp_path: Path) -> None:
     with ChatServer(good) as server:
         prices = {"m": Price(input=1, output=2)}
-        figures = collect(config(server.url), tmp_path, concurrency=4, access=Access(prices=prices))
+        figures = collect(config(server.url), tmp_path, concurrency=4, access=EndpointConfig(prices=prices))
     assert sorted(map(int, filter(lambda e: e is not None, episodes(tmp_path)))) == list(range(12))  # type: ignore[arg-type]
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["paid"]["requests"] == len(server.requests) == figures.usage.requests
@@ -133,12 +133,16 @@ def test_agent_and_teacher_both_models(tmp_path: Path) -> None:
 def test_a_spent_budget_stops_cleanly_and_a_larger_one_goes_on(tmp_path: Path) -> None:
     with ChatServer(good) as server:
         with pytest.raises(BudgetSpentError, match="The budget of 20,000 tokens does not cover another request"):
-            collect(config(server.url), tmp_path, concurrency=4, access=Access(budget=Budget.parse("20000tokens")))
+            collect(
+                config(server.url), tmp_path, concurrency=4, access=EndpointConfig(budget=Budget.parse("20000tokens"))
+            )
         first = len(server.requests)
         paid = json.loads((tmp_path / "summary.json").read_text())["paid"]
         assert paid["prompt_tokens"] + paid["completion_tokens"] <= 20_000
         with pytest.raises(BudgetSpentError):
-            collect(config(server.url), tmp_path, resume=True, access=Access(budget=Budget.parse("20000tokens")))
+            collect(
+                config(server.url), tmp_path, resume=True, access=EndpointConfig(budget=Budget.parse("20000tokens"))
+            )
         collect(config(server.url), tmp_path, resume=True, concurrency=4)
     assert 0 < first < len(server.requests)
     assert sorted(map(str, episodes(tmp_path))) == sorted(map(str, range(12)))
@@ -185,7 +189,7 @@ def test_256_in_flight(tmp_path: Path) -> None:
 
 
 def test_a_dry_run_says_what_a_run_costs_and_is_not_paid_twice(tmp_path: Path) -> None:
-    access = Access(prices={"m": Price(input=3, output=15)})
+    access = EndpointConfig(prices={"m": Price(input=3, output=15)})
     with ChatServer(good) as server:
         plan = config(server.url, episodes=100, agent="novice:error_rate=0.1")
         first = estimate(plan, tmp_path, access=access, concurrency=5)
@@ -409,7 +413,7 @@ def test_the_command_dry_run_prices_and_budget(tmp_path: Path) -> None:
 
 
 def test_a_cache_can_be_shared_by_runs(tmp_path: Path) -> None:
-    access = Access(cache=tmp_path / "shared.sqlite")
+    access = EndpointConfig(cache=tmp_path / "shared.sqlite")
     with ChatServer(good) as server:
         collect(config(server.url), tmp_path / "one", access=access)
         paid = len(server.requests)
@@ -427,12 +431,12 @@ def test_a_cache_can_be_shared_by_runs(tmp_path: Path) -> None:
 
 def test_an_impossible_rate_limit_is_said_before_anything_is_asked() -> None:
     with pytest.raises(ValueError, match=r"^requests_per_minute must be more than 0, got 0\.$"):
-        Access(requests_per_minute=0)
+        EndpointConfig(requests_per_minute=0)
 
 
 def test_a_run_from_the_cache_shortens_conversations_as_the_first_did(tmp_path: Path) -> None:
     """How long tokens are is learnt from the server, episode by episode, whether or not it is asked again."""
-    access = Access(cache=tmp_path / "shared.sqlite")
+    access = EndpointConfig(cache=tmp_path / "shared.sqlite")
     with ChatServer(lambda request: Answer("Thought: so\nAction: look")) as server:
         agent = f"chat:model=m,base_url={server.url},context_tokens=900,temperature=1"
         changes = {"env": "STeP-ALFWorld-v0", "env_options": {"max_steps": 25}, "episodes": 4, "teacher": None}
@@ -451,4 +455,4 @@ def test_a_run_from_the_cache_shortens_conversations_as_the_first_did(tmp_path: 
 def test_a_cache_that_is_none_is_said(tmp_path: Path) -> None:
     (tmp_path / "words").write_text("only words " * 20)
     with pytest.raises(StoreError, match="Cannot open the response cache"):
-        collect(config("http://127.0.0.1:9/v1"), tmp_path / "run", access=Access(cache=tmp_path / "words"))
+        collect(config("http://127.0.0.1:9/v1"), tmp_path / "run", access=EndpointConfig(cache=tmp_path / "words"))

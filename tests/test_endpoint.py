@@ -14,10 +14,10 @@ import openai
 import pytest
 from chat_server import Answer, ChatServer
 
-from step_envs.endpoint import Bill, ChatModel, Gateway, Price, ResponseCache, read_prices
+from step_envs.endpoint import ChatModel, CostLedger, Gateway, Price, ResponseCache, read_prices
 from step_envs.endpoint.cache import request_key
 from step_envs.endpoint.cost_ledger import Budget
-from step_envs.endpoint.rate_limit import Pace
+from step_envs.endpoint.rate_limit import RateLimit
 from step_envs.errors import (
     BudgetSpentError,
     EndpointDownError,
@@ -46,7 +46,7 @@ def model(server: ChatServer, gateway: Gateway | None = None, **options: Any) ->
 
 def test_an_answer_and_what_it_cost() -> None:
     with ChatServer([GOOD]) as server:
-        gateway = Gateway(bill=Bill(prices={"m": Price(input=1000, output=10_000)}))
+        gateway = Gateway(ledger=CostLedger(prices={"m": Price(input=1000, output=10_000)}))
         answer = model(server, gateway, temperature=0.5, max_tokens=7, top_p=0.9, extra={"min_p": 0.1}).ask(
             HELLO, stop=["\nObservation:"], seed=3
         )
@@ -64,7 +64,7 @@ def test_an_answer_and_what_it_cost() -> None:
         "seed": 3,
         "min_p": 0.1,
     }
-    assert gateway.bill.total == answer.usage
+    assert gateway.ledger.total == answer.usage
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_a_passing_fault_is_asked_again_and_paid_once(fault: Answer) -> None:
     assert answer.text == GOOD.text
     assert len(server.requests) == 2
     assert answer.usage.requests == 2
-    assert gateway.bill.total.prompt_tokens == 3
+    assert gateway.ledger.total.prompt_tokens == 3
     assert gateway.down() is None
 
 
@@ -165,7 +165,7 @@ def test_a_count_that_is_none_takes_nothing_from_the_words(usage: Any) -> None:
         answer = model(server).ask(HELLO)
         assert (answer.text, answer.usage.prompt_tokens, answer.usage.cost) == ("fine", 0, None)
         with pytest.raises(EndpointError, match="does not say how many tokens"):
-            model(server, Gateway(bill=Bill(budget=Budget.parse("99tokens"))), max_tokens=3).ask(HELLO)
+            model(server, Gateway(ledger=CostLedger(budget=Budget.parse("99tokens"))), max_tokens=3).ask(HELLO)
 
 
 def test_text_that_no_file_can_hold_is_sent_all_the_same() -> None:
@@ -193,11 +193,13 @@ def test_a_parameter_by_its_new_name() -> None:
 def test_what_was_answered_is_not_asked_again(tmp_path: Path) -> None:
     with ChatServer([GOOD]) as server:
         for session in range(2):
-            gateway = Gateway(cache=ResponseCache(tmp_path / "answers.sqlite"), bill=Bill(tmp_path / "bill.jsonl"))
+            gateway = Gateway(
+                cache=ResponseCache(tmp_path / "answers.sqlite"), ledger=CostLedger(tmp_path / "bill.jsonl")
+            )
             answer = model(server, gateway).ask(HELLO)
             assert (answer.text, answer.finish) == (GOOD.text, "stop")
             assert (answer.usage.requests, answer.usage.cached) == ((1, 0), (0, 1))[session]
-            assert (gateway.bill.total.prompt_tokens, gateway.bill.total.requests) == (3, 1)
+            assert (gateway.ledger.total.prompt_tokens, gateway.ledger.total.requests) == (3, 1)
             gateway.close()
     assert len(server.requests) == 1
 
@@ -271,7 +273,7 @@ def test_a_budget_holds_with_many_in_flight(tmp_path: Path) -> None:
     # Each request reads 3 and writes 3 tokens; 5 + 3 are set aside for it.
     budget = Budget(amount=60, unit="tokens")
     with ChatServer([Answer("fine so far", delay=0.05)]) as server:
-        gateway = Gateway(bill=Bill(tmp_path / "bill.jsonl", budget=budget))
+        gateway = Gateway(ledger=CostLedger(tmp_path / "bill.jsonl", budget=budget))
         chat = model(server, gateway, max_tokens=3)
 
         def ask(i: int) -> bool:
@@ -284,13 +286,13 @@ def test_a_budget_holds_with_many_in_flight(tmp_path: Path) -> None:
 
         with ThreadPoolExecutor(16) as pool:
             answered = sum(pool.map(ask, range(40)))
-    spent = gateway.bill.total.prompt_tokens + gateway.bill.total.completion_tokens
+    spent = gateway.ledger.total.prompt_tokens + gateway.ledger.total.completion_tokens
     assert answered == len(server.requests) == 9
     assert spent == 54
     # What was spent before counts in the next session.
-    assert Bill(tmp_path / "bill.jsonl").total.prompt_tokens == 27
+    assert CostLedger(tmp_path / "bill.jsonl").total.prompt_tokens == 27
     with pytest.raises(BudgetSpentError):
-        Bill(tmp_path / "bill.jsonl", budget=budget).set_aside("m", 13, 3).__enter__()
+        CostLedger(tmp_path / "bill.jsonl", budget=budget).set_aside("m", 13, 3).__enter__()
 
 
 @pytest.mark.parametrize(
@@ -306,27 +308,27 @@ def test_a_budget_holds_with_many_in_flight(tmp_path: Path) -> None:
 def test_what_is_set_aside_is_what_a_request_can_cost(text: str, options: dict[str, Any], most: int) -> None:
     budget = Budget(amount=most - 1, unit="tokens")
     with ChatServer([GOOD]) as server, pytest.raises(BudgetSpentError, match=f"it could cost {most:,} tokens"):
-        model(server, Gateway(bill=Bill(budget=budget)), **options).ask([{"role": "user", "content": text}])
+        model(server, Gateway(ledger=CostLedger(budget=budget)), **options).ask([{"role": "user", "content": text}])
 
 
 def test_half_a_line_of_a_bill_costs_that_line_only(tmp_path: Path) -> None:
     with ChatServer([GOOD]) as server:
         for _ in range(2):
-            gateway = Gateway(bill=Bill(tmp_path / "bill.jsonl"))
+            gateway = Gateway(ledger=CostLedger(tmp_path / "bill.jsonl"))
             model(server, gateway).ask(HELLO)
             gateway.close()
             with (tmp_path / "bill.jsonl").open("a") as file:
                 file.write('{"endpoint": "htt')
-    assert Bill(tmp_path / "bill.jsonl").total.requests == 2
+    assert CostLedger(tmp_path / "bill.jsonl").total.requests == 2
 
 
 def test_what_was_paid_before_prices_were_known_counts_towards_a_budget_in_dollars(tmp_path: Path) -> None:
     with ChatServer([GOOD]) as server:
-        gateway = Gateway(bill=Bill(tmp_path / "bill.jsonl"))
+        gateway = Gateway(ledger=CostLedger(tmp_path / "bill.jsonl"))
         model(server, gateway).ask(HELLO)
         gateway.close()
     prices = {"m": Price(input=1_000_000, output=1_000_000)}
-    bill = Bill(tmp_path / "bill.jsonl", prices=prices, budget=Budget.parse("$7"))
+    bill = CostLedger(tmp_path / "bill.jsonl", prices=prices, budget=Budget.parse("$7"))
     assert bill.total.cost == pytest.approx(6.0)
     with pytest.raises(BudgetSpentError, match=r"\$6 are spent"):
         bill.set_aside("m", 3, 3).__enter__()
@@ -334,7 +336,7 @@ def test_what_was_paid_before_prices_were_known_counts_towards_a_budget_in_dolla
 
 def test_dollars_need_prices(tmp_path: Path) -> None:
     with ChatServer([GOOD]) as server:
-        gateway = Gateway(bill=Bill(budget=Budget.parse("1")))
+        gateway = Gateway(ledger=CostLedger(budget=Budget.parse("1")))
         with pytest.raises(EndpointError, match="A budget in dollars needs to know what 'm' costs"):
             model(server, gateway).ask(HELLO)
         assert model(server).ask(HELLO).usage.cost is None
@@ -352,7 +354,7 @@ def test_a_server_that_does_not_count_keeps_no_budget() -> None:
     with ChatServer([Answer("x", usage=False)]) as server:
         assert model(server).ask(HELLO).usage.prompt_tokens == 0
         with pytest.raises(EndpointError, match="does not say how many tokens"):
-            model(server, Gateway(bill=Bill(budget=Budget.parse("99tokens"))), max_tokens=3).ask(HELLO)
+            model(server, Gateway(ledger=CostLedger(budget=Budget.parse("99tokens"))), max_tokens=3).ask(HELLO)
 
 
 # The pace.
@@ -394,7 +396,7 @@ def test_a_pause_is_for_everybody() -> None:
     def sleep(seconds: float) -> None:
         now[0] += seconds
 
-    pace = Pace(clock=lambda: now[0], sleep=sleep)
+    pace = RateLimit(clock=lambda: now[0], sleep=sleep)
     assert pace.take() == 0
     pace.refused(7.0)
     pace.refused(3.0)
@@ -425,7 +427,9 @@ def test_a_key_reaches_the_server_and_nothing_else(
     ]
     for fault in faults:
         with ChatServer([fault]) as server:
-            gateway = Gateway(cache=ResponseCache(tmp_path / "answers.sqlite"), bill=Bill(tmp_path / "bill.jsonl"))
+            gateway = Gateway(
+                cache=ResponseCache(tmp_path / "answers.sqlite"), ledger=CostLedger(tmp_path / "bill.jsonl")
+            )
             chat = model(server, gateway, api_key_env="MARKER", max_retries=1)
             try:
                 chat.ask(HELLO)
@@ -469,7 +473,7 @@ def test_a_key_that_cannot_be_sent_is_said_before_it_is_sent(key: str, monkeypat
 
 def test_bill_lines_say_what_was_paid(tmp_path: Path) -> None:
     with ChatServer([GOOD]) as server:
-        model(server, Gateway(bill=Bill(tmp_path / "bill.jsonl"))).ask(HELLO)
+        model(server, Gateway(ledger=CostLedger(tmp_path / "bill.jsonl"))).ask(HELLO)
         (line,) = (tmp_path / "bill.jsonl").read_text().splitlines()
         assert json.loads(line)["endpoint"] == server.url
     assert json.loads(line)["usage"]["completion_tokens"] == 3

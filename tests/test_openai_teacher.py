@@ -14,7 +14,7 @@ from chat_server import Answer, ChatServer, verdict
 from gymnasium.error import DependencyNotInstalled
 
 from step_envs.agents import NoviceAgent, rollout
-from step_envs.endpoint import Bill, Gateway, Price
+from step_envs.endpoint import CostLedger, Gateway, Price
 from step_envs.errors import DataError, RequestRefusedError, TeacherError
 from step_envs.trajectory import Trajectory
 from step_envs.wrappers import ReActWrapper, TeacherMonitorWrapper
@@ -38,7 +38,7 @@ def _quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def teacher(server: ChatServer, **options: Any) -> OpenAITeacher:
     made = OpenAITeacher("m", server.url, **({"max_retries": 1, "timeout": 2.0} | options))
-    made.chat.connect(Gateway(bill=Bill(prices={"m": Price(input=1, output=1)})))
+    made.chat.connect(Gateway(ledger=CostLedger(prices={"m": Price(input=1, output=1)})))
     return made
 
 

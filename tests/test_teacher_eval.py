@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from step_envs.cli import app
 from step_envs.collection.teacher_evaluation import Judgement, TeacherReport, evaluate_teacher, report
-from step_envs.endpoint import Bill, Gateway, Price
+from step_envs.endpoint import CostLedger, Gateway, Price
 from step_envs.errors import EndpointDownError
 from step_envs.trajectory import Usage, Verdict
 from step_envs.wrappers.teachers import OracleTeacher, Teacher, TeacherContext
@@ -60,7 +60,7 @@ def test_corrections_are_tried_out(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_model_that_says_ok_to_everything_and_one_that_says_nothing() -> None:
     with ChatServer([Answer(verdict())]) as server:
-        gateway = Gateway(bill=Bill(prices={"m": Price(input=2, output=2)}))
+        gateway = Gateway(ledger=CostLedger(prices={"m": Price(input=2, output=2)}))
         kind = measured(f"openai:model=m,base_url={server.url}", gateway=gateway, concurrency=4)
     assert (kind.precision.value, kind.recall.value, kind.f1.value) == (None, 0.0, 0.0)
     assert kind.unknown.value == 0.0

@@ -9,7 +9,7 @@ from rich.console import Console
 
 if TYPE_CHECKING:
     from step_envs.collection.config import CollectConfig
-    from step_envs.endpoint import Access
+    from step_envs.endpoint import EndpointConfig
     from step_envs.trajectory import Usage
 
 INTERRUPTED = 130
@@ -107,7 +107,7 @@ def collect(
     from step_envs.cli.render import summary_table, visible
     from step_envs.collection.collector import collect as run
     from step_envs.collection.config import CollectConfig
-    from step_envs.endpoint import Access, Budget, read_prices
+    from step_envs.endpoint import Budget, EndpointConfig, read_prices
     from step_envs.errors import BudgetSpentError, ClusterError, EndpointError, unknown_name
     from step_envs.specs import read_option
 
@@ -131,7 +131,7 @@ def collect(
             "seed": seed,
         }
     )
-    access = Access(
+    access = EndpointConfig(
         cache=cache,
         budget=None if budget is None else Budget.parse(budget),
         prices={} if prices is None else read_prices(prices),
@@ -207,7 +207,7 @@ def _filtered(out: Path) -> str:
 
 
 def _dry_run(
-    config: "CollectConfig", out: Path, access: "Access", concurrency: int, console: Console, as_json: bool
+    config: "CollectConfig", out: Path, access: "EndpointConfig", concurrency: int, console: Console, as_json: bool
 ) -> None:
     from step_envs.cli.render import visible
     from step_envs.collection.estimates import estimate

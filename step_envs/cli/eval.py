@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from step_envs.cli.dashboard import Dashboard
-    from step_envs.endpoint import Access
+    from step_envs.endpoint import EndpointConfig
     from step_envs.training.evaluation import EvalConfig
 
 INTERRUPTED = 130
@@ -105,7 +105,7 @@ def eval(
     if after is not None and not recovery:
         raise ValueError("--after says where the error of --recovery comes: add --recovery, or leave it out.")
     from step_envs.cli.inputs import tasks_in, world
-    from step_envs.endpoint import Access, Budget, read_prices
+    from step_envs.endpoint import Budget, EndpointConfig, read_prices
     from step_envs.specs import read_option
     from step_envs.training.evaluation import EvalConfig
 
@@ -127,7 +127,7 @@ def eval(
             "seed": seed,
         }
     )
-    access = Access(
+    access = EndpointConfig(
         cache=cache,
         budget=None if budget is None else Budget.parse(budget),
         prices={} if prices is None else read_prices(prices),
@@ -139,7 +139,7 @@ def eval(
 
 
 def _evaluate(
-    config: "EvalConfig", out: Path, access: "Access", concurrency: int, *, resume: bool, as_json: bool
+    config: "EvalConfig", out: Path, access: "EndpointConfig", concurrency: int, *, resume: bool, as_json: bool
 ) -> None:
     from step_envs.cli.eval_tables import evaluation_table
     from step_envs.training.evaluation import evaluate
@@ -165,7 +165,7 @@ def _recover(
     config: "EvalConfig",
     out: Path,
     after: int | None,
-    access: "Access",
+    access: "EndpointConfig",
     concurrency: int,
     *,
     resume: bool,

@@ -47,11 +47,11 @@ def teacher_eval(
     from rich.progress import MofNCompleteColumn, Progress, TextColumn
 
     from step_envs.collection.teacher_evaluation import evaluate_teacher
-    from step_envs.endpoint import Bill, Budget, Gateway, ResponseCache, read_prices
+    from step_envs.endpoint import Budget, CostLedger, Gateway, ResponseCache, read_prices
 
     gateway = Gateway(
         cache=None if cache is None else ResponseCache(cache),
-        bill=Bill(
+        ledger=CostLedger(
             prices=None if prices is None else read_prices(prices),
             budget=None if budget is None else Budget.parse(budget),
         ),

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from step_envs.collection.config import CollectConfig, EpisodePlan
 from step_envs.collection.executors import Engine, Outcome, ThreadEngine
 from step_envs.collection.rollouts import RolloutStoppedError
-from step_envs.endpoint import Access, Gateway
+from step_envs.endpoint import EndpointConfig, Gateway
 from step_envs.errors import BudgetSpentError, EndpointDownError, EndpointError, StoreError
 from step_envs.files import write_whole
 from step_envs.store import TrajectoryStore, read_trajectories
@@ -112,7 +112,7 @@ def collect(
     *,
     resume: bool = False,
     concurrency: int = 1,
-    access: Access | None = None,
+    access: EndpointConfig | None = None,
     episode_seconds: float | None = None,
     cluster: "Cluster | None" = None,
     on_start: Callable[[Progress], object] = lambda progress: None,
@@ -170,7 +170,7 @@ def collect(
                 )
             progress.add(trajectory)
             done.add(trajectory.episode)
-        gateway = (access or Access()).open(out) if asks_models else None
+        gateway = (access or EndpointConfig()).open(out) if asks_models else None
         run = _Run(out, store, progress, on_progress, gateway)
         try:
             with _make_engine(config, gateway, concurrency, episode_seconds, cluster) as engine:
@@ -300,7 +300,7 @@ class _Run:
     def count_costs(self) -> None:
         """Bring the figures of what was paid up to date."""
         if self._gateway is not None:
-            self._progress.paid, self._progress.saved = self._gateway.bill.total, self._gateway.bill.saved
+            self._progress.paid, self._progress.saved = self._gateway.ledger.total, self._gateway.ledger.saved
 
     def _fail(self, plan: EpisodePlan, reason: str, detail: str) -> None:
         record = plan._asdict() | {"reason": reason, "detail": detail}

@@ -8,7 +8,7 @@ from typing import Any
 
 from step_envs.collection.config import CollectConfig, EpisodePlan
 from step_envs.collection.rollouts import rollout
-from step_envs.endpoint import Access
+from step_envs.endpoint import EndpointConfig
 from step_envs.trajectory import Trajectory, Usage
 
 SAMPLED = 10
@@ -48,7 +48,9 @@ class Estimate:
         return asdict(self)
 
 
-def estimate(config: CollectConfig, out: Path, *, access: Access | None = None, concurrency: int = 1) -> Estimate:
+def estimate(
+    config: CollectConfig, out: Path, *, access: EndpointConfig | None = None, concurrency: int = 1
+) -> Estimate:
     """Play a sample of the episodes of a collection, spread evenly over it, and say what all would cost.
 
     The sample is played for real, through the run's own response cache, and keeps no trajectory.
@@ -69,8 +71,8 @@ def estimate(config: CollectConfig, out: Path, *, access: Access | None = None, 
     planned = config.episodes_to_play()
     count = min(SAMPLED, len(planned))
     chosen = [planned[i * len(planned) // count] for i in range(count)]
-    gateway = (access or Access()).open(out)
-    before = gateway.bill.total
+    gateway = (access or EndpointConfig()).open(out)
+    before = gateway.ledger.total
 
     def stopped() -> bool:
         gateway.require_up()
@@ -94,7 +96,7 @@ def estimate(config: CollectConfig, out: Path, *, access: Access | None = None, 
         gateway.require_up()
     finally:
         gateway.close()
-    total, saved = gateway.bill.total, gateway.bill.saved
+    total, saved = gateway.ledger.total, gateway.ledger.saved
     scale = len(planned) / count
     paid = None if total.cost is None else total.cost - (before.cost or 0.0)
     known = [cost for cost in (paid, saved.cost) if cost is not None]

@@ -6,18 +6,22 @@ whole.
 """
 
 from step_envs.endpoint.cache import ResponseCache
-from step_envs.endpoint.cost_ledger import Bill, Budget, Price, read_prices
-from step_envs.endpoint.endpoint_config import Access
+from step_envs.endpoint.cost_ledger import Budget, CostLedger, Price, read_prices
+from step_envs.endpoint.endpoint_config import EndpointConfig
 from step_envs.endpoint.gateway import Answer, Endpoint, Gateway
 from step_envs.endpoint.model import ChatModel, UsesChatModel
+
+Access = EndpointConfig
+"""The name that ``EndpointConfig`` had before."""
 
 __all__ = [
     "Access",
     "Answer",
-    "Bill",
     "Budget",
     "ChatModel",
+    "CostLedger",
     "Endpoint",
+    "EndpointConfig",
     "Gateway",
     "Price",
     "ResponseCache",

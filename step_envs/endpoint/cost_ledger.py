@@ -94,7 +94,7 @@ class Budget(BaseModel):
         return f"${self.amount:g}" if self.unit == "dollars" else f"{self.amount:,.0f} tokens"
 
 
-class Bill:
+class CostLedger:
     """Every paid request of a run: kept as JSON lines, added up, and held against the budget.
 
     What is in flight is set aside at the most it can cost, so that the budget holds however many episodes are in flight; a

@@ -4,12 +4,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from step_envs.endpoint.cache import ResponseCache
-from step_envs.endpoint.cost_ledger import Bill, Budget, Price
+from step_envs.endpoint.cost_ledger import Budget, CostLedger, Price
 from step_envs.endpoint.gateway import Gateway
 
 
 @dataclass(frozen=True)
-class Access:
+class EndpointConfig:
     """What decides how models are asked, and not what they are asked: it may change when a run is resumed.
 
     Attributes:
@@ -42,6 +42,6 @@ class Access:
         """
         return Gateway(
             cache=ResponseCache(self.cache or out / "responses.sqlite") if self.keep_answers else None,
-            bill=Bill(out / "bill.jsonl", prices=self.prices, budget=self.budget),
+            ledger=CostLedger(out / "bill.jsonl", prices=self.prices, budget=self.budget),
             requests_per_minute=self.requests_per_minute,
         )

@@ -17,9 +17,9 @@ from typing import Any, Literal, NamedTuple, NoReturn
 from pydantic import BaseModel, Field, ValidationError, ValidatorFunctionWrapHandler, field_validator
 
 from step_envs.endpoint.cache import ResponseCache, request_key
-from step_envs.endpoint.cost_ledger import Bill
+from step_envs.endpoint.cost_ledger import CostLedger
 from step_envs.endpoint.deadline import Deadline
-from step_envs.endpoint.rate_limit import Pace
+from step_envs.endpoint.rate_limit import RateLimit
 from step_envs.errors import EndpointDownError, EndpointError, RequestRefusedError
 from step_envs.trajectory import Usage
 
@@ -117,7 +117,7 @@ class _Completion(BaseModel):
 
 
 @dataclass
-class _Line:
+class _Connection:
     """The connection to one endpoint and what is known of it."""
 
     client: Any
@@ -133,11 +133,11 @@ class Gateway:
 
     Args:
         cache: Where answers are kept; None asks anew each time.
-        bill: Prices, what was paid, budget; None keeps a bill without either.
+        ledger: Prices, what was paid, budget; None keeps a bill without either.
         requests_per_minute: Most requests in a minute to any one endpoint; None means no limit.
 
     Attributes:
-        bill: What was paid.
+        ledger: What was paid.
         formats: Endpoint and model -> the most exacting answer format found to work; see ``wrappers.teachers``.
     """
 
@@ -145,15 +145,15 @@ class Gateway:
         self,
         *,
         cache: ResponseCache | None = None,
-        bill: Bill | None = None,
+        ledger: CostLedger | None = None,
         requests_per_minute: float | None = None,
     ) -> None:
         self.cache = cache
-        self.bill = bill or Bill()
+        self.ledger = ledger or CostLedger()
         self.formats: dict[tuple[str, str], int] = {}
         self._per_minute = requests_per_minute
-        self._lines: dict[Endpoint, _Line] = {}
-        self._paces: dict[str, Pace] = {}
+        self._lines: dict[Endpoint, _Connection] = {}
+        self._paces: dict[str, RateLimit] = {}
         self._asking: dict[str, threading.Lock] = {}
         self._lock = threading.Lock()
         self._sent = threading.local()
@@ -187,7 +187,7 @@ class Gateway:
                 if known is not None:
                     tokens = _Tokens.model_validate(known["usage"])
                     worth = self._cost(request["model"], tokens, 0, 0.0)
-                    self.bill.save(worth)
+                    self.ledger.save(worth)
                     usage = Usage(cached=1, cost=None if worth.cost is None else 0.0)
                     return Answer(known["text"], known["finish"], usage, tokens.prompt_tokens)
                 answer, counted = self._fetch(endpoint, request)
@@ -225,7 +225,7 @@ class Gateway:
             line.client.close()
         if self.cache is not None:
             self.cache.close()
-        self.bill.close()
+        self.ledger.close()
 
     # Within.
 
@@ -233,17 +233,17 @@ class Gateway:
         line = self._line(endpoint)
         size = sum(len(message["content"].encode()) for message in request["messages"])
         limits = [request[name] for name in ("max_tokens", "max_completion_tokens") if request.get(name)]
-        with self.bill.set_aside(request["model"], size, max(limits, default=None)):
+        with self.ledger.set_aside(request["model"], size, max(limits, default=None)):
             started = time.perf_counter()
             completion, sent = self._send(endpoint, line, request)
             tokens = completion.usage
-            if tokens is None and self.bill.budget is not None:
+            if tokens is None and self.ledger.budget is not None:
                 raise EndpointError(
                     f"{endpoint.base_url} does not say how many tokens {request['model']!r} used, "
                     "so that no budget can be kept: leave the budget out."
                 )
             usage = self._cost(request["model"], tokens, sent, time.perf_counter() - started)
-            self.bill.pay(endpoint.base_url, request["model"], usage)
+            self.ledger.pay(endpoint.base_url, request["model"], usage)
         if not completion.choices:
             raise EndpointDownError(f"{endpoint.base_url} answered without a choice.")
         text, finish = _read(completion.choices[0])
@@ -255,7 +255,7 @@ class Gateway:
     def _cost(self, model: str, tokens: _Tokens | None, sent: int, seconds: float) -> Usage:
         if tokens is None:
             return Usage(requests=sent, seconds=seconds)
-        price = self.bill.price_of(model)
+        price = self.ledger.price_of(model)
         cached = tokens.prompt_tokens_details.cached_tokens if tokens.prompt_tokens_details else None
         cost = price and price.of(
             tokens.prompt_tokens, tokens.completion_tokens, min(cached or 0, tokens.prompt_tokens)
@@ -268,7 +268,7 @@ class Gateway:
             cost=cost,
         )
 
-    def _send(self, endpoint: Endpoint, line: _Line, request: dict[str, Any]) -> tuple[_Completion, int]:
+    def _send(self, endpoint: Endpoint, line: _Connection, request: dict[str, Any]) -> tuple[_Completion, int]:
         import openai
 
         self._sent.count = 0
@@ -295,7 +295,7 @@ class Gateway:
         self._pace(endpoint.base_url).answered()
         return completion, self._sent.count
 
-    def _refused(self, endpoint: Endpoint, line: _Line, error: Any) -> NoReturn:
+    def _refused(self, endpoint: Endpoint, line: _Connection, error: Any) -> NoReturn:
         status = error.status_code
         said = " ".join(_cut(_without(str(error.message), line.key)).split())
         if status in (408, 409, 429) or status >= 500:
@@ -306,7 +306,7 @@ class Gateway:
         message = f"{endpoint.base_url} refuses the request (status {status}).{hint} It says: {said}"
         raise RequestRefusedError(message, status) from None
 
-    def _failed(self, endpoint: Endpoint, line: _Line, what: str) -> NoReturn:
+    def _failed(self, endpoint: Endpoint, line: _Connection, what: str) -> NoReturn:
         with self._lock:
             line.failed_in_a_row += 1
             line.last_failure = f"{what}."
@@ -314,13 +314,13 @@ class Gateway:
             f"{endpoint.base_url} gave no usable answer, after {max(self._sent.count, 1)} attempts: {what}."
         ) from None
 
-    def _line(self, endpoint: Endpoint) -> _Line:
+    def _line(self, endpoint: Endpoint) -> _Connection:
         with self._lock:
             if endpoint not in self._lines:
                 self._lines[endpoint] = self._connect(endpoint)
             return self._lines[endpoint]
 
-    def _connect(self, endpoint: Endpoint) -> _Line:
+    def _connect(self, endpoint: Endpoint) -> _Connection:
         import openai
 
         key = os.environ.get(endpoint.key_env, "")
@@ -334,7 +334,7 @@ class Gateway:
                 f"The key in the environment variable {endpoint.key_env} holds a space, a line break or another character "
                 "that no key has: set it again."
             )
-        pace = self._paces.setdefault(endpoint.base_url, Pace(self._per_minute))
+        pace = self._paces.setdefault(endpoint.base_url, RateLimit(self._per_minute))
 
         def before(request: Any) -> None:
             self._sent.count = getattr(self._sent, "count", 0) + 1
@@ -365,9 +365,9 @@ class Gateway:
             max_retries=endpoint.max_retries,
             http_client=http,
         )
-        return _Line(client, key, http_library.Response)
+        return _Connection(client, key, http_library.Response)
 
-    def _pace(self, base_url: str) -> Pace:
+    def _pace(self, base_url: str) -> RateLimit:
         return self._paces[base_url]
 
 

@@ -15,7 +15,7 @@ _RECOVERY = 0.9
 _LONGEST_PAUSE = 120.0
 
 
-class Pace:
+class RateLimit:
     """Spaces the requests to one endpoint.
 
     Args:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from step_envs.collection.collector import Progress, collect
 from step_envs.collection.config import CollectConfig
-from step_envs.endpoint import Access
+from step_envs.endpoint import EndpointConfig
 from step_envs.errors import StoreError, first_fault
 from step_envs.registration import list_tasks
 from step_envs.statistics import Interval, clustered_bootstrap, task_mean, wilson
@@ -184,7 +184,7 @@ def evaluate(
     *,
     resume: bool = False,
     concurrency: int = 1,
-    access: Access | None = None,
+    access: EndpointConfig | None = None,
     on_start: Callable[[Progress], object] = lambda progress: None,
     on_progress: Callable[[Progress, Trajectory | None], object] = lambda progress, trajectory: None,
 ) -> Evaluation:

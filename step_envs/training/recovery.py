@@ -12,7 +12,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from step_envs.collection.collector import Progress
-from step_envs.endpoint import Access
+from step_envs.endpoint import EndpointConfig
 from step_envs.errors import StoreError, first_fault
 from step_envs.store import read_trajectories
 from step_envs.training.comparison import Difference, compare_episodes
@@ -74,7 +74,7 @@ def recover(
     after: int | None = None,
     resume: bool = False,
     concurrency: int = 1,
-    access: Access | None = None,
+    access: EndpointConfig | None = None,
     on_start: Callable[[Progress], object] = lambda progress: None,
     on_progress: Callable[[Progress, Trajectory | None], object] = lambda progress, trajectory: None,
 ) -> Recovery:

@@ -24,8 +24,8 @@ from step_envs.collection.collector import Progress, collect
 from step_envs.collection.config import CollectConfig
 from step_envs.collection.ray_exchange import Exchange
 from step_envs.collection.ray_executor import Cluster
-from step_envs.endpoint import Access, Budget, Endpoint, Gateway
 from step_envs.endpoint import Answer as GatewayAnswer
+from step_envs.endpoint import Budget, Endpoint, EndpointConfig, Gateway
 from step_envs.errors import BudgetSpentError, ClusterError, EngineError
 from step_envs.store import read_trajectories
 from step_envs.trajectory import Trajectory, Usage
@@ -101,7 +101,7 @@ def test_one_budget_one_bill_and_nothing_paid_twice(
         teacher = f"openai:model=m,base_url={server.url},api_key_env=MARKER"
         plan = config(teacher=teacher, episodes=40, agent="novice")
         with pytest.raises(BudgetSpentError, match="The budget of 40,000 tokens does not cover another request"):
-            collect(plan, tmp_path, concurrency=4, cluster=SMALL, access=Access(budget=budget))
+            collect(plan, tmp_path, concurrency=4, cluster=SMALL, access=EndpointConfig(budget=budget))
         paid = json.loads((tmp_path / "summary.json").read_text())["paid"]
         assert 20_000 < paid["prompt_tokens"] + paid["completion_tokens"] <= 40_000
         first = len(without_time(tmp_path))
