@@ -1,8 +1,8 @@
-"""A language model behind any OpenAI-compatible endpoint plays: python examples/chat_agent.py MODEL [BASE_URL].
+"""Let a language model behind an OpenAI-compatible endpoint play: python examples/chat_agent.py MODEL [BASE_URL].
 
-For example ``vllm serve Qwen/Qwen3-4B`` in one terminal, and in another
-``python examples/chat_agent.py Qwen/Qwen3-4B http://localhost:8000/v1``. A key is taken from OPENAI_API_KEY.
-Needs pip install "step-envs[endpoint]".
+For example, run ``vllm serve Qwen/Qwen3-4B`` in one terminal, and in another terminal
+``python examples/chat_agent.py Qwen/Qwen3-4B http://localhost:8000/v1``. The key comes from the environment variable
+OPENAI_API_KEY. This example needs pip install "step-envs[endpoint]".
 """
 
 import sys
@@ -10,14 +10,15 @@ import sys
 import gymnasium as gym
 
 import step_envs
-from step_envs.agents import ChatAgent, rollout
+from step_envs.agents import ChatAgent
+from step_envs.collection import rollout
 from step_envs.wrappers import ReActWrapper, RecordTrajectory
 
 ENV = "STeP-ALFWorld-v0"
 
 
 def play(model: str, base_url: str | None = None, episodes: int = 5) -> list[step_envs.Trajectory]:
-    """Let the model play the first tasks of a split, and return the record of each episode."""
+    """Play the first tasks of a split with the model, and return one trajectory for each episode."""
     agent = ChatAgent(model, base_url, temperature=0.0, max_tokens=256)
     env = RecordTrajectory(ReActWrapper(gym.make(ENV, split="valid_unseen")))
     trajectories = []
@@ -31,7 +32,7 @@ def play(model: str, base_url: str | None = None, episodes: int = 5) -> list[ste
 
 
 def main() -> None:
-    """Play as the command line says."""
+    """Read the model and the address from the command line, and play."""
     if len(sys.argv) not in (2, 3):
         sys.exit(__doc__)
     trajectories = play(*sys.argv[1:])

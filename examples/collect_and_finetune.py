@@ -1,8 +1,8 @@
-"""From episodes to a fine-tuned checkpoint, on one page: python examples/collect_and_finetune.py [FOLDER].
+"""Collect episodes and fine-tune a model on them: python examples/collect_and_finetune.py [FOLDER].
 
-The model is a tiny one with random weights, made here, so that all of it runs on a CPU in about a minute and downloads
-nothing; it learns the form of the replies and no more. For a real one, name a checkpoint instead of ``tiny_model(...)``.
-Needs pip install "step-envs[train]".
+The model is tiny and has random weights. The example therefore downloads nothing and runs on a CPU in about a minute, but
+the model learns only the form of the replies. For a real model, use the folder of a checkpoint instead of
+``tiny_model(...)``. This example needs pip install "step-envs[train]".
 """
 
 import json
@@ -11,11 +11,9 @@ import tempfile
 from pathlib import Path
 
 from step_envs import Trajectory
-from step_envs.collection.collector import collect
-from step_envs.collection.config import CollectConfig
+from step_envs.collection import CollectConfig, collect
 from step_envs.store import read_trajectories
-from step_envs.training import FinetuneConfig, build_dataset, select
-from step_envs.training.finetuning import finetune
+from step_envs.training import FinetuneConfig, build_dataset, finetune, select
 
 TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
@@ -24,7 +22,7 @@ TEMPLATE = (
 
 
 def collected(out: Path, episodes: int = 40) -> list[Trajectory]:
-    """Let a novice play under the oracle teacher, and keep what the paper would train on."""
+    """Collect episodes of a novice with the oracle as teacher, and return those that pass the paper's filter."""
     config = CollectConfig(env="STeP-ALFWorld-v0", episodes=episodes, agent="novice:error_rate=0.25", teacher="oracle")
     collect(config, out, resume=out.exists(), concurrency=2)
     chosen = select(read_trajectories(out))
@@ -33,7 +31,7 @@ def collected(out: Path, episodes: int = 40) -> list[Trajectory]:
 
 
 def tiny_model(texts: list[str], out: Path) -> Path:
-    """Make a small Llama with random weights, and a tokenizer from the texts."""
+    """Save a small Llama with random weights and a tokenizer trained on the texts, and return their folder."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -60,7 +58,7 @@ def tiny_model(texts: list[str], out: Path) -> Path:
 
 
 def run(folder: Path, steps: int = 32) -> list[float]:
-    """Collect, tokenize with the mask, fine-tune; return the loss as it was logged."""
+    """Collect episodes, build the masked dataset, fine-tune, and return the logged losses."""
     from transformers import AutoTokenizer
 
     trajectories = collected(folder / "data")
@@ -78,7 +76,7 @@ def run(folder: Path, steps: int = 32) -> list[float]:
 
 
 def main() -> None:
-    """Run in the folder that is named, or in one that is thrown away."""
+    """Run in the folder from the command line, or in a temporary folder."""
     if len(sys.argv) > 1:
         run(Path(sys.argv[1]))
         return

@@ -1,6 +1,6 @@
-"""An agent of your own, in a loop and in a collection: python examples/own_agent.py.
+"""Write an agent of your own, play one episode with it, and collect a run: python examples/own_agent.py.
 
-From the command line it is named by its place, without registration:
+On the command line, name the class by its module. It needs no registration:
 ``PYTHONPATH=examples step-envs collect --agent own_agent.CuriousAgent:boldness=0.2 --out runs/curious``.
 """
 
@@ -12,22 +12,21 @@ import gymnasium as gym
 import numpy as np
 
 import step_envs
-from step_envs.agents import Agent, Reply, rollout
-from step_envs.collection.collector import collect
-from step_envs.collection.config import CollectConfig
+from step_envs.agents import Agent, Reply
+from step_envs.collection import CollectConfig, collect, rollout
 from step_envs.trajectory import Actor
 from step_envs.wrappers import ReActWrapper, TeacherMonitorWrapper
 from step_envs.wrappers.teachers import OracleTeacher
 
 
 class CuriousAgent(Agent):
-    """Prefers what it has done least often.
+    """Chooses the admissible action that it has used least often.
 
-    An agent is asked for a reply to ``env.get_wrapper_attr("messages")``. A model would read those; this one is content
-    with the list of admissible actions.
+    ``act`` returns the reply to the conversation in ``env.get_wrapper_attr("messages")``. A language model would read the
+    conversation. This agent uses only the list of admissible actions.
 
     Args:
-        boldness: Probability of any admissible action instead.
+        boldness: Probability that the agent chooses a random admissible action instead.
     """
 
     name = "curious"
@@ -36,15 +35,15 @@ class CuriousAgent(Agent):
         self.boldness = boldness
 
     def describe(self) -> Actor:
-        """Say who acts: this is written into every trajectory."""
+        """Return the name and the parameters that every trajectory records."""
         return Actor(name=self.name, params={"boldness": self.boldness})
 
     def begin(self, env: gym.Env[str, str], rng: np.random.Generator) -> None:
-        """Forget the last episode; all chance comes from ``rng``, so that an episode can be played again."""
+        """Start an episode. All random choices use ``rng``, so the same seed gives the same episode."""
         self._rng, self._count = rng, Counter[str]()
 
     def act(self, env: gym.Env[str, str]) -> Reply | None:
-        """Reply as a language model would: a thought and an action. None would give the episode up."""
+        """Return a thought and an action, as a language model would. None would end the episode."""
         actions = env.unwrapped.admissible_actions()  # type: ignore[attr-defined]
         if self._rng.random() < self.boldness:
             action = str(self._rng.choice(actions))
@@ -55,7 +54,7 @@ class CuriousAgent(Agent):
 
 
 def one_episode() -> step_envs.Trajectory:
-    """Play an episode under a teacher, who need not know the agent."""
+    """Play one episode with a teacher. The teacher works with any agent."""
     env = TeacherMonitorWrapper(ReActWrapper(gym.make("STeP-ALFWorld-v0")), OracleTeacher(), max_errors=50)
     trajectory = rollout(env, CuriousAgent(), seed=1)
     env.close()
@@ -63,7 +62,7 @@ def one_episode() -> step_envs.Trajectory:
 
 
 def many_episodes(out: Path) -> int:
-    """Collect with it; return how many trajectories were kept."""
+    """Collect a run with the agent, and return how many trajectories it contains."""
     config = CollectConfig(
         env="STeP-ALFWorld-v0", agent="own_agent.CuriousAgent:boldness=0.2", teacher="oracle", episodes=4, max_errors=50
     )
@@ -71,7 +70,7 @@ def many_episodes(out: Path) -> int:
 
 
 def main() -> None:
-    """Show both."""
+    """Play one episode, then collect a run."""
     trajectory = one_episode()
     corrections = sum(turn.kind == "correction" for turn in trajectory.turns)
     print(

@@ -1,7 +1,7 @@
-"""A teacher of your own, over an environment of your own: python examples/own_teacher.py.
+"""Write a teacher of your own: python examples/own_teacher.py.
 
-The world is that of ``own_world.py``; the teacher knows three rules and no oracle, so that it can watch any world. From the
-command line both are named by their place:
+The environment is the one of ``own_world.py``. The teacher has three rules and needs no oracle, so it works in any
+environment. On the command line, name both by their modules:
 ``PYTHONPATH=examples step-envs collect --env own_world:Coin-v0 --teacher own_teacher.RuleTeacher --out runs/coin``.
 """
 
@@ -9,32 +9,33 @@ import gymnasium as gym
 import own_world  # noqa: F401  (registers Coin-v0)
 
 from step_envs import TextEnv, Trajectory, Verdict
-from step_envs.agents import NoviceAgent, rollout
+from step_envs.agents import NoviceAgent
+from step_envs.collection import rollout
 from step_envs.trajectory import Actor
 from step_envs.wrappers import ReActWrapper, TeacherMonitorWrapper, parse_action
 from step_envs.wrappers.teachers import Teacher, TeacherContext
 
 
 class RuleTeacher(Teacher):
-    """Finds actions that do nothing, that are done too often, and that are worse than another one would have been.
+    """Finds actions that do nothing, actions that are repeated too often, and actions that are worse than another one.
 
-    A teacher is shown the conversation, the reply, what came of it, and the world itself (``context.env``), which it must
-    leave as it found it. It answers with a ``Verdict``: ``ok``, ``error`` with a correction that is admissible in the world
-    as it now is, or ``unknown`` where it cannot tell.
+    A teacher receives the conversation, the reply, its result, and the environment (``context.env``). It must leave the
+    environment in the same state. It returns a ``Verdict``: ``ok``; ``error`` with a correction that is admissible in the
+    present state; or ``unknown`` if it cannot decide.
 
     Args:
-        often: How often the same action may be done in an episode.
+        often: How often the agent may use the same action in one episode.
     """
 
     def __init__(self, often: int = 3) -> None:
         self.often = often
 
     def describe(self) -> Actor:
-        """Say who teaches: this is written into every trajectory."""
+        """Return the name and the parameters that every trajectory records."""
         return Actor(name="rules", params={"often": self.often})
 
     def judge(self, context: TeacherContext) -> Verdict:
-        """Judge one action, which was carried out (intervention "after")."""
+        """Judge one action that has already run (``intervene="after"``)."""
         world, now = context.env, context.env.snapshot()
         done = [parse_action(turn["content"]) for turn in context.messages if turn["role"] == "assistant"]
         missed = max(scores_one_step_on(world, context.before).values())
@@ -57,7 +58,7 @@ class RuleTeacher(Teacher):
 
 
 def scores_one_step_on(world: TextEnv, snapshot: bytes) -> dict[str, float]:
-    """Try every admissible action of a state; return the score after each."""
+    """Try every admissible action in a state, and return the score after each."""
     scores = {}
     world.restore(snapshot)
     for action in world.admissible_actions():
@@ -67,7 +68,7 @@ def scores_one_step_on(world: TextEnv, snapshot: bytes) -> dict[str, float]:
 
 
 def taught(seed: int) -> Trajectory:
-    """Let a novice play under the teacher."""
+    """Play one episode with a novice and this teacher."""
     env = TeacherMonitorWrapper(ReActWrapper(gym.make("Coin-v0")), RuleTeacher(), max_errors=5)
     trajectory = rollout(env, NoviceAgent(error_rate=0.5), seed=seed)
     env.close()
@@ -75,7 +76,7 @@ def taught(seed: int) -> Trajectory:
 
 
 def main() -> None:
-    """Show what is trained on: the weight of every turn."""
+    """Print the kind, the loss weight and the text of every turn."""
     for turn in taught(seed=11).turns:
         print(f"{turn.kind:>12} {turn.loss:.0f}  {turn.content!r}")
 

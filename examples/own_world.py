@@ -1,8 +1,8 @@
-"""A world of your own behind the contract, with an oracle, under the teacher: python examples/own_world.py.
+"""Write an environment of your own, with an oracle, and play it with a teacher: python examples/own_world.py.
 
-Three rooms in a row, a coin in one of them, a box in the first. The task is to put the coin into the box; eating it ends
-everything. What is below is all that a world has to say about itself; seeds, rewards, limits, ``info`` and snapshots come
-from ``TextEnv``.
+There are three rooms in a row. A coin lies in one of them, and a box stands in the first. The task is to put the coin into
+the box. If the agent eats the coin, the episode ends in failure. This file contains everything that is special about this
+world. ``TextEnv`` provides seeds, rewards, step limits, ``info`` and snapshots.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ ROOMS = ("hall", "study", "attic")
 
 
 class CoinTasks(TaskSet):
-    """One task for each room the coin can lie in, and each room to start from: ``coin/<room>/<start>``."""
+    """Defines one task for each room of the coin and each room to start from: ``coin/<room>/<start>``."""
 
     splits = ("train", "test")
     types = ("near", "far")
@@ -44,7 +44,7 @@ class CoinTasks(TaskSet):
 
 
 class CoinOracle(Oracle[dict[str, Any]]):
-    """Walks, takes, walks back, drops."""
+    """Plans: walk to the coin, take it, walk to the box, put it in."""
 
     def __init__(self, env: "CoinEnv") -> None:
         super().__init__(env)
@@ -74,7 +74,7 @@ class CoinOracle(Oracle[dict[str, Any]]):
 
 
 def read_state(saved: Any) -> dict[str, Any]:
-    """Read the world's own part of a snapshot; what is not as it was saved is refused."""
+    """Read the world's own part of a snapshot, and refuse data that ``_save`` cannot have written."""
     if not isinstance(saved, dict) or set(saved) != {"room", "coin"}:
         raise ValueError("the fields are room and coin")
     if saved["room"] not in range(len(ROOMS)) or saved["coin"] not in (*range(len(ROOMS)), "hand", "box", "eaten"):
@@ -87,7 +87,7 @@ def walk(start: int, end: int) -> list[str]:
 
 
 def carry_out(state: dict[str, Any], action: str) -> str | None:
-    """Change the state; return what happened, or None where nothing did."""
+    """Change the state, and return the observation, or None if the action does nothing."""
     room, coin = state["room"], state["coin"]
     if action == "look":
         here = " A coin lies here." if coin == room else ""
@@ -108,7 +108,7 @@ def carry_out(state: dict[str, Any], action: str) -> str | None:
 
 
 class CoinEnv(TextEnv):
-    """The coin world."""
+    """The environment with the coin and the box."""
 
     env_id = "Coin-v0"
     default_split = "train"
@@ -166,7 +166,8 @@ gym.register("Coin-v0", entry_point=f"{__name__}:CoinEnv", vector_entry_point=_m
 
 
 def main() -> None:
-    from step_envs.agents import NoviceAgent, rollout
+    from step_envs.agents import NoviceAgent
+    from step_envs.collection import rollout
     from step_envs.testing import check_text_env
     from step_envs.wrappers import ReActWrapper, TeacherMonitorWrapper
     from step_envs.wrappers.teachers import OracleTeacher

@@ -1,8 +1,9 @@
-"""Reinforcement learning with vector environments: python examples/rl_loop.py.
+"""Train a policy with reinforcement learning in vector environments: python examples/rl_loop.py.
 
-REINFORCE in plain numpy: a softmax over the admissible actions, each described by a handful of words (its verb, whether it
-names what the task asks for, whether it was tried before, whether something is in the hand). It learns on training
-households of ALFWorld and is tested on households with layouts of their own. Takes about half a minute on one core.
+The algorithm is REINFORCE in plain numpy. The policy is a softmax over the admissible actions. A few words describe each
+action: its verb, whether it names something from the task, whether it was tried before, whether the agent holds
+something. The policy learns in training households of ALFWorld, and the test uses households with other layouts. It takes
+about half a minute on one core.
 """
 
 from collections import defaultdict
@@ -17,24 +18,24 @@ ENV = "STeP-ALFWorld-v0"
 TASKS = {"task_types": ["pick_and_place_simple"], "admissible_actions": True}
 
 Trace = list[tuple[list[str], np.ndarray, int]]
-"""What happened in an episode: the features of the admissible actions, their probabilities, the one that was taken."""
+"""One entry per step: the features of the admissible actions, their probabilities, the index of the chosen action."""
 
 
 class Policy:
-    """A softmax over what is admissible, with a weight for each description."""
+    """A softmax over the admissible actions, with one weight for each description."""
 
     def __init__(self, learning_rate: float = 0.5) -> None:
         self.weights: defaultdict[str, float] = defaultdict(float)
         self.learning_rate = learning_rate
 
     def probabilities(self, features: list[str]) -> np.ndarray:
-        """Give the probability of each action."""
+        """Return the probability of each action."""
         preferences = np.array([self.weights[feature] for feature in features])
         exponents = np.exp(preferences - preferences.max())
         return np.asarray(exponents / exponents.sum())
 
     def learn(self, traces: list[Trace], returns: np.ndarray) -> None:
-        """Make the actions of better than usual episodes more likely."""
+        """Raise the probability of actions in episodes whose return is above the mean, and lower it in the others."""
         advantages = (returns - returns.mean()) / (returns.std() + 1e-6)
         steps: defaultdict[str, float] = defaultdict(float)
         for trace, advantage in zip(traces, advantages, strict=True):
@@ -46,7 +47,7 @@ class Policy:
 
 
 def describe(action: str, instruction: str, done: set[str], holding: bool) -> str:
-    """Describe an action by what makes it wise or foolish, whatever the household."""
+    """Describe an action in words that mean the same in every household."""
     verb, *rest = action.split()
     asked_thing, asked_place = instruction.rstrip(".").split()[-3::2]
     words = [verb, "asked thing" * (asked_thing in rest), "asked place" * (asked_place in rest)]
@@ -54,7 +55,7 @@ def describe(action: str, instruction: str, done: set[str], holding: bool) -> st
 
 
 def play(vector: gym.vector.VectorEnv, policy: Policy, rng: np.random.Generator) -> tuple[list[Trace], np.ndarray]:
-    """Play an episode in each environment; return what happened, and the score each reached."""
+    """Play one episode in each environment, and return the traces and the final scores."""
     number = vector.num_envs
     _, infos = vector.reset(seed=[int(seed) for seed in rng.integers(2**31, size=number)])
     traces: list[Trace] = [[] for _ in range(number)]
@@ -78,7 +79,7 @@ def play(vector: gym.vector.VectorEnv, policy: Policy, rng: np.random.Generator)
 
 
 def success_rate(policy: Policy, split: str, episodes: int = 96, num_envs: int = 16) -> float:
-    """Play without learning and say how often the task was done."""
+    """Play without learning, and return the share of successful episodes."""
     vector = gym.make_vec(ENV, num_envs, split=split, **TASKS)
     rng = np.random.default_rng(1)
     scores = [play(vector, policy, rng)[1] for _ in range(episodes // num_envs)]
@@ -87,7 +88,7 @@ def success_rate(policy: Policy, split: str, episodes: int = 96, num_envs: int =
 
 
 def train(updates: int = 60, num_envs: int = 16, seed: int = 0) -> dict[str, Any]:
-    """Learn, and return the policy and the success rate on unseen households before and after."""
+    """Train, and return the policy and its success rates in unseen households before and after."""
     policy, rng = Policy(), np.random.default_rng(seed)
     before = success_rate(policy, "valid_unseen")
     vector = gym.make_vec(ENV, num_envs, split="train", **TASKS)
@@ -101,7 +102,7 @@ def train(updates: int = 60, num_envs: int = 16, seed: int = 0) -> dict[str, Any
 
 
 def main() -> None:
-    """Train and show what was learned."""
+    """Train, then print the success rates and the largest weights."""
     outcome = train()
     print(f"unseen households: {outcome['before']:.0%} before, {outcome['after']:.0%} after")
     weights = sorted(outcome["policy"].weights.items(), key=lambda item: -item[1])

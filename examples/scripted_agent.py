@@ -1,7 +1,7 @@
-"""A scripted agent in 20 lines, and how often it succeeds: python examples/scripted_agent.py.
+"""Play with a scripted agent of 20 lines, and count its successes: python examples/scripted_agent.py.
 
-It plays the tasks "put some X on Y" of generated ALFWorld households by rules alone: look into every place until X turns
-up, take it to Y.
+The agent plays the tasks "put some X on Y" in generated ALFWorld households. It uses two rules: look into every place
+until X is found, then take X to Y.
 """
 
 import gymnasium as gym
@@ -10,9 +10,9 @@ import step_envs
 
 
 def choose(instruction: str, admissible: tuple[str, ...], done: list[str]) -> str:
-    """Choose an action by what is asked for, what can be done, and what has been done."""
+    """Choose an action from the instruction, the admissible actions and the actions so far."""
     thing, place = instruction.rstrip(".").split()[-3::2]
-    if any(action.startswith("move ") for action in admissible):  # something is in the hand
+    if any(action.startswith("move ") for action in admissible):  # the agent holds something
         wishes = (f"move {thing} ", f"to {place} "), ("open ", f"open {place} "), ("go to ", f"go to {place} ")
     else:
         wishes = (f"take {thing} ", ""), ("open ", ""), ("go to ", "")
@@ -24,7 +24,7 @@ def choose(instruction: str, admissible: tuple[str, ...], done: list[str]) -> st
 
 
 def play(env: gym.Env[str, str], task_id: str) -> bool:
-    """Play a task to its end and say whether it was done."""
+    """Play one task to its end, and return True if it was completed."""
     _, info = env.reset(options={"task_id": task_id})
     done: list[str] = []
     over = False
@@ -36,7 +36,7 @@ def play(env: gym.Env[str, str], task_id: str) -> bool:
 
 
 def main() -> None:
-    """Play the tasks of a split."""
+    """Play all tasks of one split, and print how many were completed."""
     env = gym.make("STeP-ALFWorld-v0", admissible_actions=True)
     tasks = step_envs.list_tasks("STeP-ALFWorld-v0", split="valid_unseen", task_types=["pick_and_place_simple"])
     print(f"{sum(play(env, task) for task in tasks)} of {len(tasks)} tasks done")

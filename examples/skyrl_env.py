@@ -1,7 +1,7 @@
-"""A step-envs world as an environment of SkyRL Gym, and the rows of its training data: python examples/skyrl_env.py.
+"""Use a step-envs environment in SkyRL Gym, and make the rows of its dataset: python examples/skyrl_env.py.
 
-Checked with skyrl-gym 0.4.0 (``pip install skyrl-gym``). A row names the environment and the task; the prompt is the chat
-as a model should first see it, so that the trainer's own prompt filter counts the right tokens.
+We ran this with skyrl-gym 0.4.0 (``pip install skyrl-gym``). A row names the environment and the task. Its prompt is the
+conversation at the start of the episode, so the trainer's prompt filter counts the right number of tokens.
 """
 
 from typing import Any
@@ -17,29 +17,29 @@ NAME = "step-envs"
 
 
 class StepEnvsEnv(BaseTextEnv):
-    """One episode of one task.
+    """Plays one episode of one task.
 
     Args:
         env_config: SkyRL's configuration of the environment; not used.
-        extras: The further columns of the row: ``step_env`` (an environment id), ``task_id``, and what SkyRL adds.
+        extras: The other columns of the row: ``step_env`` (an environment id), ``task_id``, and columns that SkyRL adds.
     """
 
     def __init__(self, env_config: Any = None, extras: dict[str, Any] | None = None) -> None:
         super().__init__()
         row = extras or {}
         self._task_id = row["task_id"]
-        # The trainer decides how many turns there are; the world's own limit goes.
+        # The trainer sets the number of turns, so the environment's own step limit is removed below.
         self.max_turns = row.get("max_turns", 30)
         self._env = ReActWrapper(gym.make(row["step_env"], max_steps=None))
         self._info: dict[str, Any] = {}
 
     def init(self, prompt: list[dict[str, str]]) -> tuple[list[dict[str, str]], dict[str, Any]]:
-        """Begin the episode; the conversation is the world's, whatever the row's prompt was."""
+        """Start the episode, and return the environment's own conversation instead of the row's prompt."""
         _, self._info = self._env.reset(options={"task_id": self._task_id})
         return self._env.messages, {"task_id": self._task_id}
 
     def step(self, action: str) -> BaseTextEnvStepOutput:
-        """Carry out a reply; the reward is the change in score."""
+        """Run the action of a reply. The reward is the change in score."""
         self.turns += 1
         observation, reward, terminated, truncated, self._info = self._env.step(action)
         done = terminated or truncated or self.turns >= self.max_turns
@@ -51,11 +51,11 @@ class StepEnvsEnv(BaseTextEnv):
         )
 
     def get_metrics(self) -> dict[str, Any]:
-        """Say how the episode ended."""
+        """Return how the episode ended."""
         return {"success": float(self._info["success"]), "score": self._info["score"], "steps": self._info["steps"]}
 
     def close(self) -> None:
-        """Close the world."""
+        """Close the environment."""
         self._env.close()
 
 
@@ -63,7 +63,7 @@ skyrl_gym.register(id=NAME, entry_point=f"{__name__}:StepEnvsEnv")
 
 
 def rows(env_id: str, split: str, limit: int | None = None) -> list[dict[str, Any]]:
-    """Make the rows of a training or evaluation set: ``datasets.Dataset.from_list(rows(...)).to_parquet(...)``."""
+    """Make the rows of a dataset: ``datasets.Dataset.from_list(rows(...)).to_parquet(...)``."""
     env = ReActWrapper(gym.make(env_id, split=split))
     found = []
     for task_id in step_envs.list_tasks(env_id, split=split)[:limit]:
@@ -74,7 +74,7 @@ def rows(env_id: str, split: str, limit: int | None = None) -> list[dict[str, An
 
 
 def main() -> None:
-    """Play one task as SkyRL's generator would."""
+    """Play one task in the same way as SkyRL's generator."""
     row = rows("STeP-ALFWorld-v0", "train", limit=1)[0]
     extras = {key: value for key, value in row.items() if key not in ("prompt", "env_class")} | {"max_turns": 3}
     env = skyrl_gym.make(row["env_class"], env_config={}, extras=extras)

@@ -1,12 +1,12 @@
-"""Trajectories with their mask for verl's SFT trainer: a dataset class that its configuration names.
+"""Train on masked trajectories with verl's SFT trainer. This file contains the dataset class for its configuration.
 
-verl's own multi-turn dataset trains every assistant turn, errors included. This one trains the turns that carry loss. It
-was written against verl 0.9.1 (``verl/trainer/sft_trainer.py``, ``MultiTurnSFTDataset``) and takes the run folder itself::
+verl's own multi-turn dataset trains on every assistant turn, including errors. This class trains only on turns with a loss
+weight. It was written for verl 0.9.1 (``verl/trainer/sft_trainer.py``, ``MultiTurnSFTDataset``), and reads a run folder::
 
     python -m verl.trainer.sft_trainer data.train_files=runs/first \
         data.custom_cls.path=examples/verl_dataset.py data.custom_cls.name=MaskedTrajectories data.max_length=4096 ...
 
-Needs pip install "step-envs[train]" beside verl.
+This example needs verl and pip install "step-envs[train]".
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,15 +21,15 @@ from step_envs.training import build_dataset, select
 
 
 class MaskedTrajectories(Dataset[dict[str, torch.Tensor]]):
-    """Rows of token ids with a loss mask.
+    """Contains rows of token ids with a loss mask.
 
     Args:
-        parquet_files: Run folders or ``trajectories.jsonl`` files; verl gives what ``data.train_files`` names.
+        parquet_files: Run folders or ``trajectories.jsonl`` files; verl passes the value of ``data.train_files``.
         tokenizer: The tokenizer, with a chat template.
         config: verl's ``data`` section: ``max_length``, ``pad_mode`` (``no_padding`` or ``right``),
             ``apply_chat_template_kwargs``.
-        processor: Of multi-modal models; not used.
-        max_samples: Most rows; -1 means all.
+        processor: The processor of multi-modal models; not used.
+        max_samples: The maximum number of rows; -1 means all.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class MaskedTrajectories(Dataset[dict[str, torch.Tensor]]):
         self.max_length = int(config.get("max_length", 1024))
         self.pads = config.get("pad_mode", "no_padding") == "right"
         self.pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
-        # Too long trajectories become windows here, so that nothing is left for verl to cut off.
+        # build_dataset divides long trajectories into windows, so verl does not cut off any row.
         rows, self.report = build_dataset(
             kept,
             tokenizer,
@@ -60,7 +60,7 @@ class MaskedTrajectories(Dataset[dict[str, torch.Tensor]]):
         return len(self.rows)
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        """Give ``input_ids``, ``position_ids`` and ``loss_mask``, and with ``pad_mode=right`` ``attention_mask``."""
+        """Return ``input_ids``, ``position_ids`` and ``loss_mask``, and with ``pad_mode=right`` also ``attention_mask``."""
         row = self.rows[index]
         ids = torch.tensor(row["input_ids"])
         item = {
