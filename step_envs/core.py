@@ -243,10 +243,10 @@ class TextEnv(gym.Env[str, str], ABC):
 
     @final
     def pass_step(self, observation: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
-        """Let a step pass without touching the world, for a reply that holds no action.
+        """Count a step without touching the world, for a reply that holds no action.
 
         Args:
-            observation: What to answer instead of the engine.
+            observation: The observation in place of the engine's.
 
         Returns:
             As ``step``; ``valid_action`` is False.
@@ -384,13 +384,13 @@ class TextEnv(gym.Env[str, str], ABC):
     # Within.
 
     def _choose(self, options: Mapping[str, Any], drawn: str) -> str:
-        """Decide the task of an episode: the one named in ``options``, else the one drawn by seed."""
+        """Return the task of an episode: the one named in ``options``, else the one that the seed picked."""
         task_id = require_text(options.get("task_id", drawn), "A task id")
         self.tasks.split_of(task_id)  # raises for a task that does not exist
         return task_id
 
     def _split_name(self, task_id: str) -> str:
-        """Name the split a task is played in: this environment's where it holds the task, else the official one."""
+        """Return the split for ``info``: this environment's if the task is in it, else the task's official split."""
         if self._members is None:
             self._members = frozenset(self._task_ids)
         return self.split if task_id in self._members else self.tasks.split_of(task_id)

@@ -20,7 +20,7 @@ ENTRY_POINTS = {
 """Registered id -> where its environment is."""
 
 REMOTE = "STeP-Remote-v0"
-"""Id of an environment that is played on a server; see ``step_envs.serve``."""
+"""Id of an environment that runs on a server; see ``step_envs.serve``."""
 
 
 def register_all() -> None:
@@ -33,7 +33,7 @@ def register_all() -> None:
 
 
 def make_vector(env_id: str, num_envs: int = 1, **kwargs: Any) -> TextVectorEnv:
-    """Make a vector environment of a registered id: what a ``vector_entry_point`` has to be."""
+    """Make a vector environment of a registered id; this is what its ``vector_entry_point`` calls."""
     return TextVectorEnv([lambda: gym.make(env_id, **kwargs)] * num_envs)
 
 
@@ -66,7 +66,7 @@ def env_class(env_id: str) -> type[TextEnv]:
 
 
 def option_names(cls: type[TextEnv]) -> frozenset[str] | None:
-    """Name the arguments that an environment takes; None where it takes any (``**kwargs``)."""
+    """Return the names of the arguments that an environment takes; None if it takes any (``**kwargs``)."""
     names = set(cls.more_options)
     for parameter in inspect.signature(cls.__init__).parameters.values():
         if parameter.kind is not parameter.VAR_KEYWORD:
@@ -85,8 +85,8 @@ def list_tasks(env_id: str, split: str | None = None, **kwargs: Any) -> tuple[st
 
     Args:
         env_id: A registered id, e.g. ``"STeP-SciWorld-v0"``.
-        split: The split; None is the one the environment plays by default.
-        **kwargs: What the environment would be made with: ``task_types`` and where the data is.
+        split: The split; None is the environment's default.
+        **kwargs: Arguments that the environment would be made with: ``task_types`` and where the data is.
 
     Returns:
         Task ids, each of which ``reset(options={"task_id": ...})`` takes.

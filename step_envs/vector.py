@@ -1,9 +1,9 @@
-"""Vector environments whose text arrives intact.
+"""Vector environments for text.
 
-Gymnasium's own default for ``make_vec`` shares memory between processes and reads text from it only once, so that every
-observation after that is garbage. The ids of this package are registered with the class below instead: all environments
-live in one process, which for a pure-Python world is fastest, and where the engine runs outside the interpreter a thread
-each drives them side by side.
+Gymnasium's default for ``make_vec`` shares memory between processes, and reads text from it only once: every observation
+after the first is garbage. So the ids of this package are registered with ``TextVectorEnv``. All its environments live in one
+process, which is fastest for worlds in plain Python. If the engine runs outside the interpreter, each environment is stepped
+in a thread of its own.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ from step_envs.core import TextEnv
 
 
 class _Ahead(gym.Wrapper[str, str, str, str]):
-    """Starts a call on a thread and hands its result out when it is asked for."""
+    """Starts a call in a thread, and returns its result when the call is made for real."""
 
     _pending: Future[Any] | None = None
 
@@ -27,7 +27,7 @@ class _Ahead(gym.Wrapper[str, str, str, str]):
         self._pending = pool.submit(getattr(self.env, call), *args, **kwargs)
 
     def wait(self) -> None:
-        """Let a call that was started end, whatever comes of it."""
+        """Wait until a call that was started has ended; its error, if any, is dropped."""
         pending = self._take()
         if pending is not None:
             pending.exception()
@@ -96,7 +96,7 @@ class TextVectorEnv(SyncVectorEnv):
 
     @contextmanager
     def _nothing_left_running(self) -> Iterator[None]:
-        """See that where one environment raises, no other is still at work when the caller goes on."""
+        """Wait for the calls of all environments before an error of one of them reaches the caller."""
         try:
             yield
         finally:
