@@ -1,9 +1,9 @@
 """Vector environments for text.
 
 Gymnasium's default for ``make_vec`` shares memory between processes, and reads text from it only once: every observation
-after the first is garbage. So the ids of this package are registered with ``TextVectorEnv``. All its environments live in one
-process, which is fastest for worlds in plain Python. If the engine runs outside the interpreter, each environment is stepped
-in a thread of its own.
+after the first is garbage. So the ids of this package are registered with ``TextVectorEnv``. All its environments live in
+one process, which is fastest for worlds in plain Python. If the engine runs outside the interpreter, each environment is
+stepped in a thread of its own.
 """
 
 from collections.abc import Callable, Iterator
