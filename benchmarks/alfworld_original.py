@@ -1,7 +1,7 @@
 """Play generated households in the original engine, and play the same games in both engines to find differences.
 
     python benchmarks/alfworld_original.py win --per-type 100             # every walkthrough must win in the original
-    python benchmarks/alfworld_original.py compare --games 60 --steps 40  # random play in both; --data-path: official games too
+    python benchmarks/alfworld_original.py compare --games 60 --steps 40  # random play; --data-path: official too
 
 This script needs `pip install "step-envs[alfworld]"`. The original needs a few seconds for each game.
 """

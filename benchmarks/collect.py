@@ -1,10 +1,10 @@
-"""Measure collection with an endpoint: python benchmarks/collect.py [--env ID ...] [--in-flight N ...] [--seconds S] [--json].
+"""Measure collection with an endpoint: python benchmarks/collect.py [--env ID ...] [--in-flight N ...] [--seconds S].
 
 An endpoint that answers after 300 ms plays both agent and teacher (two calls per step). The episodes really run. Each
 concurrent episode always waits for one request, so the ideal number of calls per second is the number of concurrent
-episodes divided by the latency. The script also measures a loop that plays one episode after the other. The endpoint runs in
-a process of its own and is not measured. Processor time is the time of this process and of the engine's process. Memory is
-the growth of both.
+episodes divided by the latency. The script also measures a loop that plays one episode after the other. The endpoint
+runs in a process of its own and is not measured. Processor time is the time of this process and of the engine's
+process. Memory is the growth of both.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """Count the requests and characters that a teacher reads in one episode, by world: python benchmarks/cost.py.
 
-A novice plays and the oracle judges. For every step, the script builds the messages that a model would receive. It sends no
-request to a model, so the figures are the same in every run.
+A novice plays and the oracle judges. For every step, the script builds the messages that a model would receive. It
+sends no request to a model, so the figures are the same in every run.
 """
 
 import argparse

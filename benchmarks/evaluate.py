@@ -3,8 +3,8 @@
 python benchmarks/evaluate.py [--model FOLDER] [--episodes 48] [--rounds 2]
 
 Both ways use the same checkpoint and the same tasks. Without ``--model``, the script trains a Llama of 0.4 million
-parameters on golden ALFWorld trajectories for one or two minutes, so that the replies have a usual length and end where they
-should. The two ways run in turn. The figures are CPU time, because other work may run on the machine.
+parameters on golden ALFWorld trajectories for one or two minutes, so that the replies have a usual length and end where
+they should. The two ways run in turn. The figures are CPU time, because other work may run on the machine.
 """
 
 import argparse

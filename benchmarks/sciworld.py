@@ -1,8 +1,9 @@
 """Compare STeP-SciWorld-v0 with the original ScienceWorldEnv: python benchmarks/sciworld.py [--episodes N] [--json FILE].
 
-Both play the same actions of the same tasks, in turn, in one run, so that other work on the machine affects both equally.
-The figures are medians in milliseconds of CPU time (this process and the Java processes together) and of wall time, and the
-ratio of the CPU times. Memory is the resident memory of the Java processes, which is nearly all of the memory.
+Both play the same actions of the same tasks, in turn, in one run, so that other work on the machine affects both
+equally. The figures are medians in milliseconds of CPU time (this process and the Java processes together) and of wall
+time, and the ratio of the CPU times. Memory is the resident memory of the Java processes, which is nearly all of the
+memory.
 """
 
 import argparse

@@ -1,12 +1,13 @@
 """Measure how often ScienceWorld's oracle finds a plan after random actions, and how long its plans are.
 
-An episode: follow the plan up to a random step, take k random valid actions, ask for a plan, and follow it to the end in the
-environment. The episode counts as recovered if the engine's score is then 100. Random actions never only look. There are two
-ways to draw them: uniformly from the list of valid actions (most are pairs of objects that do nothing together), or first the
-verb and then the object, which does much more damage. Both ways can include ``focus on``; a wrong one fails the task.
+An episode: follow the plan up to a random step, take k random valid actions, ask for a plan, and follow it to the end
+in the environment. The episode counts as recovered if the engine's score is then 100. Random actions never only look.
+There are two ways to draw them: uniformly from the list of valid actions (most are pairs of objects that do nothing
+together), or first the verb and then the object, which does much more damage. Both ways can include ``focus on``; a
+wrong one fails the task.
 
-The script takes hours for all tasks. It writes every episode down when it ends, and a second call continues where the first
-one stopped:
+The script takes hours for all tasks. It writes every episode down when it ends, and a second call continues where the
+first one stopped:
 
     python benchmarks/sciworld_oracle.py --out build/sciworld-oracle --episodes 10
     python benchmarks/sciworld_oracle.py --out build/sciworld-oracle --report docs/sciworld-oracle.json

@@ -1,9 +1,9 @@
 """Compare SFTTrainer on our rows with TRL's own path for conversations, on the same trajectories, model and template.
 
-Both train on the same replies of the same episodes. Our rows come from ``build_dataset``. TRL's path uses ``messages`` and
-``assistant_only_loss``, with a template that marks the generated text. TRL has no mask for single turns. No turn is wrong here,
-so the only difference is that TRL also trains on the fixed "OK" after the manual. The two run in turn, in several rounds. The
-figures are CPU time.
+Both train on the same replies of the same episodes. Our rows come from ``build_dataset``. TRL's path uses ``messages``
+and ``assistant_only_loss``, with a template that marks the generated text. TRL has no mask for single turns. No turn is
+wrong here, so the only difference is that TRL also trains on the fixed "OK" after the manual. The two run in turn, in
+several rounds. The figures are CPU time.
 
     python benchmarks/training.py [rounds]
 """

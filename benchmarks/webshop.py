@@ -5,8 +5,8 @@ Usage:
     python benchmarks/webshop.py large --folder FOLDER [--size N]
     python benchmarks/webshop.py ranking --files FOLDER --jar ANSERINI_FATJAR [--made N]
 
-``small`` measures with 1,000 products: the official ones of ``--files``, or generated ones. ``large`` makes a catalogue (once)
-and measures search and memory. ``ranking`` compares with Lucene itself; README.md says how to get the jar.
+``small`` measures with 1,000 products: the official ones of ``--files``, or generated ones. ``large`` makes a catalogue
+(once) and measures search and memory. ``ranking`` compares with Lucene itself; README.md says how to get the jar.
 """
 
 import argparse

@@ -15,8 +15,7 @@ from typing import Any
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-from step_envs.collection.collector import collect
-from step_envs.collection.config import CollectConfig
+from step_envs.collection import CollectConfig, collect
 from step_envs.store import read_trajectories
 from step_envs.viewer import Page
 
