@@ -1,9 +1,9 @@
-"""Measures ALFWorld on our engine and on the original, interleaved on the same games and actions, in CPU time.
+"""Measure ALFWorld on our engine and on the original, in turn, on the same games and actions.
 
-    python benchmarks/alfworld.py --data-path DIR          # official games (generated ones without it)
-    python benchmarks/alfworld.py --data-path DIR --games 0  # our engine alone, where alfworld is not installed
+    python benchmarks/alfworld.py --data-path DIR          # official games (generated ones without --data-path)
+    python benchmarks/alfworld.py --data-path DIR --games 0  # only our engine; alfworld need not be installed
 
-CPU time, because the machine may be shared; ``--json`` prints the figures for a program.
+The figures are CPU time, because other work may run on the machine. ``--json`` prints them for a program.
 """
 
 import argparse
@@ -189,7 +189,7 @@ def _played(engine: Any, stream: Any) -> Any:
 
 
 def opening(tasks: "AlfworldTasks", data_path: str | None) -> dict[str, float]:
-    """Measure how long it takes to open and list the train split: as named, and unpacked in a folder."""
+    """Measure how long it takes to open and list the train split: from ``--data-path``, and from an unpacked folder."""
     from step_envs.alfworld.games.archive import open_games
     from step_envs.alfworld.tasks import find_tasks
 

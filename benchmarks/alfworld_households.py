@@ -1,7 +1,7 @@
-"""What households are like: measures games, writes the tables the generator draws from, compares generated with official.
+"""Measure official households, write the statistics for the generator, and compare generated households with official ones.
 
 python benchmarks/alfworld_households.py measure --data-path DIR   # writes step_envs/alfworld/data/households.json
-python benchmarks/alfworld_households.py compare --data-path DIR   # official train games beside generated ones
+python benchmarks/alfworld_households.py compare --data-path DIR   # compares official train games with generated ones
 """
 
 import argparse
@@ -20,7 +20,7 @@ SPELLING = {fact_type(name): name for name in (*RECEPTACLES, *THINGS)}
 
 
 def room_of(task_id: str) -> str:
-    """Name the room of an official game: the scene number at the end of its task folder says it."""
+    """Return the room of an official game, which follows from the scene number at the end of its task folder."""
     scene = int(task_id.split("/")[1].rsplit("-", 1)[1])
     if scene <= 30:
         return "kitchen"

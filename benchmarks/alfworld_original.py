@@ -1,9 +1,9 @@
-"""Lets the original engine load and win generated households, and plays games on both engines to find differences.
+"""Play generated households in the original engine, and play the same games in both engines to find differences.
 
     python benchmarks/alfworld_original.py win --per-type 100             # every walkthrough must win in the original
-    python benchmarks/alfworld_original.py compare --games 60 --steps 40  # random play on both, --data-path: official too
+    python benchmarks/alfworld_original.py compare --games 60 --steps 40  # random play; --data-path: official too
 
-Needs `pip install "step-envs[alfworld]"`. A game takes the original a few seconds.
+This script needs `pip install "step-envs[alfworld]"`. The original needs a few seconds for each game.
 """
 
 import argparse

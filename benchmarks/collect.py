@@ -1,9 +1,10 @@
-"""Collection against an endpoint: python benchmarks/collect.py [--env ID ...] [--in-flight N ...] [--seconds S] [--json].
+"""Measure collection with an endpoint: python benchmarks/collect.py [--env ID ...] [--in-flight N ...] [--seconds S].
 
-An endpoint that answers after 300 ms plays both agent and teacher (two calls a step), in episodes that really run. The
-ideal is the number of episodes in flight divided by the latency: each always has a request on its way. Beside it, measured
-alike, the loop that plays one episode after the other. The endpoint is a process of its own and not counted; processor time
-is that of this process and the engine's, memory is what they grew by.
+An endpoint that answers after 300 ms plays both agent and teacher (two calls per step). The episodes really run. Each
+concurrent episode always waits for one request, so the ideal number of calls per second is the number of concurrent
+episodes divided by the latency. The script also measures a loop that plays one episode after the other. The endpoint
+runs in a process of its own and is not measured. Processor time is the time of this process and of the engine's
+process. Memory is the growth of both.
 """
 
 import argparse
@@ -50,7 +51,7 @@ REPLIES = {
 
 
 async def serve() -> None:
-    """Answer teachers (they send a system prompt) with "ok" and agents with a look; count."""
+    """Answer a teacher (it sends a system prompt) with "ok" and an agent with the action look; count the calls."""
     answers = {}
     for name, text in REPLIES.items():
         choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
@@ -89,7 +90,7 @@ async def serve() -> None:
 
 @dataclass
 class Row:
-    """One measurement, taken while all slots were filled."""
+    """Holds one measurement, taken while all episodes were running."""
 
     env: str
     how: str
@@ -102,7 +103,7 @@ class Row:
 
 
 class Meter:
-    """Measures from outside: waits until all slots are filled, measures for some seconds, stops the run."""
+    """Measures a run from outside: wait until all episodes run, measure for some seconds, stop the run."""
 
     def __init__(self, endpoint: "subprocess.Popen[str]", url: str, in_flight: int, seconds: float) -> None:
         self._endpoint, self._url = endpoint.pid, url

@@ -1,7 +1,7 @@
-"""What a teacher that is a model reads: requests and characters an episode, by world: python benchmarks/cost.py.
+"""Count the requests and characters that a teacher reads in one episode, by world: python benchmarks/cost.py.
 
-A novice plays, the oracle judges, and for every step the messages are put together that a model would have been sent. So
-the figures need no model, and are the same every time.
+A novice plays and the oracle judges. For every step, the script builds the messages that a model would receive. It
+sends no request to a model, so the figures are the same in every run.
 """
 
 import argparse
@@ -25,7 +25,7 @@ class _NamedModelTeacher(ModelTeacher):
 
 
 class CountingTeacher(OracleTeacher):
-    """The oracle's verdicts, and a count of what a model would have read for them."""
+    """Judges like the oracle, and counts the characters that a model would have read."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class CountingTeacher(OracleTeacher):
 
 
 def measure(env_id: str, episodes: int, error_rate: float) -> dict[str, float]:
-    """Play and return figures an episode."""
+    """Play episodes, and return the figures per episode."""
     teacher = CountingTeacher()
     env = TeacherMonitorWrapper(ReActWrapper(gym.make(env_id)), teacher)
     agent_words = 0

@@ -1,10 +1,10 @@
-"""Episodes a minute of the local agent: batched with kept cache beside one at a time, same checkpoint, same tasks.
+"""Measure how many episodes per minute the local agent plays: in batches with a cache, and one episode at a time.
 
 python benchmarks/evaluate.py [--model FOLDER] [--episodes 48] [--rounds 2]
 
-Without a checkpoint a Llama of 0.4 million parameters is trained on golden ALFWorld trajectories for one or two minutes, so
-that its replies are of the usual length and end where they should. The two ways take turns, and their CPU time is what
-counts: the machine may have other work.
+Both ways use the same checkpoint and the same tasks. Without ``--model``, the script trains a Llama of 0.4 million
+parameters on golden ALFWorld trajectories for one or two minutes, so that the replies have a usual length and end where
+they should. The two ways run in turn. The figures are CPU time, because other work may run on the machine.
 """
 
 import argparse
@@ -27,7 +27,7 @@ def config(agent: str, episodes: int, **changes: Any) -> CollectConfig:
 
 
 def train(folder: Path) -> Path:
-    """Make a small checkpoint that has seen golden trajectories."""
+    """Train a small checkpoint on golden trajectories."""
     import torch
     import transformers
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -86,7 +86,7 @@ def train(folder: Path) -> Path:
 
 
 def play(spec: str, episodes: int, concurrency: int, out: Path) -> tuple[float, float, int, int]:
-    """Play and give CPU seconds, wall seconds, episodes, and tokens written."""
+    """Play episodes; return CPU seconds, wall seconds, number of episodes, and generated tokens."""
     cpu, wall = time.process_time(), time.perf_counter()
     figures = collect(config(spec, episodes, seed=7), out, concurrency=concurrency)
     return (

@@ -1,8 +1,9 @@
-"""STeP-SciWorld-v0 beside the stock ScienceWorldEnv: python benchmarks/sciworld.py [--episodes N] [--json FILE].
+"""Compare STeP-SciWorld-v0 with the original ScienceWorldEnv: python benchmarks/sciworld.py [--episodes N] [--json FILE].
 
-Both play the same actions of the same tasks in one run, in turn, so that what else the machine does falls on both alike.
-Given are medians in milliseconds of CPU time (this process and the Java processes together) and of wall time, and the ratio
-of the CPU times. Memory is the resident memory of the Java processes, which is nearly all there is.
+Both play the same actions of the same tasks, in turn, in one run, so that other work on the machine affects both
+equally. The figures are medians in milliseconds of CPU time (this process and the Java processes together) and of wall
+time, and the ratio of the CPU times. Memory is the resident memory of the Java processes, which is nearly all of the
+memory.
 """
 
 import argparse
@@ -31,7 +32,7 @@ def java_processes() -> set[psutil.Process]:
 
 
 class Side:
-    """One of the two, and what was measured of it."""
+    """Holds one of the two environments and its measurements."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -39,12 +40,12 @@ class Side:
         self.samples: dict[str, list[tuple[float, float]]] = {}
 
     def cpu(self) -> float:
-        """CPU seconds so far, of this process and the Java process."""
+        """Return the CPU seconds so far, of this process and the Java process."""
         spent = [process.cpu_times() for process in self.java if process.is_running()]
         return time.process_time() + sum(times.user + times.system for times in spent)
 
     def measure(self, what: str, call: Callable[[], Any]) -> Any:
-        """Make a call and keep its CPU and wall time."""
+        """Call a function, and record its CPU and wall time."""
         cpu, wall = self.cpu(), time.perf_counter()
         answer = call()
         self.samples.setdefault(what, []).append((self.cpu() - cpu, time.perf_counter() - wall))
@@ -52,7 +53,7 @@ class Side:
 
 
 def start(side: Side, make: Callable[[], Any], first: Callable[[Any], Any]) -> Any:
-    """Start an environment up to its first observation; its Java process is whatever appears meanwhile."""
+    """Start an environment until its first observation; its Java process is the one that appears meanwhile."""
     before, wall, cpu = java_processes(), time.perf_counter(), time.process_time()
     env = make()
     first(env)
@@ -62,7 +63,7 @@ def start(side: Side, make: Callable[[], Any], first: Callable[[Any], Any]) -> A
 
 
 def way_to_kitchen(ours: gym.Env[str, str], task: str, variation: int) -> list[str]:
-    """Find out how to walk to the kitchen: doors are open."""
+    """Find the actions that lead to the kitchen; all doors are open."""
     for path in ([], ["go to kitchen"], ["go to hallway", "go to kitchen"], ["go to green house"]):
         _, info = ours.reset(options={"task_id": f"{task}/{variation}"})
         for action in path:
@@ -131,7 +132,7 @@ def compare_play(stock_side: Side, our_side: Side, repeats: int) -> dict[str, An
 
 
 def memory(make: Callable[[], Any], play: Callable[[Any, int], Any], count: int) -> float:
-    """Resident memory in MiB of all Java processes of ``count`` environments that have each played a little."""
+    """Return the resident memory, in MiB, of the Java processes of ``count`` environments that have played some steps."""
     before = java_processes()
     envs = [make() for _ in range(count)]
     for number, env in enumerate(envs):

@@ -1,12 +1,13 @@
-"""How often ScienceWorld's oracle finds its way back after random actions, and how long its plans are.
+"""Measure how often ScienceWorld's oracle finds a plan after random actions, and how long its plans are.
 
-An episode: follow the plan up to a random place, take k random valid actions, ask for a plan, follow it to the end in the
-environment. It counts as recovered when the engine then says 100. Random actions never only look. They are drawn either
-evenly from the list of valid actions (most of which are pairs of objects that do nothing together) or verb first and then
-object, which does far more damage; with or without ``focus on``, of which a wrong one fails the task for good.
+An episode: follow the plan up to a random step, take k random valid actions, ask for a plan, and follow it to the end
+in the environment. The episode counts as recovered if the engine's score is then 100. Random actions never only look.
+There are two ways to draw them: uniformly from the list of valid actions (most are pairs of objects that do nothing
+together), or first the verb and then the object, which does much more damage. Both ways can include ``focus on``; a
+wrong one fails the task.
 
-Runs for hours over all tasks; every episode is written down when it ends, and a second call goes on where the first was
-stopped:
+The script takes hours for all tasks. It writes every episode down when it ends, and a second call continues where the
+first one stopped:
 
     python benchmarks/sciworld_oracle.py --out build/sciworld-oracle --episodes 10
     python benchmarks/sciworld_oracle.py --out build/sciworld-oracle --report docs/sciworld-oracle.json

@@ -1,9 +1,9 @@
-"""Our feed into SFTTrainer beside TRL's own path for conversations, on the same trajectories, model and template.
+"""Compare SFTTrainer on our rows with TRL's own path for conversations, on the same trajectories, model and template.
 
-Both train on the same replies of the same episodes: ours through ``build_dataset``, TRL's through ``messages`` and
-``assistant_only_loss`` with a template that marks what the model generates. TRL's path has no mask for single turns: no
-turn is wrong here, and it also trains the fixed "OK" that ends the manual. The two are interleaved by rounds; CPU time
-is compared.
+Both train on the same replies of the same episodes. Our rows come from ``build_dataset``. TRL's path uses ``messages``
+and ``assistant_only_loss``, with a template that marks the generated text. TRL has no mask for single turns. No turn is
+wrong here, so the only difference is that TRL also trains on the fixed "OK" after the manual. The two run in turn, in
+several rounds. The figures are CPU time.
 
     python benchmarks/training.py [rounds]
 """

@@ -1,8 +1,8 @@
-"""How long the HTML file of ``step-envs view`` takes to write and to open: python benchmarks/viewer.py [EPISODES].
+"""Measure how long the HTML file of ``step-envs view`` takes to write and to open: python benchmarks/viewer.py [EPISODES].
 
-Collects real episodes of ALFWorld, repeats them under new numbers up to 5,000 (or EPISODES), writes the file and opens it
-in Chromium from disk, three times with a fresh profile each. Ready is when the list is drawn and answers keys. Needs the
-extra browser, and Debian's chromium or another named by STEP_ENVS_CHROMIUM.
+The script collects real episodes of ALFWorld and repeats them under new numbers, up to 5,000 (or EPISODES). It writes
+the file and opens it from disk in Chromium, three times with a fresh profile each. The page is ready when the list is
+drawn and answers keys. This needs the extra browser, and Debian's chromium or another one named by STEP_ENVS_CHROMIUM.
 """
 
 import json

@@ -1,12 +1,12 @@
-"""How fast, how large and how exact the shop is: figures beside their targets.
+"""Measure the speed, the memory and the exactness of the shop, and print the figures next to their targets.
 
 Usage:
     python benchmarks/webshop.py small [--files FOLDER]
     python benchmarks/webshop.py large --folder FOLDER [--size N]
     python benchmarks/webshop.py ranking --files FOLDER --jar ANSERINI_FATJAR [--made N]
 
-``small`` measures at 1,000 products, official ones where ``--files`` names them. ``large`` makes a catalogue (once) and
-measures search and memory in it. ``ranking`` compares with Lucene itself; see README.md for the jar.
+``small`` measures with 1,000 products: the official ones of ``--files``, or generated ones. ``large`` makes a catalogue
+(once) and measures search and memory. ``ranking`` compares with Lucene itself; README.md says how to get the jar.
 """
 
 import argparse
@@ -34,7 +34,7 @@ def report(what: str, value: float, unit: str, target: str = "") -> None:
 
 
 def memory() -> dict[str, float]:
-    """Give this process's memory in MB: resident, and private (which no other process could share).
+    """Return this process's memory in MB: resident, and private (which no other process can share).
 
     Pages of a file that only one process maps count as that process's own until a second one maps them.
     """
@@ -197,7 +197,7 @@ def _queries(catalogue: Any) -> Iterator[tuple[str, list[str]]]:
 
 
 def ranking(files: Path, jar: Path, made: int) -> None:
-    """Compare the order of results with Lucene's, on official products and on products made by seed."""
+    """Compare the order of results with Lucene's, on official products and on generated products."""
     from step_envs.webshop.catalogue.generator import make_catalogue
     from step_envs.webshop.catalogue.importer import import_folder
 

@@ -1,8 +1,8 @@
-"""Makes the pictures of the viewer in docs/images: python docs/screenshots.py [--tokenizer FOLDER] [--runs FOLDER].
+"""Make the pictures of the viewer in docs/images: python docs/screenshots.py [--tokenizer FOLDER] [--runs FOLDER].
 
-Collects two small runs of ScienceWorld, writes the HTML file of ``step-envs view`` and photographs its main views in
-Chromium. Needs the extras browser and report, and Debian's chromium or another named by STEP_ENVS_CHROMIUM. Roboto is
-used where it is installed.
+The script collects two small runs of ScienceWorld, writes the HTML file of ``step-envs view``, and takes screenshots of its
+main views in Chromium. It needs the extras browser and report, and Debian's chromium or another one named by
+STEP_ENVS_CHROMIUM. It uses the font Roboto if it is installed.
 """
 
 import argparse
@@ -15,8 +15,7 @@ from typing import Any
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-from step_envs.collection.collector import collect
-from step_envs.collection.config import CollectConfig
+from step_envs.collection import CollectConfig, collect
 from step_envs.store import read_trajectories
 from step_envs.viewer import Page
 

@@ -1,7 +1,7 @@
-"""Write the pages that follow from the code: python scripts/generated_docs.py.
+"""Write the documentation pages that are generated from the code: python scripts/generated_docs.py.
 
-``docs/commands.md`` is the help of every verb, put together by Typer's own generator; ``docs/trajectory.schema.json`` is
-the JSON schema of the data model. A test compares both with the code.
+``docs/commands.md`` contains the help of every subcommand, in the form of Typer's own generator.
+``docs/trajectory.schema.json`` is the JSON schema of the data model. A test compares both with the code.
 """
 
 import json
@@ -20,7 +20,7 @@ HEADER = "<!-- Written by scripts/generated_docs.py from the commands themselves
 
 
 def commands() -> str:
-    """Give the help of all verbs as one page."""
+    """Return the help of all subcommands as one page."""
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder) / "commands.md"
         arguments = ["step_envs.cli", "utils", "docs", "--name", "step-envs", "--title", "Commands", "--output", page]
@@ -29,7 +29,7 @@ def commands() -> str:
 
 
 def schema() -> str:
-    """Give the JSON schema of one line of ``trajectories.jsonl``."""
+    """Return the JSON schema of one line of ``trajectories.jsonl``."""
     fields = trajectory.Trajectory.model_json_schema(by_alias=True, mode="serialization")
     for described in (fields, *fields["$defs"].values()):
         _describe(described)
@@ -38,7 +38,7 @@ def schema() -> str:
 
 
 def _describe(model: dict[str, Any]) -> None:
-    """Move what the docstring of a model says of its fields to the fields."""
+    """Copy the description of each field from the docstring of its model into the schema."""
     sections = Docstring(getattr(trajectory, model["title"]).__doc__).parse("google")
     model["description"] = sections[0].value
     for section in sections:
@@ -49,11 +49,11 @@ def _describe(model: dict[str, Any]) -> None:
 
 
 PAGES = {DOCS / "commands.md": commands, DOCS / "trajectory.schema.json": schema}
-"""File -> what gives its text."""
+"""File -> the function that returns its text."""
 
 
 def main() -> None:
-    """Write every page whose text is another one now."""
+    """Write every page whose text has changed."""
     for path, text in PAGES.items():
         fresh = text()
         if not path.exists() or path.read_text() != fresh:
