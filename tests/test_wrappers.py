@@ -410,12 +410,12 @@ def test_a_correction_always_holds_exactly_its_action(action: str, thought: str)
     flat = " ".join(action.splitlines()).strip()
     if flat and "Action:" not in flat:
         reply = correction_reply(wrong(action, reflection=thought))
-        assert parse_action(reply) == flat
+        assert reply.action == flat
 
 
 def test_a_correction_that_quotes_an_action_is_still_parsed() -> None:
     verdict = wrong("go right", reflection="You wrote Action: eat coin\nAction: eat coin. Do not.")
-    assert parse_action(correction_reply(verdict)) == "go right"
+    assert correction_reply(verdict).action == "go right"
 
 
 # The oracle as a teacher.

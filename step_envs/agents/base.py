@@ -1,14 +1,17 @@
 """What an agent is asked, and how one is made from a line of text."""
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
 
 from step_envs.core import TextEnv
 from step_envs.specs import make_from_spec
-from step_envs.trajectory import Actor, Kind, Usage
+from step_envs.trajectory import Actor
+from step_envs.wrappers.reply import Reply, ReplyKind
+
+__all__ = ["AGENTS", "Agent", "Reply", "make_agent", "react_reply", "world_of"]
 
 AGENTS = {
     "chat": "step_envs.agents.chat:ChatAgent",
@@ -21,22 +24,11 @@ AGENTS = {
 """Names of the built-in agents -> where they are."""
 
 
-class Reply(NamedTuple):
-    """What an agent answers: the whole reply, what it cost, and how many earlier observations it only saw shortened."""
-
-    content: str
-    usage: Usage | None = None
-    shortened: int = 0
-
-
 class Agent(ABC):
     """Decides what to do next. One agent plays one episode at a time."""
 
     name: ClassVar[str]
     """Name for the record."""
-
-    speaks_as: ClassVar[Kind] = "agent"
-    """Kind of the turns it writes: ``agent``, or ``expert`` where they are golden."""
 
     def begin(self, env: gym.Env[str, str], rng: np.random.Generator) -> None:  # noqa: B027  (most need no preparation)
         """Get ready for an episode that was just reset.
@@ -55,9 +47,9 @@ class Agent(ABC):
         return Actor(name=self.name)
 
 
-def react_reply(thought: str, action: str) -> Reply:
+def react_reply(thought: str, action: str, *, kind: ReplyKind = "agent") -> Reply:
     """Write a thought and an action as a reply."""
-    return Reply(f"Thought: {thought}\nAction: {action}")
+    return Reply(f"Thought: {thought}\nAction: {action}", kind=kind)
 
 
 def world_of(env: gym.Env[Any, Any]) -> TextEnv:

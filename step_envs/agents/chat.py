@@ -109,7 +109,7 @@ class ChatAgent(Agent, UsesChatModel):
                 continue
             usage += answer.usage
             self._window.counted(shown, answer.prompt_tokens)
-            return Reply(trimmed(answer.text), usage, self._window.shortened)
+            return Reply(trimmed(answer.text), usage, self._window.shortened, answer.finish)
         return None
 
     def _ask(self, messages: list[dict[str, str]]) -> Answer:

@@ -5,6 +5,7 @@ oracle's steps and the wrong one as if they were its own (Agent-R's test, arXiv 
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import gymnasium as gym
 import numpy as np
@@ -12,8 +13,7 @@ import numpy as np
 from step_envs.agents.base import Agent, Reply, make_agent, react_reply, world_of
 from step_envs.core import TextEnv
 from step_envs.endpoint import UsesChatModel
-from step_envs.trajectory import Actor, Kind
-from step_envs.wrappers.react import react_wrapper
+from step_envs.trajectory import Actor
 
 _TRIED = 12
 """Actions that are tried before one that the world does not understand is taken, which is wrong in any state."""
@@ -38,7 +38,7 @@ class MisledAgent(Agent):
         if after is not None and after < 0:
             raise ValueError(f"after must not be negative, got {after}.")
         self._agent, self._after, self._error = agent, after, error
-        self._opening: Iterator[tuple[Reply, Kind]] = iter(())
+        self._opening: Iterator[Reply] = iter(())
         self._steps = 0
         self._wrong: str | None = None
 
@@ -60,22 +60,22 @@ class MisledAgent(Agent):
 
     def act(self, env: gym.Env[str, str]) -> Reply | None:
         """Reply as the oracle, wrongly, or as the agent."""
-        chat = react_wrapper(env, "MisledAgent")
         opening = next(self._opening, None)
-        # Whoever goes on, an expert too: its turns are those that are tested.
-        reply, chat.speaker = opening or (self._agent.act(env), "agent")
-        chat.reply_loss = 0.0 if chat.speaker == "error" else 1.0
-        return reply
+        if opening is not None:
+            return opening
+        reply = self._agent.act(env)
+        # Whoever goes on, even an expert, is the agent under test.
+        return None if reply is None else replace(reply, kind="agent")
 
-    def _begin(self, world: TextEnv, rng: np.random.Generator) -> Iterator[tuple[Reply, Kind]]:
+    def _begin(self, world: TextEnv, rng: np.random.Generator) -> Iterator[Reply]:
         for _ in range(self._steps):
             action = world.oracle.next_action()
             if action is None:
                 return
-            yield react_reply(world.oracle.thought(action), action), "expert"
+            yield react_reply(world.oracle.thought(action), action, kind="expert")
         if self._error:
             action = wrong_action(world, rng)
-            yield react_reply(world.oracle.thought(action), action), "error"
+            yield react_reply(world.oracle.thought(action), action, kind="error")
 
 
 class _MisledChatAgent(MisledAgent, UsesChatModel):

@@ -9,10 +9,9 @@ class OracleAgent(Agent):
     """Follows the oracle's plan and says why; gives up where there is no way."""
 
     name = "oracle"
-    speaks_as = "expert"
 
     def act(self, env: gym.Env[str, str]) -> Reply | None:
         """Reply with the next action of the plan."""
         oracle = world_of(env).oracle
         action = oracle.next_action()
-        return None if action is None else react_reply(oracle.thought(action), action)
+        return None if action is None else react_reply(oracle.thought(action), action, kind="expert")

@@ -5,7 +5,7 @@ from rich.console import Console
 from rich.text import Text
 
 from step_envs.agents.base import Agent, Reply, react_reply, world_of
-from step_envs.wrappers.react import parse_action
+from step_envs.wrappers.reply import parse_action
 
 HELP = """\
 Type an action, or a whole reply with "Thought: ..." and "Action: ...".

@@ -7,8 +7,8 @@ import gymnasium as gym
 import numpy as np
 
 from step_envs.agents.base import Agent
-from step_envs.trajectory import Trajectory, Usage
-from step_envs.wrappers.react import react_wrapper
+from step_envs.trajectory import Trajectory
+from step_envs.wrappers.react import step_chat
 from step_envs.wrappers.record import Recorder
 
 
@@ -48,8 +48,6 @@ def rollout(
         recorder: Recorder = env.get_wrapper_attr("recorder")
     except AttributeError as error:
         raise TypeError("rollout needs an environment under TeacherMonitorWrapper or RecordTrajectory.") from error
-    chat = react_wrapper(env, "rollout")
-    chat.speaker = agent.speaks_as
     with turn_to_reset or nullcontext():
         env.reset(seed=seed, options=None if task_id is None else {"task_id": task_id})
     agent.begin(env, np.random.default_rng(seed))
@@ -63,9 +61,7 @@ def rollout(
         if reply is None:
             recorder.stop()
             break
-        chat.reply_usage, chat.reply_shortened = reply.usage, reply.shortened
-        recorder.agent_usage += reply.usage or Usage()
-        _, _, terminated, truncated, _ = env.step(reply.content)
+        _, _, terminated, truncated, _ = step_chat(env, reply)
         over = terminated or truncated
     trajectory: Trajectory = env.get_wrapper_attr("trajectory")
     return trajectory

@@ -1,16 +1,20 @@
-"""Which turns of a trajectory are trained on, and how much: the three masks that STeP compares, and weights between."""
+"""Which turns of a trajectory are trained on, and how much: the three masks that STeP compares, and weights in between.
 
-from typing import Any, Literal, cast, get_args
+A trajectory is recorded with the weights of the mask ``partial``. The other masks concern only the turns that were judged
+wrong, so they are computed from the recorded turns and nothing has to be collected again.
+"""
+
+from typing import Any, cast, get_args
 
 from step_envs.errors import unknown_name
+from step_envs.loss_weights import Masking, turn_weight
 from step_envs.trajectory import Trajectory
 
-Masking = Literal["partial", "none", "drop"]
-"""What becomes of turns judged wrong: kept without loss, trained on like the others, or taken out."""
+__all__ = ["Masking", "begins_at", "check_masking", "masked_messages"]
 
 
 def check_masking(name: str) -> Masking:
-    """Take the name of a mask.
+    """Check the name of a mask.
 
     Raises:
         UnknownNameError: There is no such mask.
@@ -23,17 +27,17 @@ def check_masking(name: str) -> Masking:
 def masked_messages(
     trajectory: Trajectory, masking: Masking = "partial", *, error_weight: float = 0.0
 ) -> list[dict[str, Any]]:
-    """Give a trajectory's messages with the loss that a mask gives them.
+    """Return a trajectory's messages with the loss weights of a mask.
 
     Args:
         trajectory: The episode.
         masking: ``partial``: turns judged wrong stay in the context and weigh ``error_weight``. ``none``: they weigh 1.
-            ``drop``: they are taken out, each with the observation that answered it; the observation after the correction
-            still tells of a world in which the error had happened.
+            ``drop``: they are removed, each with the observation that answered it; the observation after the correction
+            still describes a world in which the error happened.
         error_weight: Weight of the tokens of error turns under ``partial``, from 0 (STeP) to 1 (the same as ``none``).
 
     Returns:
-        ``role``, ``content`` and ``loss`` of every turn that is left, as ``Trajectory.messages`` gives them.
+        ``role``, ``content`` and ``loss`` of every remaining turn, in the form of ``Trajectory.messages``.
 
     Raises:
         UnknownNameError: There is no such mask.
@@ -53,7 +57,7 @@ def masked_messages(
             continue
         loss = turn.loss
         if turn.kind == "error":
-            loss = 1.0 if masking == "none" else error_weight
+            loss = turn_weight("error", masking=masking, error_weight=error_weight)
         messages.append({"role": turn.role, "content": turn.content, "loss": loss})
     return messages
 

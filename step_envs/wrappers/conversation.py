@@ -1,12 +1,16 @@
-"""The conversation of one episode, turn by turn, as it will be trained on."""
+"""The conversation of one episode, turn by turn, as it will be trained on.
 
-from typing import Any
+All wrappers of an episode share one ``Conversation``, and only its methods write turns. So what a turn holds and what it
+weighs (``step_envs.loss_weights``) is decided in one place, whichever wrapper the reply came through.
+"""
 
-from step_envs.trajectory import Kind, Turn
+from step_envs.loss_weights import turn_weight
+from step_envs.trajectory import Kind, Turn, Verdict
+from step_envs.wrappers.reply import Reply, cut_after_action
 
 
 class Conversation:
-    """The turns so far; the wrappers that share it are the only ones to write in it."""
+    """The turns of an episode so far."""
 
     def __init__(self) -> None:
         self.turns: list[Turn] = []
@@ -15,19 +19,59 @@ class Conversation:
         """Append a turn."""
         self.turns.append(turn)
 
-    def change(self, index: int, **changes: Any) -> None:
-        """Replace fields of a turn, checked like a new one."""
-        turn = self.turns[index]
-        self.turns[index] = Turn(**{name: getattr(turn, name) for name in Turn.model_fields} | changes)
+    def add_reply(
+        self,
+        reply: Reply,
+        observation: str,
+        *,
+        reward: float | None = None,
+        score: float | None = None,
+        valid_action: bool | None = None,
+        ended_in_failure: bool = False,
+    ) -> None:
+        """Append a reply and the observation that answers it.
 
-    def last(self, role: str) -> int:
-        """Give the index of the latest turn of a role."""
-        return max(i for i, turn in enumerate(self.turns) if turn.role == role)
+        Args:
+            reply: The reply; what it invents after its action is left out.
+            observation: What the agent is shown.
+            reward: Change in score by its action; None, like the next two, if the action was not carried out.
+            score: Score after the action.
+            valid_action: The engine understood the action.
+            ended_in_failure: The action ended the episode without success.
+        """
+        self.add(
+            Turn(
+                role="assistant",
+                content=cut_after_action(reply.text),
+                kind=reply.kind,
+                loss=turn_weight(reply.kind, has_teacher=reply.awaits_verdict, ended_in_failure=ended_in_failure),
+                action=reply.action,
+                reward=reward,
+                score=score,
+                valid_action=valid_action,
+                usage=reply.usage,
+                shortened=reply.shortened,
+            )
+        )
+        self.add(Turn(role="user", content=observation, kind="observation"))
+
+    def add_verdict(self, index: int, verdict: Verdict) -> None:
+        """Record what the teacher said of a turn; a wrong one becomes an ``error``.
+
+        Args:
+            index: Index of the turn in ``turns``.
+            verdict: The teacher's verdict.
+        """
+        turn = self.turns[index]
+        kind: Kind = "error" if verdict.status == "error" else turn.kind
+        judged = {"kind": kind, "loss": turn_weight(kind, verdict.status, has_teacher=True), "verdict": verdict}
+        # Built anew, because model_copy() would not validate the changed fields.
+        self.turns[index] = Turn(**{name: getattr(turn, name) for name in Turn.model_fields} | judged)
 
     def count(self, kind: Kind) -> int:
         """Count the turns of a kind."""
         return sum(turn.kind == kind for turn in self.turns)
 
     def messages(self) -> list[dict[str, str]]:
-        """Give ``role`` and ``content`` of every turn: what the agent sees next."""
+        """Return ``role`` and ``content`` of every turn: what the agent sees next."""
         return [{"role": turn.role, "content": turn.content} for turn in self.turns]

@@ -1,72 +1,39 @@
-"""The world as a chat: actions are replies of the form ``Thought: ...`` / ``Action: ...``, in the ETO format."""
+"""The world as a chat: actions are replies of the form ``Thought: ...`` / ``Action: ...``, in the ETO format.
 
-import re
+ETO's published data, and the models trained on it, share one layout of manual, task, replies and observations.
+``ReActWrapper`` writes exactly that layout. It keeps the conversation itself, so that a turn which a teacher injects
+reaches every agent; an agent that kept its own history would have to be told.
+"""
+
 from typing import Any, Literal
 
 import gymnasium as gym
 
 from step_envs.core import ReActFormat, TextEnv
 from step_envs.errors import unknown_name
-from step_envs.trajectory import Kind, Turn, Usage
+from step_envs.trajectory import Turn
 from step_envs.wrappers.conversation import Conversation
+from step_envs.wrappers.reply import Reply, as_reply
 
-_ACTION = re.compile(r"Action:\s?(.*)", re.DOTALL)
-_NEXT_FIELD = re.compile(r"\n\s*(?:Thought|Action|Observation):", re.IGNORECASE)
 _STYLES = ("eto", "system", "plain")
-
-
-def parse_action(reply: str) -> str | None:
-    r"""Find the action in a reply.
-
-    It is what follows the first ``Action:``, up to the next line that begins a field of its own (models run on and invent
-    observations), without surrounding white space.
-
-    Args:
-        reply: ``Thought: ...`` and ``Action: ...``.
-
-    Returns:
-        The action, or None where there is none or it is empty.
-
-    Examples:
-        >>> parse_action("Thought: it may be cold\\nAction: open fridge")
-        'open fridge'
-    """
-    found = _ACTION.search(reply)
-    if found is None:
-        return None
-    return _NEXT_FIELD.split(found[1], maxsplit=1)[0].strip() or None
-
-
-def cut_after_action(reply: str) -> str:
-    """Leave out what a reply goes on with after its action: observations and further steps that a model made up.
-
-    Nobody carried those out or judged them, so that they must be neither context nor training text.
-    """
-    found = _ACTION.search(reply)
-    if found is None:
-        return reply
-    return reply[: found.start(1)] + _NEXT_FIELD.split(found[1], maxsplit=1)[0]
 
 
 class ReActWrapper(gym.Wrapper[str, str, str, str]):
     r"""Turns a text environment into a chat and owns the conversation.
 
-    ``env.get_wrapper_attr("messages")`` is what an agent should see next. A reply without an action is answered with the
-    format message and costs a step.
+    ``env.get_wrapper_attr("messages")`` is what an agent should see next. An agent answers with a string or, if it has more
+    to record than the text, with a ``Reply``. A reply without an action is answered with the format message and costs a
+    step.
 
     Args:
         env: A text environment.
-        style: ``"eto"`` puts the manual into a first user turn answered by "OK", as ETO's data does and every chat template
-            takes; ``"system"`` puts it into a system turn; ``"plain"`` leaves it out, for models that are trained on this
-            world and have no room for it: the conversation begins with the task.
-        format: Prompt texts; None takes the environment's own.
+        style: ``"eto"`` puts the manual into a first user turn that is answered by "OK", as ETO's data does and every chat
+            template accepts; ``"system"`` puts it into a system turn; ``"plain"`` leaves it out, for models that are
+            trained on this world and have no room for it: the conversation begins with the task.
+        format: Prompt texts; None uses the environment's own.
 
     Attributes:
         conversation: The turns so far.
-        speaker: Kind of the turns that ``step`` writes: ``agent`` or ``expert``.
-        reply_loss: Weight of those turns; a teacher sets it to 0, and each turn to 1 when it was judged right.
-        reply_usage: What the next reply cost, to be recorded with it.
-        reply_shortened: How many observations its writer only saw shortened, to be recorded with it.
 
     Raises:
         TypeError: What is wrapped is not a ``TextEnv``.
@@ -100,10 +67,6 @@ class ReActWrapper(gym.Wrapper[str, str, str, str]):
         self.style = style
         self.format = format or world.react
         self.conversation = Conversation()
-        self.speaker: Kind = "agent"
-        self.reply_loss = 1.0
-        self.reply_usage: Usage | None = None
-        self.reply_shortened = 0
 
     @property
     def messages(self) -> list[dict[str, str]]:
@@ -127,42 +90,45 @@ class ReActWrapper(gym.Wrapper[str, str, str, str]):
         self.conversation.add(Turn(role="user", content=task, kind="instruction", score=info["score"]))
         return task, info
 
-    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+    def step(self, action: str | Reply) -> tuple[str, float, bool, bool, dict[str, Any]]:
         """Carry out the action of a reply.
 
         Args:
-            action: The whole reply.
+            action: The whole reply. A plain string is the reply of an agent, at an unknown cost.
 
         Returns:
             The observation as it is put to the agent, reward, terminated, truncated, ``info``.
+
+        Raises:
+            TypeError: The reply is neither a string nor a ``Reply``.
         """
-        if not isinstance(action, str):
-            raise TypeError(f"A reply is a str, got {type(action).__name__}: {action!r}.")
-        parsed = parse_action(action)
-        if parsed is None:
+        reply = as_reply(action)
+        action_in_reply = reply.action
+        if action_in_reply is None:
             observation = self.format.format_error
             _, reward, terminated, truncated, info = text_env(self.env).pass_step(observation)
         else:
-            raw, reward_, terminated, truncated, info = self.env.step(parsed)
+            raw, reward_, terminated, truncated, info = self.env.step(action_in_reply)
             reward = float(reward_)
             observation = self.format.observation_prefix + raw
-        self.conversation.add(
-            Turn(
-                role="assistant",
-                content=cut_after_action(action),
-                kind=self.speaker,
-                loss=self.reply_loss,
-                action=parsed,
-                reward=reward,
-                score=info["score"],
-                valid_action=info["valid_action"],
-                usage=self.reply_usage,
-                shortened=self.reply_shortened,
-            )
+        self.conversation.add_reply(
+            reply,
+            observation,
+            reward=reward,
+            score=info["score"],
+            valid_action=info["valid_action"],
+            ended_in_failure=terminated and not info["success"],
         )
-        self.reply_usage, self.reply_shortened = None, 0
-        self.conversation.add(Turn(role="user", content=observation, kind="observation"))
         return observation, reward, terminated, truncated, info
+
+
+def step_chat(env: gym.Env[str, Any], reply: str | Reply) -> tuple[str, float, bool, bool, dict[str, Any]]:
+    """Send a reply to a chat environment.
+
+    Gymnasium types an environment by one type of action, here ``str``; that a chat also takes a ``Reply`` is said here.
+    """
+    observation, reward, terminated, truncated, info = env.step(reply)
+    return observation, float(reward), terminated, truncated, info
 
 
 def text_env(env: gym.Env[Any, Any]) -> TextEnv:

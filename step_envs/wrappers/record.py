@@ -10,7 +10,8 @@ import gymnasium as gym
 
 from step_envs.store import TrajectoryStore
 from step_envs.trajectory import Actor, StopReason, Trajectory, Usage
-from step_envs.wrappers.react import react_wrapper, text_env
+from step_envs.wrappers.react import react_wrapper, step_chat, text_env
+from step_envs.wrappers.reply import Reply
 
 _SCRIPTED = Actor(name="unnamed")
 
@@ -29,7 +30,6 @@ class Recorder:
         made_with = {} if env.spec is None else env.spec.kwargs
         self._make_kwargs = {k: v for k, v in made_with.items() if k not in self._world.secret_options}
         self.agent = _SCRIPTED
-        self.agent_usage = Usage()
         self.episode: int | None = None
         self._seed: int | None = None
         self._info: dict[str, Any] | None = None
@@ -44,7 +44,6 @@ class Recorder:
         self._terminated = self._truncated = False
         self._stop_reason = "running"
         self._reward = 0.0
-        self.agent_usage = Usage()
         self._started = time.perf_counter()
 
     def note(
@@ -82,7 +81,8 @@ class Recorder:
             raise gym.error.ResetNeeded("There is no trajectory yet: call reset() first.")
         info, turns = self._info, tuple(self._react.conversation.turns)
         verdicts = [turn.verdict for turn in turns if turn.verdict is not None]
-        usage = sum((v.usage for v in verdicts if v.usage is not None), self.agent_usage)
+        paid = [*(turn.usage for turn in turns), *(verdict.usage for verdict in verdicts)]
+        usage = sum((usage for usage in paid if usage is not None), Usage())
         return Trajectory(
             env_id=self._world.env_id,
             task_id=info["task_id"],
@@ -146,14 +146,14 @@ class RecordTrajectory(gym.Wrapper[str, str, str, str]):
             self.recorder.begin(seed, info)
         return task, info
 
-    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+    def step(self, action: str | Reply) -> tuple[str, float, bool, bool, dict[str, Any]]:
         """Carry out a reply and record it."""
-        observation, reward, terminated, truncated, info = self.env.step(action)
+        observation, reward, terminated, truncated, info = step_chat(self.env, action)
         if not self._watched:
-            self.recorder.note(float(reward), terminated, truncated, info)
+            self.recorder.note(reward, terminated, truncated, info)
         if (terminated or truncated) and self._keep is not None:
             self._keep(self.trajectory)
-        return observation, float(reward), terminated, truncated, info
+        return observation, reward, terminated, truncated, info
 
 
 @cache

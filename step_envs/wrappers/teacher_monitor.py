@@ -5,6 +5,7 @@ For each reply of the agent: the action runs and its observation is kept; the te
 out is the trajectory of an agent that noticed its mistake and recovered, with every turn weighted for training.
 """
 
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -12,10 +13,12 @@ import gymnasium as gym
 from gymnasium.error import ResetNeeded
 
 from step_envs.errors import TeacherError, unknown_name
-from step_envs.trajectory import Actor, StopReason, Trajectory, Turn, Verdict
+from step_envs.trajectory import Actor, StopReason, Trajectory, Verdict
+from step_envs.wrappers.backtracking import world_at
 from step_envs.wrappers.conversation import Conversation
-from step_envs.wrappers.react import cut_after_action, parse_action, react_wrapper, text_env
+from step_envs.wrappers.react import react_wrapper, step_chat, text_env
 from step_envs.wrappers.record import Recorder
+from step_envs.wrappers.reply import Reply, as_reply
 from step_envs.wrappers.teachers.base import Teacher, TeacherContext
 from step_envs.wrappers.teachers.judging import judge, one_line
 
@@ -26,8 +29,17 @@ NOT_CARRIED_OUT = "This action was stopped before it was carried out."
 
 
 @dataclass(frozen=True, slots=True)
-class _Outcome:
-    """Where a reply, or the correction after it, has led."""
+class _StepResult:
+    """What ``step`` returns after a reply or the correction after it, and what the record has to know.
+
+    Attributes:
+        observation: What the agent is shown.
+        terminated: The engine ended the episode.
+        truncated: A limit or a missing verdict ended it.
+        info: The environment's ``info``.
+        reason: Why the episode ends, if the step alone does not tell.
+        unjudged: Why there is no verdict; None if there is one.
+    """
 
     observation: str
     terminated: bool
@@ -35,7 +47,15 @@ class _Outcome:
     info: dict[str, Any]
     reason: StopReason | None = None
     unjudged: str | None = None
-    """Why there is no verdict."""
+
+    @property
+    def failed(self) -> bool:
+        """The engine ended the episode without success."""
+        return self.terminated and not self.info["success"]
+
+    def stopped(self, reason: StopReason) -> "_StepResult":
+        """Return the result with the episode ended for a reason."""
+        return replace(self, truncated=not self.terminated, reason=reason)
 
 
 class TeacherMonitorWrapper(gym.Wrapper[str, str, str, str]):
@@ -82,8 +102,6 @@ class TeacherMonitorWrapper(gym.Wrapper[str, str, str, str]):
             raise TypeError(
                 "TeacherMonitorWrapper keeps the record itself: one of it, and RecordTrajectory above, not below."
             )
-        # Nothing weighs anything until the teacher has said that it was right.
-        self._react.reply_loss = 0.0
         self.teacher = teacher
         self.max_errors = self._world.max_errors if max_errors is None else max_errors
         if self.max_errors < 0:
@@ -115,11 +133,11 @@ class TeacherMonitorWrapper(gym.Wrapper[str, str, str, str]):
         self._info, self._stepped, self._over = info, False, False
         return task, info
 
-    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+    def step(self, action: str | Reply) -> tuple[str, float, bool, bool, dict[str, Any]]:
         """Carry out a reply, have it judged, and carry out the correction if it was wrong.
 
         Args:
-            action: The agent's whole reply.
+            action: The agent's whole reply, as a string or a ``Reply``.
 
         Returns:
             What the agent is shown last, the change in score over everything that was carried out, terminated, truncated
@@ -130,105 +148,100 @@ class TeacherMonitorWrapper(gym.Wrapper[str, str, str, str]):
         """
         if self._over:
             raise ResetNeeded("The episode is over: call reset() before the next step().")
-        outcome = self._watch(action)
-        self._over = outcome.terminated or outcome.truncated
-        # As in TextEnv, what a task begins with counts towards the first reward.
-        reward = outcome.info["score"] - (self._info["score"] if self._stepped else 0.0)
-        self._info, self._stepped = outcome.info, True
-        self.recorder.note(reward, outcome.terminated, outcome.truncated, outcome.info, outcome.reason)
-        # After the step was noted: it was carried out, whatever is known of it.
-        if outcome.unjudged is not None and self.on_unknown == "raise":
-            raise TeacherError(f"The teacher gave no verdict in task {outcome.info['task_id']}: {outcome.unjudged}")
-        return outcome.observation, reward, outcome.terminated, outcome.truncated, outcome.info
+        # Nothing weighs anything until the teacher has said that it was right, also if judging raises.
+        reply = replace(as_reply(action), awaits_verdict=True)
+        result = self._watch_after(reply) if self.intervene == "after" else self._watch_before(reply)
+        self._over = result.terminated or result.truncated
+        # As in TextEnv, the score that a task begins with counts towards the first reward.
+        reward = result.info["score"] - (self._info["score"] if self._stepped else 0.0)
+        self._info, self._stepped = result.info, True
+        self.recorder.note(reward, result.terminated, result.truncated, result.info, result.reason)
+        # Raised after the step was noted, because the step was carried out, whatever is known of it.
+        if result.unjudged is not None and self.on_unknown == "raise":
+            raise TeacherError(f"The teacher gave no verdict in task {result.info['task_id']}: {result.unjudged}")
+        return result.observation, reward, result.terminated, result.truncated, result.info
 
-    def _watch(self, reply: str) -> _Outcome:
+    def _watch_after(self, reply: Reply) -> _StepResult:
+        """Carry the reply out, have it judged, and correct it afterwards if it was wrong."""
         messages, before, turn = self._conversation.messages(), self._world.snapshot(), len(self._conversation.turns)
-        outcome = self._run(reply) if self.intervene == "after" else None
-        failed = outcome is not None and outcome.terminated and not outcome.info["success"]
-        after = self._world.snapshot() if failed else b""
-        if failed:
-            # The teacher, too, looks at the state that the correction will run from.
-            self._world.restore(before)
-        if outcome is not None and outcome.terminated and not failed:
-            # The engine has spoken: the task is fully done. Nobody need be asked, and nobody may take it back.
-            verdict = Verdict(status="ok")
-        else:
-            context = TeacherContext(
-                env=self._world,
-                messages=messages,
-                reply=reply,
-                action=parse_action(reply),
-                executed=outcome is not None,
-                observation=None if outcome is None else outcome.observation,
-                info=self._info if outcome is None else outcome.info,
-                before=before,
-            )
-            try:
-                verdict = judge(self.teacher, context)
-            except BaseException:
-                # The record holds the end of the episode, so the world must, too, whatever became of the teacher.
-                if failed:
-                    self._world.restore(after)
-                raise
-        if verdict.status == "error":
-            if outcome is None:
-                # Where there is no action, there is nothing to keep from running: it gets the format message, as ever.
-                outcome = self._run(reply) if parse_action(reply) is None else self._refuse(reply)
-            self._conversation.change(turn, kind="error", loss=0.0, verdict=verdict)
-            over = self._conversation.count("error") > self.max_errors
-            if not over and (failed or verdict.undo or not outcome.truncated):
-                if verdict.undo and not failed:
-                    self._world.restore(before)
-                return self._correct(verdict)
-            if over:
-                outcome = replace(outcome, truncated=not outcome.terminated, reason="max_errors")
-        elif outcome is None:
-            outcome = self._run(reply)
-        if failed:
-            self._world.restore(after)
+        result = self._run(reply)
+        if result.terminated and result.info["success"]:
+            # The engine says that the task is done. No teacher has to be asked, and none may take it back.
+            self._conversation.add_verdict(turn, Verdict(status="ok"))
+            return result
+        context = self._context(messages, reply, before, result)
+        # After a failure the correction will run from the state before the error, so the teacher looks at that state.
+        with world_at(self._world, before) if result.failed else nullcontext():
+            verdict = judge(self.teacher, context)
+        self._conversation.add_verdict(turn, verdict)
         if verdict.status != "error":
-            self._conversation.change(turn, loss=1.0 if verdict.status == "ok" else 0.0, verdict=verdict)
-        if verdict.status == "unknown":
-            outcome = replace(outcome, unjudged=verdict.reason or "")
-            if self.on_unknown == "discard":
-                return replace(outcome, truncated=not outcome.terminated, reason="unknown_verdict")
-        return outcome
+            return self._with_verdict(result, verdict)
+        if self._has_too_many_errors():
+            return result.stopped("max_errors")
+        if result.failed or verdict.undo:
+            self._world.restore(before)
+        elif result.truncated:
+            return result
+        return self._run(correction_reply(verdict))
 
-    def _run(self, reply: str) -> _Outcome:
-        observation, _, terminated, truncated, info = self.env.step(reply)
-        return _Outcome(observation, terminated, truncated, info)
+    def _watch_before(self, reply: Reply) -> _StepResult:
+        """Have the reply judged first, and carry it out only if it was not wrong."""
+        messages, before, turn = self._conversation.messages(), self._world.snapshot(), len(self._conversation.turns)
+        verdict = judge(self.teacher, self._context(messages, reply, before))
+        if verdict.status != "error":
+            result = self._run(reply)
+            self._conversation.add_verdict(turn, verdict)
+            return self._with_verdict(result, verdict)
+        # Without an action there is nothing to keep from running: the reply gets the format message and costs a step.
+        result = self._run(reply) if reply.action is None else self._refuse(reply)
+        self._conversation.add_verdict(turn, verdict)
+        if self._has_too_many_errors():
+            return result.stopped("max_errors")
+        if verdict.undo:
+            self._world.restore(before)
+        elif result.truncated:
+            return result
+        return self._run(correction_reply(verdict))
 
-    def _refuse(self, reply: str) -> _Outcome:
-        observation = self._react.format.observation_prefix + NOT_CARRIED_OUT
-        usage, shortened = self._react.reply_usage, self._react.reply_shortened
-        self._react.reply_usage, self._react.reply_shortened = None, 0
-        action = parse_action(reply)
-        self._conversation.add(
-            Turn(
-                role="assistant",
-                content=cut_after_action(reply),
-                kind="agent",
-                action=action,
-                usage=usage,
-                shortened=shortened,
-            )
+    def _context(
+        self, messages: list[dict[str, str]], reply: Reply, before: bytes, result: _StepResult | None = None
+    ) -> TeacherContext:
+        """Gather what the teacher is shown; without a result the action was not carried out."""
+        return TeacherContext(
+            env=self._world,
+            messages=messages,
+            reply=reply.text,
+            action=reply.action,
+            executed=result is not None,
+            observation=None if result is None else result.observation,
+            info=self._info if result is None else result.info,
+            before=before,
         )
-        self._conversation.add(Turn(role="user", content=observation, kind="observation"))
-        return _Outcome(observation, False, False, self._info)
 
-    def _correct(self, verdict: Verdict) -> _Outcome:
-        turn = len(self._conversation.turns)
-        outcome = self._run(correction_reply(verdict))
-        # A correction that itself ends the task in failure is nothing to learn.
-        failed = outcome.terminated and not outcome.info["success"]
-        self._conversation.change(turn, kind="correction", loss=0.0 if failed else 1.0)
-        return outcome
+    def _has_too_many_errors(self) -> bool:
+        return self._conversation.count("error") > self.max_errors
+
+    def _with_verdict(self, result: _StepResult, verdict: Verdict) -> _StepResult:
+        """Say what follows from a verdict that is not ``error``."""
+        if verdict.status == "ok":
+            return result
+        result = replace(result, unjudged=verdict.reason or "")
+        return result.stopped("unknown_verdict") if self.on_unknown == "discard" else result
+
+    def _run(self, reply: Reply) -> _StepResult:
+        observation, _, terminated, truncated, info = step_chat(self.env, reply)
+        return _StepResult(observation, terminated, truncated, info)
+
+    def _refuse(self, reply: Reply) -> _StepResult:
+        observation = self._react.format.observation_prefix + NOT_CARRIED_OUT
+        self._conversation.add_reply(reply, observation)
+        return _StepResult(observation, False, False, self._info)
 
 
-def correction_reply(verdict: Verdict) -> str:
+def correction_reply(verdict: Verdict) -> Reply:
     """Write a verdict of status ``error`` as the reply of an agent that noticed its own mistake."""
     # A thought that quotes "Action:" would otherwise be read as the action.
     thought = one_line(verdict.thought() or "My last step was wrong.").replace("Action:", "action")
-    # As the world takes it; only a line break would end it too early.
+    # White space within the action is part of it; only a line break would end the action too early.
     action = " ".join((verdict.corrected_action or "").splitlines()).strip()
-    return f"Thought: {thought}\nAction: {action}"
+    return Reply(f"Thought: {thought}\nAction: {action}", kind="correction")

@@ -51,8 +51,8 @@ class Talk:
         for turn in range(self.turns):
             reply = agent.act(self)  # type: ignore[arg-type]
             assert reply is not None
-            said.append(reply.content)
-            self.messages.append({"role": "assistant", "content": reply.content})
+            said.append(reply.text)
+            self.messages.append({"role": "assistant", "content": reply.text})
             self.messages.append({"role": "user", "content": f"Observation: Done {turn}." * (1 + self.number % 3)})
         return said
 
@@ -89,9 +89,9 @@ def test_it_says_what_the_model_says_when_it_reads_everything_anew(checkpoint: P
         expected = agent._model.text(plain_greedy(checkpoint, talk.messages, 20))
         reply = agent.act(talk)  # type: ignore[arg-type]
         assert reply is not None
-        assert reply.content == trimmed(expected)
+        assert reply.text == trimmed(expected)
         talk.messages += [
-            {"role": "assistant", "content": reply.content},
+            {"role": "assistant", "content": reply.text},
             {"role": "user", "content": "Observation: Nothing happens."},
         ]
 
@@ -245,10 +245,10 @@ def test_where_a_reply_ends(
     reply = agent.act(Talk(1))  # type: ignore[arg-type]
     assert reply is not None
     assert reply.usage is not None
-    assert reply.content.startswith(content)
+    assert reply.text.startswith(content)
     assert (reply.usage.completion_tokens < 60) == tokens_left
     if tokens_left:
-        assert reply.content == content
+        assert reply.text == content
         assert reply.usage.prompt_tokens == len(agent._model.prompt(Talk(1).messages))
 
 

@@ -10,9 +10,10 @@ import numpy as np
 from step_envs.agents.base import Agent, Reply
 from step_envs.agents.chat import STOP, trimmed
 from step_envs.agents.window import Window
+from step_envs.endpoint.gateway import Finish
 from step_envs.errors import missing_package
 from step_envs.trajectory import Actor, Usage
-from step_envs.wrappers.react import cut_after_action
+from step_envs.wrappers.reply import cut_after_action
 
 if TYPE_CHECKING:
     from step_envs.agents.local.batch import Batcher
@@ -127,7 +128,8 @@ class TransformersAgent(Agent):
         usage = Usage(
             prompt_tokens=len(prompt), completion_tokens=len(ids), requests=1, seconds=perf_counter() - started
         )
-        return Reply(trimmed(self._model.text(ids)), usage, self._window.shortened)
+        finish: Finish = "length" if len(ids) == most and not self._complete(ids) else "stop"
+        return Reply(trimmed(self._model.text(ids)), usage, self._window.shortened, finish)
 
     def _measured(self, messages: Any) -> int:
         # What is measured last is what is shown.

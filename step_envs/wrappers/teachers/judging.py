@@ -1,10 +1,12 @@
 """How a teacher is asked: its correction must be admissible, and it is asked once more if it is not."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 from step_envs.core import TextEnv
 from step_envs.errors import TeacherError
 from step_envs.trajectory import Verdict
+from step_envs.wrappers.backtracking import world_at
 from step_envs.wrappers.teachers.base import Teacher, TeacherContext
 
 
@@ -53,12 +55,9 @@ def _settled(verdict: Verdict, context: TeacherContext) -> Verdict | None:
     """Give a verdict whose correction is written as the world takes it; None where the world does not take it at all."""
     if verdict.status != "error":
         return verdict
-    world, now = context.env, context.env.snapshot() if verdict.undo else b""
-    if verdict.undo:
-        world.restore(context.before)
-    action = _spelled(verdict.corrected_action or "", world)
-    if verdict.undo:
-        world.restore(now)
+    world = context.env
+    with world_at(world, context.before) if verdict.undo else nullcontext():
+        action = _spelled(verdict.corrected_action or "", world)
     return None if action is None else verdict.model_copy(update={"corrected_action": action})
 
 

@@ -1,7 +1,7 @@
 """The environment's own oracle as a teacher: exact, free, and without a network."""
 
 from step_envs.trajectory import Actor, Verdict
-from step_envs.wrappers.react import parse_action
+from step_envs.wrappers.reply import parse_action
 from step_envs.wrappers.teachers.base import Teacher, TeacherContext
 
 _LONGEST_QUOTE = 120

@@ -1,0 +1,92 @@
+"""A reply to the conversation: its text, its action, and what has to be recorded with it.
+
+An agent may answer with a plain string. Whoever knows more about the answer (what it cost, who wrote it, whether it was cut
+off) passes a ``Reply`` to ``env.step``, so that this knowledge reaches the record with the text it belongs to. Attributes
+set on a wrapper before the step would do as well until two episodes or two wrappers share one.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from step_envs.endpoint.gateway import Finish
+from step_envs.trajectory import Usage
+
+_ACTION = re.compile(r"Action:\s?(.*)", re.DOTALL)
+_NEXT_FIELD = re.compile(r"\n\s*(?:Thought|Action|Observation):", re.IGNORECASE)
+
+ReplyKind = Literal["agent", "expert", "error", "correction"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One reply, from whoever wrote it.
+
+    Attributes:
+        text: The whole reply, ``Thought: ...`` and ``Action: ...``.
+        usage: What writing it cost; None if that is not known.
+        shortened: Number of earlier observations that its writer saw only in shortened form.
+        finish: Why the text ends where it does: ``stop`` (it is complete), ``length`` (the token limit cut it off),
+            ``refusal`` (the model refused to answer), ``other``.
+        kind: Who wrote it: ``agent``, ``expert`` (a golden reply), ``error`` (a reply that is known to be wrong),
+            ``correction`` (a teacher's reply after an error).
+        awaits_verdict: A teacher will judge it; until then its turn weighs 0 in training.
+    """
+
+    text: str
+    usage: Usage | None = None
+    shortened: int = 0
+    finish: Finish = "stop"
+    kind: ReplyKind = "agent"
+    awaits_verdict: bool = False
+
+    @property
+    def action(self) -> str | None:
+        """The action in the text; None if there is none."""
+        return parse_action(self.text)
+
+
+def as_reply(reply: str | Reply) -> Reply:
+    """Take a plain string as the reply of an agent of which nothing else is known.
+
+    Raises:
+        TypeError: It is neither a string nor a ``Reply``.
+    """
+    if isinstance(reply, Reply):
+        return reply
+    if not isinstance(reply, str):
+        raise TypeError(f"A reply is a str, got {type(reply).__name__}: {reply!r}.")
+    return Reply(reply)
+
+
+def parse_action(reply: str) -> str | None:
+    r"""Find the action in the text of a reply.
+
+    The action is what follows the first ``Action:``, up to the next line that begins another field, without surrounding
+    white space. (Models tend to go on after their action and to invent an observation and further steps.)
+
+    Args:
+        reply: ``Thought: ...`` and ``Action: ...``.
+
+    Returns:
+        The action; None if there is none or it is empty.
+
+    Examples:
+        >>> parse_action("Thought: it may be cold\\nAction: open fridge")
+        'open fridge'
+    """
+    found = _ACTION.search(reply)
+    if found is None:
+        return None
+    return _NEXT_FIELD.split(found[1], maxsplit=1)[0].strip() or None
+
+
+def cut_after_action(reply: str) -> str:
+    """Remove what a reply goes on with after its action: observations and further steps that the model made up.
+
+    Nobody carried those out or judged them, so they must be neither context nor training text.
+    """
+    found = _ACTION.search(reply)
+    if found is None:
+        return reply
+    return reply[: found.start(1)] + _NEXT_FIELD.split(found[1], maxsplit=1)[0]
