@@ -113,6 +113,18 @@ def first_fault(error: "ValidationError") -> str:
     return str(first["msg"]) + (f" (at {where})" if where else "")
 
 
+def validation_sentence(error: "ValidationError") -> str:
+    """Say in one sentence which value is wrong and why; a validator's own sentence is taken as it stands."""
+    first = error.errors(include_url=False)[0]
+    where = ".".join(map(str, first["loc"]))
+    if first["type"] == "value_error":
+        text = str(first["ctx"]["error"])
+        return text if text.endswith((".", "?")) else f"{where}: {text}." if where else f"{text}."
+    if first["type"] == "missing":
+        return f"{where} is missing."
+    return f"{where or error.title}: {first['msg']}, got {first['input']!r}."
+
+
 def missing_package(package: str, purpose: str, extra: str | None) -> DependencyNotInstalled:
     """Make the error for a package that is not installed.
 

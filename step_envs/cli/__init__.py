@@ -1,7 +1,7 @@
-"""The command ``step-envs``: one file a verb, each of which calls the library and shows what came of it.
+"""The command ``step-envs``: one file per verb; each calls the library and prints the result.
 
-What is wrong with what the user typed is said in one sentence on standard error, with exit code 2; ``--debug`` before the
-verb shows the traceback instead.
+If the user's input is wrong, one sentence on standard error says what is wrong, with exit code 2; ``--debug`` before
+the verb shows the traceback instead.
 """
 
 import os
@@ -13,16 +13,12 @@ import typer
 from gymnasium.error import DependencyNotInstalled, UnregisteredEnv
 from typer.core import TyperGroup
 
-from step_envs.errors import StepEnvsError
-
-WRONG_INPUT = 2
-"""Exit code when what was asked for does not exist or cannot be done."""
-INTERRUPTED = 130
-"""Exit code after Ctrl-C."""
+from step_envs.cli.exit_codes import INTERRUPTED, WRONG_INPUT
+from step_envs.errors import StepEnvsError, validation_sentence
 
 
 class _Group(TyperGroup):
-    """Runs a verb and turns what it raises about the user's input into a sentence and an exit code."""
+    """Runs a verb; turns errors about the user's input into a sentence and an exit code."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -30,13 +26,13 @@ class _Group(TyperGroup):
         except KeyboardInterrupt:
             raise typer.Exit(INTERRUPTED) from None
         except (StepEnvsError, DependencyNotInstalled, UnregisteredEnv, ValueError, OSError) as error:
-            # A reader of our output that left early is Click's to deal with.
+            # If the reader of our output has left (`| head`), Click ends the process quietly.
             if ctx.params.get("debug") or isinstance(error, BrokenPipeError):
                 raise
-            _complain(error)
+            _exit_with_sentence(error)
 
 
-def _complain(error: Exception) -> NoReturn:
+def _exit_with_sentence(error: Exception) -> NoReturn:
     from rich.console import Console
     from rich.text import Text
 
@@ -51,11 +47,7 @@ def _sentence(error: Exception) -> str:
 
     if isinstance(error, OSError) and error.filename is not None:
         return f"Cannot use {os.fsdecode(error.filename)}: {error.strerror}."
-    if not isinstance(error, ValidationError):
-        return str(error)
-    first = error.errors(include_url=False, include_context=False)[0]
-    name = ".".join(map(str, first["loc"])) or error.title
-    return f"{name}: {first['msg']}, got {first['input']!r}."
+    return validation_sentence(error) if isinstance(error, ValidationError) else str(error)
 
 
 app = typer.Typer(
@@ -103,7 +95,7 @@ def _step_envs(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Text worlds for language agents, and a teacher who turns their mistakes into training data.
+    """Text environments for language agents, and a teacher that turns their mistakes into training data.
 
     Start with `step-envs doctor`, then `step-envs collect --out runs/first`, then `step-envs view runs/first`.
 
@@ -114,7 +106,7 @@ def _step_envs(
 def main() -> None:
     """Run the command; the entry point of the console script."""
     for stream in (sys.stdout, sys.stderr):
-        # A terminal that cannot show a character gets its escape, not a crash.
+        # A terminal that cannot show a character gets an escape for it; without this, Python would raise an error.
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="backslashreplace")

@@ -2,43 +2,52 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
+from step_envs.cli.exit_codes import SOME_FAILED, STOPPED
+from step_envs.cli.options import (
+    AsJson,
+    Budget,
+    Cache,
+    Concurrency,
+    ConfigFile,
+    Env,
+    EnvOptions,
+    EpisodeSeconds,
+    Prices,
+    RequestsPerMinute,
+    Resume,
+    Seed,
+    Split,
+    Style,
+    TaskFile,
+    TaskTypes,
+)
+
 if TYPE_CHECKING:
     from step_envs.collection.config import CollectConfig
-    from step_envs.endpoint import EndpointConfig
     from step_envs.trajectory import Usage
-
-INTERRUPTED = 130
-"""Exit code after Ctrl-C; the run can be resumed."""
-STOPPED = 3
-"""Exit code when the budget is spent or an endpoint or cluster cannot be used any more; the run can be resumed."""
-SOME_FAILED = 1
-"""Exit code when some episodes gave no trajectory; they are played again on resume."""
-
-_ENGINES = ("threads", "ray")
 
 
 def collect(
+    ctx: typer.Context,
     out: Annotated[Path, typer.Option(help="Folder of the run.", show_default=False)],
-    env: Annotated[str, typer.Option(help="Environment id.")] = "STeP-SciWorld-v0",
-    split: Annotated[str | None, typer.Option(help="Split to play; the environment's default if not given.")] = None,
-    task_type: Annotated[list[str] | None, typer.Option(help="Only tasks of this type; may be given again.")] = None,
-    tasks: Annotated[
-        Path | None,
-        typer.Option(help="File with the ids of the tasks to play, one a line, in place of those of --split."),
-    ] = None,
-    episodes: Annotated[int, typer.Option(min=1, help="How many episodes.")] = 10,
+    config: ConfigFile = None,
+    env: Env = "STeP-SciWorld-v0",
+    split: Split = None,
+    task_type: TaskTypes = None,
+    tasks: TaskFile = None,
+    episodes: Annotated[int, typer.Option(min=1, help="Number of episodes.")] = 10,
     agent: Annotated[
         str,
         typer.Option(
-            help="Who acts: novice, oracle, random, or a model: chat:model=NAME,base_url=URL,temperature=1; "
-            "options as in novice:error_rate=0.3; or one of your own by its place: my_module.MyAgent."
+            help="Who acts: novice, oracle, random, or a model: chat:model=NAME,base_url=URL,temperature=1. "
+            "Options are added as in novice:error_rate=0.3. Your own agent is named by its place: my_module.MyAgent."
         ),
-    ] = ("novice"),
+    ] = "novice",
     teacher: Annotated[
         str,
         typer.Option(
@@ -48,141 +57,78 @@ def collect(
     ] = "oracle",
     intervene: Annotated[
         str, typer.Option(help="after: a wrong action runs, then is corrected; before: it never runs.")
-    ] = ("after"),
+    ] = "after",
     max_errors: Annotated[int | None, typer.Option(min=0, help="Errors corrected; one more ends the episode.")] = None,
     on_unknown: Annotated[str, typer.Option(help="Without a verdict: continue, or discard the episode.")] = "continue",
-    style: Annotated[
-        str, typer.Option(help="Where the world's manual goes: eto (first user turn), system, or plain (nowhere).")
-    ] = "eto",
-    env_option: Annotated[
-        list[str] | None, typer.Option(help="Further option of the environment, as name=value.")
-    ] = None,
-    concurrency: Annotated[int, typer.Option(min=1, help="Episodes in flight at once.")] = 2,
-    seed: Annotated[int, typer.Option(help="Decides the order of tasks and all chance.")] = 0,
-    budget: Annotated[
-        str | None, typer.Option(help="Most the run may spend, all sessions together: 5 (dollars) or 2000000tokens.")
-    ] = None,
-    prices: Annotated[
-        Path | None,
-        typer.Option(help='JSON file, dollars per million tokens: {"NAME": {"input": 0.5, "output": 1.5}}.'),
-    ] = None,
-    cache: Annotated[
-        Path | None, typer.Option(help="Response cache shared by several runs; OUT/responses.sqlite if not given.")
-    ] = None,
-    requests_per_minute: Annotated[float | None, typer.Option(help="Most requests to an endpoint in a minute.")] = None,
+    style: Style = "eto",
+    env_option: EnvOptions = None,
+    concurrency: Concurrency = 2,
+    seed: Seed = 0,
+    budget: Budget = None,
+    prices: Prices = None,
+    cache: Cache = None,
+    requests_per_minute: RequestsPerMinute = None,
     engine: Annotated[
         str, typer.Option(help="Where episodes are played: threads (of this process), or ray (workers on a cluster).")
     ] = "threads",
-    episode_seconds: Annotated[
-        float | None, typer.Option(help="Give an episode up after so long; it is played again on resume.")
-    ] = None,
+    episode_seconds: EpisodeSeconds = None,
     ray_address: Annotated[
-        str | None, typer.Option(help="A running Ray cluster; RAY_ADDRESS, else one on this machine, if not given.")
+        str | None,
+        typer.Option(help="A running Ray cluster; RAY_ADDRESS, else a new one on this machine, if not given."),
     ] = None,
-    worker_episodes: Annotated[int, typer.Option(min=1, help="Episodes in flight in each Ray worker.")] = 8,
+    worker_episodes: Annotated[int, typer.Option(min=1, help="Episodes played at once in each Ray worker.")] = 8,
     worker_cpus: Annotated[float, typer.Option(min=0, help="Processors that a Ray worker needs.")] = 1.0,
     worker_memory: Annotated[int, typer.Option(min=1, help="MiB of memory that a Ray worker needs.")] = 1024,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Play ten sampled episodes and say what the whole run would cost.")
+        bool, typer.Option("--dry-run", help="Play ten sampled episodes and estimate the cost of the whole run.")
     ] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in OUT.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+    resume: Resume = False,
+    as_json: AsJson = False,
 ) -> None:
     """Let an agent play, have a teacher judge each step, keep the masked trajectories.
 
-    OUT gets config.json, trajectories.jsonl (one line an episode), failures.jsonl and summary.json. After a kill or Ctrl-C,
-    the same command with --resume goes on: no task is lost, none comes twice. Ctrl-C lets the episodes under way end;
-    again, and they are dropped whole; a third time ends at once.
+    OUT gets config.json (all settings), trajectories.jsonl (one line per episode), failures.jsonl and summary.json. After a
+    kill or Ctrl-C, the same command with --resume continues: no task is lost, and none is played twice. The first Ctrl-C
+    lets the episodes in flight end, the second drops them, the third ends at once.
 
-    Models behind endpoints are asked through a response cache, so that a resumed run pays for nothing twice. A key comes
-    from the environment variable OPENAI_API_KEY, or the one that api_key_env= names, and is written nowhere.
+    Models behind endpoints are asked through a response cache, so that a resumed run pays for no answer twice. The key is
+    read from the environment variable OPENAI_API_KEY, or the one that api_key_env= names, and is never written to a file.
 
     Exit codes: 0 all episodes kept, 1 some failed, 2 wrong input, 3 stopped (budget spent, endpoint down, no
     cluster), 130 interrupted.
 
     Example: step-envs collect --task-type boil --episodes 20 --agent novice:error_rate=0.3 --out runs/boil
+
+    Example: step-envs collect --config run.toml --out runs/boil
     """
-    from step_envs.cli.dashboard import Dashboard
+    from step_envs.cli.config_file import env_options, settings
+    from step_envs.cli.dashboard import watched_run
     from step_envs.cli.inputs import tasks_in, world
-    from step_envs.cli.render import summary_table, visible
+    from step_envs.cli.render import summary_table
     from step_envs.collection.collector import collect as run
     from step_envs.collection.config import CollectConfig
-    from step_envs.endpoint import Budget, EndpointConfig, read_prices
-    from step_envs.errors import BudgetSpentError, ClusterError, EndpointError, unknown_name
-    from step_envs.specs import read_option
 
-    world(env)  # raises where there is no such environment
-    options: dict[str, Any] = dict(read_option(pair, "--env-option") for pair in env_option or ())
-    if task_type:
-        options["task_types"] = task_type
-    config = CollectConfig.model_validate(
-        {
-            "env": env,
-            "env_options": options,
-            "split": split,
-            "tasks": None if tasks is None else tasks_in(tasks),
-            "episodes": episodes,
-            "agent": agent,
-            "teacher": None if teacher == "none" else teacher,
-            "intervene": intervene,
-            "max_errors": max_errors,
-            "on_unknown": on_unknown,
-            "style": style,
-            "seed": seed,
-        }
+    chosen = settings(
+        ctx,
+        CollectConfig,
+        config,
+        read={"tasks": tasks_in},
+        options={"env_options": env_options(env_option, task_type)},
     )
-    access = EndpointConfig(
-        cache=cache,
-        budget=None if budget is None else Budget.parse(budget),
-        prices={} if prices is None else read_prices(prices),
-        requests_per_minute=requests_per_minute,
-    )
-    if engine not in _ENGINES:
-        raise unknown_name("engine", engine, _ENGINES)
-    cluster = None
-    if engine == "ray":
-        from step_envs.collection.ray_executor import Cluster
-
-        cluster = Cluster(
-            address=ray_address,
-            episodes_per_worker=worker_episodes,
-            cpus=worker_cpus,
-            memory=worker_memory * 2**20,
-        )
+    world(chosen.env)  # raises an error if there is no such environment
     console = Console(stderr=as_json)
     if dry_run:
-        _dry_run(config, out, access, concurrency, console, as_json)
+        _dry_run(chosen, out, console, as_json=as_json)
         return
-    with Dashboard(console, f"{out}: {env}, {agent}, teacher {teacher}") as dashboard:
-        try:
-            figures = run(
-                config,
-                out,
-                resume=resume,
-                concurrency=concurrency,
-                access=access,
-                episode_seconds=episode_seconds,
-                cluster=cluster,
-                on_start=dashboard.begin,
-                on_progress=dashboard.note,
-            )
-        except (BudgetSpentError, EndpointError, ClusterError) as error:
-            dashboard.close()
-            Console(stderr=True, soft_wrap=True).print(
-                f"{visible(str(error))}\nStopped; what was collected is kept. Add --resume to go on with {out}.",
-                markup=False,
-            )
-            raise typer.Exit(STOPPED) from None
-        except KeyboardInterrupt:
-            dashboard.close()
-            console.print(f"Stopped. Add --resume to the same command to go on with {out}.", markup=False)
-            raise typer.Exit(INTERRUPTED) from None
+    title = f"{out}: {chosen.env}, {chosen.agent}, teacher {chosen.teacher or 'none'}"
+    with watched_run(console, title, out, done="collected") as dashboard:
+        figures = run(chosen, out, resume=resume, on_start=dashboard.begin, on_progress=dashboard.note)
     summary = figures.summary()
     if as_json:
         typer.echo(json.dumps(summary))
     else:
         console.print(summary_table(summary))
-        console.print(_filtered(out), markup=False, highlight=False)
+        console.print(_filter_summary(out), markup=False, highlight=False)
         if figures.paid is not None:
             console.print(f"Paid: {_price(figures.paid)}, {figures.paid.requests} requests", markup=False)
         console.print(f"Trajectories: {out / 'trajectories.jsonl'}   Look at them: step-envs view {out}")
@@ -195,8 +141,8 @@ def _price(usage: "Usage") -> str:
     return f"{tokens:,} tokens" + ("" if usage.cost is None else f", ${usage.cost:.2f}")
 
 
-def _filtered(out: Path) -> str:
-    """Say what the paper's filter would keep to train on, and what each of its rules throws away."""
+def _filter_summary(out: Path) -> str:
+    """Write how many trajectories the paper's filter keeps for training, and how many each of its rules drops."""
     from step_envs.store import read_trajectories
     from step_envs.training.filters import select
 
@@ -206,15 +152,13 @@ def _filtered(out: Path) -> str:
     return f"{text}: {dropped}." if dropped else f"{text}."
 
 
-def _dry_run(
-    config: "CollectConfig", out: Path, access: "EndpointConfig", concurrency: int, console: Console, as_json: bool
-) -> None:
+def _dry_run(config: "CollectConfig", out: Path, console: Console, *, as_json: bool) -> None:
     from step_envs.cli.render import visible
     from step_envs.collection.estimates import estimate
     from step_envs.errors import BudgetSpentError, EndpointError
 
     try:
-        found = estimate(config, out, access=access, concurrency=concurrency)
+        found = estimate(config, out)
     except (BudgetSpentError, EndpointError) as error:
         Console(stderr=True, soft_wrap=True).print(visible(str(error)), markup=False)
         raise typer.Exit(STOPPED) from None
@@ -229,7 +173,7 @@ def _dry_run(
         f"  cost      {cost}\n"
         f"  tokens    {found.prompt_tokens:,} read, {found.completion_tokens:,} written\n"
         f"  requests  {found.requests:,}\n"
-        f"  time      about {found.seconds / 60:.1f} minutes with {concurrency} in flight\n"
+        f"  time      about {found.seconds / 60:.1f} minutes with {config.concurrency} in flight\n"
         f"The sample's answers are in the cache.{paid}",
         markup=False,
         highlight=False,

@@ -1,11 +1,14 @@
-"""What one sees of a collection while it runs: figures that are redrawn in place, and nothing where nobody looks."""
+"""The display of a running collection: figures that are redrawn in place in a terminal, and nothing elsewhere."""
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+import typer
 from rich import box
 from rich.console import Console, RenderableType
 from rich.live import Live
@@ -14,7 +17,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from step_envs.cli.exit_codes import INTERRUPTED, STOPPED
 from step_envs.cli.render import count, stopped
+from step_envs.errors import BudgetSpentError, ClusterError, EndpointError
 from step_envs.statistics import wilson
 from step_envs.text import visible
 
@@ -25,15 +30,41 @@ if TYPE_CHECKING:
 _LATEST = 3
 
 
-class Dashboard:
-    """Draws how far a collection is, in a terminal; elsewhere it is quiet.
-
-    It appears when the run begins, so that what is refused before is refused without it.
+@contextmanager
+def watched_run(console: Console, title: str, out: Path, *, done: str) -> "Iterator[Dashboard]":
+    """Show a dashboard while a run goes on; if it stops early, say why in a sentence and exit with the code for that.
 
     Args:
-        console: Where it draws.
+        console: Where to draw.
+        title: What is run.
+        out: Folder of the run.
+        done: What was done until then, for the sentence: ``"collected"``.
+    """
+    with Dashboard(console, title) as dashboard:
+        try:
+            yield dashboard
+        except (BudgetSpentError, EndpointError, ClusterError) as error:
+            dashboard.close()
+            Console(stderr=True, soft_wrap=True).print(
+                f"{visible(str(error))}\nStopped; what was {done} is kept. Add --resume to go on with {out}.",
+                markup=False,
+            )
+            raise typer.Exit(STOPPED) from None
+        except KeyboardInterrupt:
+            dashboard.close()
+            console.print(f"Stopped. Add --resume to the same command to go on with {out}.", markup=False)
+            raise typer.Exit(INTERRUPTED) from None
+
+
+class Dashboard:
+    """Draws the progress of a collection in a terminal; prints nothing elsewhere.
+
+    It appears when the run begins, so that an error before that is shown without it.
+
+    Args:
+        console: Where to draw.
         title: What is collected.
-        clock: Gives the time in seconds; another one for tests.
+        clock: Returns the time in seconds; tests pass their own.
     """
 
     def __init__(self, console: Console, title: str, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -47,14 +78,14 @@ class Dashboard:
         self._latest: deque[Text] = deque(maxlen=_LATEST)
 
     def begin(self, figures: "Progress") -> None:
-        """Appear: the run has begun, with what it may hold already."""
+        """Appear, when the run has begun; ``figures`` hold what was there before."""
         self._figures, self._before, self._began = figures, figures.kept, self._clock()
         if self._console.is_terminal:
             self._live = Live(get_renderable=self.draw, console=self._console, transient=True, refresh_per_second=4)
             self._live.start()
 
     def note(self, figures: "Progress", trajectory: "Trajectory | None") -> None:
-        """Take the figures after an episode, and its trajectory, None for a failure."""
+        """Show the figures after an episode, and its trajectory; None for a failed episode."""
         self._figures = figures
         if trajectory is not None:
             text = Text.assemble(stopped(trajectory), f" {trajectory.score:.2f}  ", visible(trajectory.task_id))
@@ -63,7 +94,7 @@ class Dashboard:
             self._latest.append(text)
 
     def draw(self) -> RenderableType:
-        """Draw the figures as they are now."""
+        """Draw the current figures."""
         figures = self._figures
         assert figures is not None
         grid = Table.grid(padding=(0, 2))
@@ -92,7 +123,7 @@ class Dashboard:
         )
 
     def close(self) -> None:
-        """Disappear; what is said afterwards stands where it was."""
+        """Disappear; what is printed next takes its place."""
         if self._live is not None:
             self._live.stop()
             self._live = None

@@ -2,33 +2,43 @@
 
 import json
 from collections.abc import Callable
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
+from step_envs.cli.exit_codes import SOME_FAILED
+from step_envs.cli.options import (
+    AsJson,
+    Budget,
+    Cache,
+    Concurrency,
+    ConfigFile,
+    Env,
+    EnvOptions,
+    EpisodeSeconds,
+    Prices,
+    RequestsPerMinute,
+    Resume,
+    Split,
+    Style,
+    TaskFile,
+    TaskTypes,
+)
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from step_envs.cli.dashboard import Dashboard
-    from step_envs.endpoint import EndpointConfig
     from step_envs.training.evaluation import EvalConfig
-
-INTERRUPTED = 130
-STOPPED = 3
-SOME_FAILED = 1
 
 
 def eval(
+    ctx: typer.Context,
     out: Annotated[Path | None, typer.Option(help="Folder of the evaluation.", show_default=False)] = None,
-    env: Annotated[str, typer.Option(help="Environment id.")] = "STeP-ALFWorld-v0",
-    split: Annotated[str | None, typer.Option(help="Split to play; the environment's default if not given.")] = None,
-    task_type: Annotated[list[str] | None, typer.Option(help="Only tasks of this type; may be given again.")] = None,
-    tasks: Annotated[
-        Path | None, typer.Option(help="File with the task ids to play, one a line, of any split; instead of --split.")
-    ] = None,
+    config: ConfigFile = None,
+    env: Env = "STeP-ALFWorld-v0",
+    split: Split = None,
+    task_type: TaskTypes = None,
+    tasks: TaskFile = None,
     agent: Annotated[
         str,
         typer.Option(
@@ -37,7 +47,7 @@ def eval(
         ),
     ] = "oracle",
     episodes: Annotated[
-        int | None, typer.Option(min=1, help="Tasks to play, drawn by the seed; all of the split if not given.")
+        int | None, typer.Option(min=1, help="Tasks to play, drawn with the seed; all of the split if not given.")
     ] = None,
     per_task: Annotated[int, typer.Option(min=1, help="Episodes of each task, for agents that sample.")] = 1,
     protocol: Annotated[
@@ -46,14 +56,10 @@ def eval(
             help="own: reward and limits of the environment; eto: those of ETO, as STeP and its family report."
         ),
     ] = "own",
-    style: Annotated[
-        str, typer.Option(help="Where the manual stands: eto (first turn), system, or plain (nowhere).")
-    ] = "eto",
-    env_option: Annotated[
-        list[str] | None, typer.Option(help="Further option of the environment, as name=value.")
-    ] = None,
+    style: Style = "eto",
+    env_option: EnvOptions = None,
     recovery: Annotated[
-        bool, typer.Option("--recovery", help="Start inside an error, and beside it at the same place without one.")
+        bool, typer.Option("--recovery", help="Start inside an error, and also at the same place without the error.")
     ] = False,
     after: Annotated[
         int | None, typer.Option(min=0, help="--recovery: steps of the oracle before the error; drawn if not given.")
@@ -62,32 +68,28 @@ def eval(
         tuple[Path, Path] | None,
         typer.Option(metavar="A B", help="Compare two evaluations instead, task by task.", show_default=False),
     ] = None,
-    concurrency: Annotated[
-        int, typer.Option(min=1, help="Episodes in flight; a checkpoint plays them as a batch.")
-    ] = 16,
-    seed: Annotated[int, typer.Option(min=0, help="Decides which tasks, their order, and all chance.")] = 0,
-    budget: Annotated[str | None, typer.Option(help="Most to spend: 5 (dollars) or 2000000tokens.")] = None,
-    prices: Annotated[
-        Path | None,
-        typer.Option(help='JSON file, dollars per million tokens: {"NAME": {"input": 0.5, "output": 1.5}}.'),
-    ] = None,
-    cache: Annotated[
-        Path | None, typer.Option(help="Response cache shared by several runs; OUT/responses.sqlite if not given.")
-    ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the evaluation in OUT.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    concurrency: Concurrency = 16,
+    seed: Annotated[int, typer.Option(min=0, help="Decides the tasks, their order, and everything random.")] = 0,
+    budget: Budget = None,
+    prices: Prices = None,
+    cache: Cache = None,
+    requests_per_minute: RequestsPerMinute = None,
+    episode_seconds: EpisodeSeconds = None,
+    resume: Resume = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Play tasks without a teacher, and say how often the agent succeeds, how sure that is, and how it behaves.
+    """Play tasks without a teacher; report how often the agent succeeds, with intervals, and how it behaves.
 
-    OUT is a run like any other (step-envs view OUT), with evaluation.json beside. In brackets stand 95 % intervals:
+    OUT is a run like any other (step-envs view OUT), with evaluation.json in addition. Brackets hold 95 % intervals:
     Wilson's for shares of tasks, else a bootstrap that draws whole tasks. Two evaluations with the same seed play the same
     tasks, so that they can be compared in pairs.
 
-    --recovery measures what reflection is for: the oracle plays the first steps, then one is wrong, and the agent goes on
-    with the error in its conversation; beside it the same without the error. OUT gets two evaluations and recovery.json.
+    --recovery measures what reflection is for: the oracle plays the first steps, then one wrong step is taken, and the
+    agent continues with the error in its conversation. It also continues from the same place without the error. OUT
+    gets both evaluations and recovery.json.
 
-    --compare says of two evaluations which tasks differ and whether that is more than chance: a difference inside its
-    interval, or one that McNemar's test finds in chance, is called no difference.
+    --compare compares two evaluations task by task. It reports "no difference" if the 95 % interval of the difference
+    contains 0, or if McNemar's test gives p >= 0.05.
 
     Exit codes: 0 done, 1 some episodes failed, 2 wrong input, 3 stopped (budget spent, endpoint down), 130 interrupted.
 
@@ -104,88 +106,46 @@ def eval(
         raise ValueError("Name the folder of the evaluation with --out, or two evaluations with --compare A B.")
     if after is not None and not recovery:
         raise ValueError("--after says where the error of --recovery comes: add --recovery, or leave it out.")
+    from step_envs.cli.config_file import env_options, settings
     from step_envs.cli.inputs import tasks_in, world
-    from step_envs.endpoint import Budget, EndpointConfig, read_prices
-    from step_envs.specs import read_option
     from step_envs.training.evaluation import EvalConfig
 
-    world(env)  # raises where there is no such environment
-    options: dict[str, Any] = dict(read_option(pair, "--env-option") for pair in env_option or ())
-    if task_type:
-        options["task_types"] = task_type
-    config = EvalConfig.model_validate(
-        {
-            "env": env,
-            "env_options": options,
-            "split": split,
-            "tasks": None if tasks is None else tasks_in(tasks),
-            "episodes": episodes,
-            "per_task": per_task,
-            "agent": agent,
-            "protocol": protocol,
-            "style": style,
-            "seed": seed,
-        }
+    chosen = settings(
+        ctx,
+        EvalConfig,
+        config,
+        read={"tasks": tasks_in},
+        options={"env_options": env_options(env_option, task_type)},
     )
-    access = EndpointConfig(
-        cache=cache,
-        budget=None if budget is None else Budget.parse(budget),
-        prices={} if prices is None else read_prices(prices),
-    )
+    world(chosen.env)  # raises an error if there is no such environment
     if recovery:
-        _recover(config, out, after, access, concurrency, resume=resume, as_json=as_json)
+        _recover(chosen, out, after, resume=resume, as_json=as_json)
     else:
-        _evaluate(config, out, access, concurrency, resume=resume, as_json=as_json)
+        _evaluate(chosen, out, resume=resume, as_json=as_json)
 
 
-def _evaluate(
-    config: "EvalConfig", out: Path, access: "EndpointConfig", concurrency: int, *, resume: bool, as_json: bool
-) -> None:
+def _evaluate(config: "EvalConfig", out: Path, *, resume: bool, as_json: bool) -> None:
+    from step_envs.cli.dashboard import watched_run
     from step_envs.cli.eval_tables import evaluation_table
     from step_envs.training.evaluation import evaluate
 
     console = Console(stderr=as_json)
-    with _watched(console, f"{out}: {config.env}, {config.agent}", out) as dashboard:
-        found = evaluate(
-            config,
-            out,
-            resume=resume,
-            concurrency=concurrency,
-            access=access,
-            on_start=dashboard.begin,
-            on_progress=dashboard.note,
-        )
+    with watched_run(console, f"{out}: {config.env}, {config.agent}", out, done="played") as dashboard:
+        found = evaluate(config, out, resume=resume, on_start=dashboard.begin, on_progress=dashboard.note)
     _show(console, found.model_dump_json(by_alias=True), as_json, lambda: evaluation_table(found, str(out)))
     if found.failed:
         console.print(f"{found.failed} episodes failed ({out / 'failures.jsonl'}): add --resume to play them again.")
         raise typer.Exit(SOME_FAILED)
 
 
-def _recover(
-    config: "EvalConfig",
-    out: Path,
-    after: int | None,
-    access: "EndpointConfig",
-    concurrency: int,
-    *,
-    resume: bool,
-    as_json: bool,
-) -> None:
+def _recover(config: "EvalConfig", out: Path, after: int | None, *, resume: bool, as_json: bool) -> None:
+    from step_envs.cli.dashboard import watched_run
     from step_envs.cli.eval_tables import recovery_table
     from step_envs.training.recovery import recover
 
     console = Console(stderr=as_json)
-    with _watched(console, f"{out}: recovery, {config.env}, {config.agent}", out) as dashboard:
-        found = recover(
-            config,
-            out,
-            after=after,
-            resume=resume,
-            concurrency=concurrency,
-            access=access,
-            on_start=dashboard.begin,
-            on_progress=dashboard.note,
-        )
+    with watched_run(console, f"{out}: recovery, {config.env}, {config.agent}", out, done="played") as dashboard:
+        found = recover(config, out, after=after, resume=resume, on_start=dashboard.begin, on_progress=dashboard.note)
     _show(console, found.model_dump_json(by_alias=True), as_json, lambda: recovery_table(found, str(out)))
     if found.failed:
         console.print(f"{found.failed} episodes failed (failures.jsonl in {out}): add --resume to play them again.")
@@ -205,26 +165,3 @@ def _show(console: Console, text: str, as_json: bool, table: Callable[[], Any]) 
         typer.echo(json.dumps(json.loads(text)))
     else:
         console.print(table(), highlight=False)
-
-
-@contextmanager
-def _watched(console: Console, title: str, out: Path) -> "Iterator[Dashboard]":
-    """Show how far it is, and say in a sentence why it stopped."""
-    from step_envs.cli.dashboard import Dashboard
-    from step_envs.errors import BudgetSpentError, EndpointError
-    from step_envs.text import visible
-
-    with Dashboard(console, title) as dashboard:
-        try:
-            yield dashboard
-        except (BudgetSpentError, EndpointError) as error:
-            dashboard.close()
-            Console(stderr=True, soft_wrap=True).print(
-                f"{visible(str(error))}\nStopped; what was played is kept. Add --resume to go on with {out}.",
-                markup=False,
-            )
-            raise typer.Exit(STOPPED) from None
-        except KeyboardInterrupt:
-            dashboard.close()
-            console.print(f"Stopped. Add --resume to the same command to go on with {out}.", markup=False)
-            raise typer.Exit(INTERRUPTED) from None

@@ -17,7 +17,7 @@ def export(
     ] = "messages",
     outcome: Annotated[
         list[str] | None,
-        typer.Option(help="Only episodes that ended so; see `step-envs view --help`; may be given again."),
+        typer.Option(help="Only episodes that ended so; see `step-envs view --help`; repeatable."),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,

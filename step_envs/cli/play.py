@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import gymnasium as gym
 import typer
 
+from step_envs.cli.exit_codes import INTERRUPTED
+from step_envs.cli.options import Env, Split
+
 if TYPE_CHECKING:
     from rich.console import Console
 
     from step_envs.trajectory import Trajectory
 
-INTERRUPTED = 130
-"""Exit code after Ctrl-C; what was played until then is saved all the same."""
-
 
 def play(
-    env: Annotated[str, typer.Option(help="Environment id.")] = "STeP-SciWorld-v0",
-    split: Annotated[str | None, typer.Option(help="Split; the environment's default if not given.")] = None,
+    env: Env = "STeP-SciWorld-v0",
+    split: Split = None,
     task: Annotated[str | None, typer.Option(help="Task id; picked by the seed if not given.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Picks the task; by chance if not given.")] = None,
     agent: Annotated[

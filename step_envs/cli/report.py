@@ -1,4 +1,4 @@
-"""``step-envs report``: what a paper's section needs, from runs."""
+"""``step-envs report``: tables and figures for a paper, from runs."""
 
 import json
 import shlex
@@ -18,9 +18,7 @@ def report(
     ] = None,
     curve: Annotated[
         list[Path] | None,
-        typer.Option(
-            help="Folder of a training or one of its checkpoints, for its learning curve; may be given again."
-        ),
+        typer.Option(help="Folder of a training or one of its checkpoints, for its learning curve; repeatable."),
     ] = None,
     teacher_eval: Annotated[
         Path | None, typer.Option(help="Output of `step-envs teacher-eval --json`, for how good the teachers are.")
@@ -33,7 +31,7 @@ def report(
     from; errors by kind and by step; what the teachers said, beside the oracle's verdicts where a run has them; tokens,
     time and cost. Figures need matplotlib: pip install "step-envs[report]".
 
-    A difference that lies within its interval is called none, and what rests on few tasks is called small.
+    If the interval of a difference contains 0, the report says "no difference"; it also says where there are few tasks.
 
     Exit codes: 0 done, 2 wrong input.
 

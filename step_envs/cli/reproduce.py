@@ -1,4 +1,4 @@
-"""``step-envs reproduce``: the three stages of STeP as one experiment, from nothing to a report."""
+"""``step-envs reproduce``: run the three stages of STeP as one experiment that ends with a report."""
 
 import json
 from pathlib import Path
@@ -7,45 +7,55 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from step_envs.cli.exit_codes import INTERRUPTED
+from step_envs.cli.options import Resume
+
 if TYPE_CHECKING:
     from step_envs.training.experiments.presets import Preset
-    from step_envs.training.experiments.stages import Step
-
-INTERRUPTED = 130
-"""Exit code after Ctrl-C; the experiment can be resumed."""
+    from step_envs.training.experiments.stages import ExperimentStep
 
 
 def reproduce(
+    ctx: typer.Context,
     out: Annotated[Path, typer.Option(help="Folder of the experiment.", show_default=False)],
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            help="TOML or JSON file whose settings replace those of the preset, e.g. the config.json of an experiment. "
+            "`--show` prints all settings. Options typed here win over the file."
+        ),
+    ] = None,
     preset: Annotated[
         str,
         typer.Option(
             help="cpu: a model of 0.4 million parameters, half an hour on two cores; gpu: 100 million on one large GPU; "
-            "smoke: everything in a minute, nothing learned."
+            "smoke: every step in a minute, but the models learn nothing."
         ),
     ] = "cpu",
     model: Annotated[
         str | None,
-        typer.Option(help="Original model in place of one made from nothing: a folder, or a name on the hub."),
+        typer.Option(help="Original model, instead of a new tiny one: a folder, or a name on the hub."),
     ] = None,
-    download: Annotated[bool, typer.Option("--download", help="Fetch that model where it is not here.")] = False,
+    download: Annotated[
+        bool, typer.Option("--download", help="Download the model if it is not on this machine.")
+    ] = False,
     change: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Change the preset, as name=value or part.name=value; may be given again."),
+        typer.Option("--set", help="Change the preset, as name=value or part.name=value; repeatable."),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the experiment in OUT.")] = False,
-    show: Annotated[bool, typer.Option("--show", help="Only print the configuration, as JSON.")] = False,
+    resume: Resume = False,
+    show: Annotated[bool, typer.Option("--show", help="Only print the settings, as JSON.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print report.json at the end.")] = False,
 ) -> None:
     """Golden data, base agent, collection under a teacher, final training, evaluation: one experiment with a report.
 
-    Households of ALFWorld, made up by seed; nothing is downloaded. The arms that are compared: D1 only, all golden
-    trajectories, D1 and golden trajectories of the tasks that D_r has, STeP (D1 and D_r, error turns masked), STeP without
-    mask, and the base agent trained on with D_r. All take the same number of steps from the same original model, with
-    several seeds, and are evaluated on the same held-out tasks.
+    The tasks are ALFWorld households generated from seeds; nothing is downloaded. Six arms are compared: D1 alone; all
+    golden trajectories; D1 and golden trajectories of the tasks in D_r; STeP (D1 and D_r, error turns masked); STeP
+    without the mask; and the base agent trained further on D_r. All arms take the same number of steps from the same
+    original model, with several seeds, and are evaluated on the same held-out tasks.
 
-    OUT keeps what every stage made; OUT/report has report.md, report.json and plots. After a kill or Ctrl-C, the same
-    command with --resume goes on and ends with the same report. Needs pip install "step-envs[train]".
+    OUT keeps the results of every stage; OUT/report has report.md, report.json and plots. After a kill or Ctrl-C, the same
+    command with --resume continues and ends with the same report. Needs pip install "step-envs[train]".
 
     Exit codes: 0 done, 2 wrong input, 130 interrupted.
 
@@ -54,13 +64,11 @@ def reproduce(
     Example: step-envs reproduce --model Qwen/Qwen2.5-0.5B-Instruct --preset gpu --set seeds=[0] --out runs/qwen
     """
     from step_envs.specs import read_option
-    from step_envs.training.experiments.presets import preset as find
     from step_envs.training.experiments.presets import with_changes
     from step_envs.training.experiments.runner import run
 
-    chosen = with_changes(
-        find(preset, model=model, download=download), dict(read_option(pair, "--set") for pair in change or ())
-    )
+    chosen = _preset(ctx, preset, config, model, download=download)
+    chosen = with_changes(chosen, dict(read_option(pair, "--set") for pair in change or ()))
     if show:
         typer.echo(chosen.model_dump_json(indent=2))
         return
@@ -78,8 +86,33 @@ def reproduce(
         console.print(f"Report, plots and figures: {folder}", markup=False)
 
 
+def _preset(ctx: typer.Context, name: str, file: Path | None, model: str | None, *, download: bool) -> "Preset":
+    """Return the preset with the settings of the file, except where an option was typed."""
+    from pydantic import ValidationError
+
+    from step_envs.cli.config_file import read_config_file, was_given, wrong_value
+    from step_envs.errors import UnknownNameError
+    from step_envs.training.experiments.presets import preset, with_settings
+
+    if file is None:
+        return preset(name, model=model, download=download)
+    values = read_config_file(file)
+    if was_given(ctx, "model"):
+        # A model that is typed takes the place of the file's model, or of its way to make one.
+        values = {key: value for key, value in values.items() if key not in ("model", "pretraining")}
+    if was_given(ctx, "download"):
+        values.pop("download", None)
+    chosen = preset(name, model=model or values.get("model"), download=download or values.get("download", False))
+    try:
+        return with_settings(chosen, values)
+    except UnknownNameError as error:
+        raise UnknownNameError(f"In {file}: {error}") from error
+    except ValidationError as error:
+        raise wrong_value(file, error) from error
+
+
 class _Notices:
-    """Says what is begun and done, one line a step."""
+    """Prints one line when a step begins and one when it is done."""
 
     def __init__(self, console: Console, preset: "Preset") -> None:
         from step_envs.training.experiments.stages import plan
@@ -88,7 +121,7 @@ class _Notices:
         self._steps = len(plan(preset))
         self._done = 0
 
-    def __call__(self, step: "Step", what: str, figures: dict[str, Any]) -> None:
+    def __call__(self, step: "ExperimentStep", what: str, figures: dict[str, Any]) -> None:
         if what == "begun":
             self._console.print(f"      {step.stage}: {step.name} ...", style="dim", markup=False)
             return

@@ -8,7 +8,7 @@ import typer
 
 def serve(
     env: Annotated[
-        list[str] | None, typer.Option(help="Environment id to offer; may be given again. All three if not given.")
+        list[str] | None, typer.Option(help="Environment id to offer; repeatable. All three if not given.")
     ] = None,
     env_option: Annotated[
         list[str] | None,

@@ -1,19 +1,21 @@
-"""``step-envs tasks``: which tasks there are."""
+"""``step-envs tasks``: list the tasks of an environment."""
 
 import json
 from typing import Annotated
 
 import typer
 
+from step_envs.cli.options import AsJson, Env, Split, TaskTypes
+
 
 def tasks(
-    env: Annotated[str, typer.Option(help="Environment id.")] = "STeP-SciWorld-v0",
-    split: Annotated[str | None, typer.Option(help="Split; the environment's default if not given.")] = None,
-    task_type: Annotated[list[str] | None, typer.Option(help="Only tasks of this type; may be given again.")] = None,
+    env: Env = "STeP-SciWorld-v0",
+    split: Split = None,
+    task_type: TaskTypes = None,
     counts: Annotated[bool, typer.Option("--counts", help="Count tasks by type and split instead.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """List the tasks of an environment, one id a line, in their fixed order.
+    """List the tasks of an environment, one id per line, in their fixed order.
 
     An id is what `step-envs play --task ID` and reset(options={"task_id": ID}) take.
 
@@ -63,7 +65,7 @@ def _counts(env: str, split: str | None, task_types: list[str] | None, as_json: 
     table.add_column("Type", footer="All", overflow="ellipsis")
     for part in splits:
         total = sum(by_split[part][name] for name in types)
-        # Long names break at the underscore, so that the table fits in 80 columns.
+        # Break long names at the underscore, so that the table fits into 80 columns.
         table.add_column(Text(visible(part).replace("_", "_\n")), footer=str(total), justify="right", no_wrap=True)
     for name in types:
         table.add_row(Text(visible(name)), *(str(by_split[part][name] or "-") for part in splits))

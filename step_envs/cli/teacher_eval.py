@@ -1,4 +1,4 @@
-"""``step-envs teacher-eval``: which teacher is worth its price."""
+"""``step-envs teacher-eval``: measure teachers against the oracle, and what they cost."""
 
 import json
 from collections.abc import Callable
@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from step_envs.cli.options import AsJson, Budget, Concurrency, Prices, Split, TaskTypes
 
 if TYPE_CHECKING:
     from step_envs.collection.teacher_evaluation import TeacherReport
@@ -15,29 +17,27 @@ if TYPE_CHECKING:
 def teacher_eval(
     teacher: Annotated[
         list[str],
-        typer.Option(help="Teacher, e.g. openai:model=NAME,base_url=URL; may be given again.", show_default=False),
+        typer.Option(help="Teacher, e.g. openai:model=NAME,base_url=URL; repeatable.", show_default=False),
     ],
-    env: Annotated[list[str] | None, typer.Option(help="Environment id; may be given again.")] = None,
-    split: Annotated[str | None, typer.Option(help="Split to play; the environment's default if not given.")] = None,
-    task_type: Annotated[list[str] | None, typer.Option(help="Only tasks of this type; may be given again.")] = None,
+    env: Annotated[list[str] | None, typer.Option(help="Environment id; repeatable.")] = None,
+    split: Split = None,
+    task_type: TaskTypes = None,
     episodes: Annotated[int, typer.Option(min=1, help="Episodes for each environment.")] = 20,
-    error_rate: Annotated[float, typer.Option(min=0, max=1, help="Rate of mistakes in them.")] = 0.3,
-    concurrency: Annotated[int, typer.Option(min=1, help="Episodes in flight at once.")] = 2,
+    error_rate: Annotated[float, typer.Option(min=0, max=1, help="Rate of mistakes in these episodes.")] = 0.3,
+    concurrency: Concurrency = 2,
     seed: Annotated[int, typer.Option(help="Decides tasks and mistakes.")] = 0,
-    budget: Annotated[str | None, typer.Option(help="Most to spend: 5 (dollars) or 2000000tokens.")] = None,
-    prices: Annotated[
-        Path | None,
-        typer.Option(help='JSON file, dollars per million tokens: {"NAME": {"input": 0.5, "output": 1.5}}.'),
-    ] = None,
+    budget: Budget = None,
+    prices: Prices = None,
     cache: Annotated[
-        Path | None, typer.Option(help="Response cache; without it every verdict is asked for anew.")
+        Path | None, typer.Option(help="Response cache; if not given, every verdict is asked for again.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Measure teachers against the oracle's labels, on the same episodes with known mistakes.
 
-    Precision: how many of the steps it calls wrong are wrong. Recall: how many of the wrong steps it finds. On track: after
-    how many of its corrections the task can still be completed, tried out by playing on. In brackets, 95 % intervals.
+    Precision: the share of the steps that it calls wrong which are wrong. Recall: the share of the wrong steps that it
+    finds. Back on track: the share of its corrections after which the oracle can still complete the task. Brackets hold
+    95 % intervals.
 
     Exit codes: 0 done, 2 wrong input, or a model cannot be asked.
 
@@ -92,7 +92,7 @@ def _show(reports: "list[TeacherReport]") -> None:
 
     from step_envs.cli.render import visible
 
-    # A figure a line and a teacher a column: with intervals, the other way round is too wide for a terminal.
+    # One row per figure and one column per teacher: with intervals, the other way round is too wide for a terminal.
     figures: dict[str, Callable[[TeacherReport], str]] = {
         "Steps judged": lambda one: f"{one.steps:,}",
         "Wrong steps among them": lambda one: f"{one.errors:,}",

@@ -1,4 +1,4 @@
-"""``step-envs view``: look at runs, in the terminal and as an HTML file."""
+"""``step-envs view``: show runs in the terminal and as an HTML file."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +25,7 @@ def view(
         list[str] | None,
         typer.Option(
             help="Only episodes that ended so: success, unsuccessful, recovered, failure, max_steps, max_errors, ...; "
-            "may be given again."
+            "repeatable."
         ),
     ] = None,
     corrected: Annotated[

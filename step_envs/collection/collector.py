@@ -1,14 +1,16 @@
 """The main job: play many episodes and keep their trajectories, whatever happens on the way.
 
-A run is a folder: ``config.json`` (what was asked), ``trajectories.jsonl`` (the product, one line an episode),
-``failures.jsonl`` (episodes that gave none, and why; they are played again on resume) and ``summary.json``; where models
-are asked, also ``responses.sqlite`` (their answers) and ``bill.jsonl`` (what was paid). Episodes are known by their number,
-so that a run that was killed and resumed ends with the same ones as a run that never was, and pays for no answer twice.
+A run is a folder: ``config.json`` (its settings), ``trajectories.jsonl`` (the product, one line per episode),
+``failures.jsonl`` (episodes without a trajectory, and why; they are played again on resume) and ``summary.json``. Where
+models are asked, it also has ``responses.sqlite`` (their answers) and ``bill.jsonl`` (what was paid).
+
+Episodes are planned and numbered before the first is played. A count of finished episodes would not be enough: after a kill
+with many episodes in flight, nobody could tell which ones are missing. With numbers, a run that was killed and resumed ends
+with the same episodes as a run that never was, and pays for no answer twice.
 """
 
 import json
 import os
-import reprlib
 import signal
 import sys
 import threading
@@ -18,31 +20,34 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from step_envs.collection.config import CollectConfig, EpisodePlan
-from step_envs.collection.executors import Engine, Outcome, ThreadEngine
+from step_envs.collection.config import MEANING, CollectConfig, EpisodePlan
+from step_envs.collection.executors import EpisodeExecutor, EpisodeResult, ThreadExecutor
 from step_envs.collection.rollouts import RolloutStoppedError
-from step_envs.endpoint import EndpointConfig, Gateway
+from step_envs.collection.run_settings import RunSettings
+from step_envs.endpoint import Gateway
 from step_envs.errors import BudgetSpentError, EndpointDownError, EndpointError, StoreError
-from step_envs.files import write_whole
+from step_envs.run_folder import RunFolder, write_json
 from step_envs.store import TrajectoryStore, read_trajectories
 from step_envs.trajectory import Trajectory, Usage
 
-if TYPE_CHECKING:
-    from step_envs.collection.ray_executor import Cluster
-
-_GIVE_UP_AFTER = 5  # episodes that failed in a row from the start: then it is the set-up that is wrong, not the episode
+_GIVE_UP_AFTER = 5
+"""If this many episodes fail in a row and none has succeeded, the set-up is wrong and not the episode."""
+_CONFLICT = (
+    "The run in {folder} was started with {field}={saved}, not {asked}: resume it with the options it was started with, "
+    "or name another folder."
+)
 
 
 @dataclass
 class Progress:
-    """How far a collection is.
+    """Progress of a collection.
 
     Attributes:
         planned: Episodes asked for.
         kept: Trajectories on disk.
-        failed: Episodes of this session that gave none.
+        failed: Episodes of this session that ended without a trajectory.
         successes: Trajectories that reached the goal.
         errors: Error turns in all trajectories.
         corrections: Correction turns in all trajectories.
@@ -50,9 +55,9 @@ class Progress:
         reward: Sum of the rewards.
         stop_reasons: How many episodes ended for which reason.
         by_type: For each task type: episodes, successes, and sum of rewards.
-        usage: What the trajectories cost.
-        paid: What all requests of the run cost, those of episodes that gave no trajectory included; None where no model
-            was asked.
+        usage: Tokens, seconds and cost of the trajectories.
+        paid: Tokens and cost of all requests of the run, also those of episodes without a trajectory; None if no model was
+            asked.
         saved: What answers from the cache would have cost in this session.
     """
 
@@ -71,7 +76,7 @@ class Progress:
     saved: Usage = field(default_factory=Usage)
 
     def add(self, trajectory: Trajectory) -> None:
-        """Count a trajectory."""
+        """Add a trajectory to the figures."""
         self.kept += 1
         self.successes += trajectory.success
         self.errors += trajectory.errors
@@ -86,7 +91,7 @@ class Progress:
         self.usage += trajectory.usage
 
     def summary(self) -> dict[str, Any]:
-        """Give the figures as JSON values; rates are over the kept trajectories."""
+        """Return the figures as JSON values; rates are over the kept trajectories."""
         episodes = max(self.kept, 1)
         return {
             "episodes_planned": self.planned,
@@ -111,113 +116,94 @@ def collect(
     out: Path,
     *,
     resume: bool = False,
-    concurrency: int = 1,
-    access: EndpointConfig | None = None,
-    episode_seconds: float | None = None,
-    cluster: "Cluster | None" = None,
     on_start: Callable[[Progress], object] = lambda progress: None,
     on_progress: Callable[[Progress, Trajectory | None], object] = lambda progress, trajectory: None,
+    **changes: Any,
 ) -> Progress:
     """Play the episodes of a configuration and keep their trajectories.
 
-    A spent budget, an endpoint that is down or refuses the key, and a full disk stop the run, for no episode can do without
-    them; episodes under way that need no more of them are kept. Ctrl-C lets the episodes under way end and then stops; a
-    second one drops them whole, once the answers that are being paid for have come; a third one ends the process, where
-    it is no interactive interpreter. In all cases, and after a kill at any moment, ``resume=True`` goes on where the run
-    stopped.
+    A spent budget, an endpoint that is down or refuses the key, and a full disk stop the run, because no other episode
+    could do without them; episodes in flight that no longer need them are still kept. The first Ctrl-C lets the
+    episodes in flight end and then stops. The second drops them, after the answers that are being paid for have
+    arrived. The third ends the process at once (but never an interactive interpreter). After any of these, and after a
+    kill at any moment, ``resume=True`` continues the run.
 
     Args:
-        config: What to collect.
+        config: What to collect, and how.
         out: Folder of the run.
-        resume: Go on with a run that is there; without it, a folder that holds a run is refused.
-        concurrency: Episodes in flight at once.
-        access: How models are asked: budget, prices, cache, rate limit.
-        episode_seconds: After which an episode is given up and counts as failed; None means never.
-        cluster: The Ray cluster to play on; None plays in threads of this process.
-        on_start: Called once nothing stands in the way any more, with the figures of what is there already.
-        on_progress: Called after every episode with the figures so far and its trajectory, None for a failure.
+        resume: Continue the run in the folder; if False, a folder that holds a run is refused.
+        on_start: Called once everything is ready to play, with the figures of what is in the folder already.
+        on_progress: Called after every episode with the figures so far and its trajectory; None for a failed episode.
+        **changes: Fields of the configuration to replace, e.g. ``concurrency=8``. ``access=EndpointConfig(...)`` and
+            ``cluster=Cluster(...)`` replace all fields of the endpoint and of Ray at once.
 
     Returns:
         The figures at the end.
 
     Raises:
-        StoreError: The folder holds a run and ``resume`` is not set, or another run than the one asked for, or cannot be
-            written to.
+        ValueError: A change does not fit the configuration.
+        StoreError: The folder holds a run and ``resume`` is False, or a run with other settings, or cannot be written to.
         BudgetSpentError: The budget is spent; what was collected is kept.
         EndpointError: A model cannot be asked; what was collected is kept.
         ClusterError: The cluster cannot be used; what was collected is kept.
-        KeyboardInterrupt: Ctrl-C, after everything was put in order.
+        KeyboardInterrupt: Ctrl-C was pressed; everything in the folder is whole.
     """
-    if concurrency < 1:
-        raise ValueError(f"concurrency must be at least 1, got {concurrency}.")
-    if episode_seconds is not None and not episode_seconds > 0:
-        raise ValueError(f"episode_seconds must be more than 0, got {episode_seconds}.")
+    config = config.with_changes(**changes)
     planned = config.episodes_to_play()
-    # What cannot be made at all is found out here, once, and not in every thread.
+    # Make everything once here: what cannot be made must fail before the folder is claimed, and not in every thread.
     asks_models = config.asks_models()
     config.make_env().close()
-    # The lock on the store comes first: of two that start at once in one folder, only one may say what it holds.
+    # The lock on the store comes first: if two processes start at once in one folder, only one may look at its content.
     with TrajectoryStore(out / "trajectories.jsonl") as store:
-        _claim(config, out, resume)
+        _claim_folder(config, out, resume=resume)
         progress = Progress(planned=len(planned))
-        tasks = {plan.episode: plan.task_id for plan in planned}
-        done: set[int | None] = set()
-        for number, trajectory in enumerate(read_trajectories(out), 1):
-            if trajectory.episode in done or tasks.get(trajectory.episode or 0) != trajectory.task_id:
-                raise StoreError(
-                    f"Line {number} of {store.path} is episode {trajectory.episode} of {trajectory.task_id!r}, which is "
-                    "there already or belongs to another run: take the line out, or name another folder."
-                )
-            progress.add(trajectory)
-            done.add(trajectory.episode)
-        gateway = (access or EndpointConfig()).open(out) if asks_models else None
-        run = _Run(out, store, progress, on_progress, gateway)
+        done = _count_kept(store, out, planned, progress)
+        gateway = config.endpoint_config().open(out) if asks_models else None
+        session = _CollectionSession(out, store, progress, on_progress, gateway)
         try:
-            with _make_engine(config, gateway, concurrency, episode_seconds, cluster) as engine:
+            with _make_executor(config, gateway) as executor:
                 on_start(progress)
-                run.play([plan for plan in planned if plan.episode not in done], engine)
+                session.play([plan for plan in planned if plan.episode not in done], executor)
         finally:
-            run.count_costs()
+            session.update_costs()
             if gateway is not None:
                 gateway.close()
-            write_whole(out / "summary.json", json.dumps(progress.summary(), indent=2) + "\n")
+            write_json(out / "summary.json", progress.summary())
     return progress
 
 
-def _make_engine(
-    config: CollectConfig,
-    gateway: Gateway | None,
-    concurrency: int,
-    episode_seconds: float | None,
-    cluster: "Cluster | None",
-) -> Engine:
-    if cluster is None:
-        return ThreadEngine(config, gateway, concurrency=concurrency, episode_seconds=episode_seconds)
-    from step_envs.collection.ray_executor import RayEngine
-
-    return RayEngine(config, gateway, cluster, concurrency=concurrency, episode_seconds=episode_seconds)
+def _claim_folder(config: CollectConfig, out: Path, *, resume: bool) -> None:
+    folder = RunFolder(out, noun="a run", product="trajectories.jsonl", conflict=_CONFLICT)
+    saved = folder.claim(config, resume=resume, meaning=MEANING, may_differ=RunSettings.model_fields)
+    if saved is not None and saved != config:
+        config.write(folder.record)
 
 
-def _claim(config: CollectConfig, out: Path, resume: bool) -> None:
-    file = out / "config.json"
-    if not file.exists():
-        if (out / "trajectories.jsonl").stat().st_size:
-            raise StoreError(f"{out} holds trajectories without a config.json: name another folder.")
-        config.write(file)
-        return
-    if not resume:
-        raise StoreError(f"{out} already holds a run: add --resume to go on with it, or name another folder.")
-    saved = CollectConfig.read(file).model_dump()
-    for name, value in config.model_dump().items():
-        if saved[name] != value:
+def _count_kept(store: TrajectoryStore, out: Path, planned: list[EpisodePlan], progress: Progress) -> set[int | None]:
+    """Add the trajectories on disk to the figures and return the numbers of their episodes."""
+    tasks = {plan.episode: plan.task_id for plan in planned}
+    done: set[int | None] = set()
+    for number, trajectory in enumerate(read_trajectories(out), 1):
+        if trajectory.episode in done or tasks.get(trajectory.episode or 0) != trajectory.task_id:
             raise StoreError(
-                f"The run in {out} was started with {name}={reprlib.repr(saved[name])}, not {reprlib.repr(value)}: "
-                "resume it with the options it was started with, or name another folder."
+                f"Line {number} of {store.path} is episode {trajectory.episode} of {trajectory.task_id!r}, which is "
+                "there already or belongs to another run: take the line out, or name another folder."
             )
+        progress.add(trajectory)
+        done.add(trajectory.episode)
+    return done
 
 
-class _Run:
-    """The episodes of one session of a run: what is kept, what has failed, and when to stop."""
+def _make_executor(config: CollectConfig, gateway: Gateway | None) -> EpisodeExecutor:
+    if config.engine == "threads":
+        return ThreadExecutor(config, gateway)
+    from step_envs.collection.ray_executor import RayExecutor
+
+    return RayExecutor(config, gateway)
+
+
+class _CollectionSession:
+    """Plays the remaining episodes of a run and decides what is kept, what has failed, and when to stop."""
 
     def __init__(
         self,
@@ -235,89 +221,90 @@ class _Run:
         self._failed_in_a_row = 0
         self._stopped_by: Exception | None = None
 
-    def play(self, episodes: list[EpisodePlan], engine: Engine) -> None:
+    def play(self, episodes: list[EpisodePlan], executor: EpisodeExecutor) -> None:
         waiting = deque(episodes)
-        with _Interrupts() as interrupts:
+        with _InterruptCounter() as interrupts:
             while True:
                 stopping = interrupts.count > 0 or self._stopped_by is not None
-                while not stopping and waiting and engine.room > 0:
-                    engine.start(waiting.popleft())
-                if not engine.in_flight and (stopping or not waiting):
+                while not stopping and waiting and executor.free_slots > 0:
+                    executor.start(waiting.popleft())
+                if not executor.in_flight and (stopping or not waiting):
                     break
                 if interrupts.count > 1 or self._stopped_by is not None:
-                    engine.drop()
-                self._look_out()
-                for plan, outcome in engine.finished(0.5):
-                    self._keep(plan, outcome)
+                    executor.drop()
+                self._stop_if_endpoint_is_down()
+                for plan, result in executor.finished(0.5):
+                    self._handle_result(plan, result)
         if self._stopped_by is not None:
             raise self._stopped_by
         if interrupts.count:
             raise KeyboardInterrupt
 
-    def _keep(self, plan: EpisodePlan, outcome: Outcome) -> None:
-        if isinstance(outcome, Exception):
-            self._note(plan, outcome)
+    def _handle_result(self, plan: EpisodePlan, result: EpisodeResult) -> None:
+        if isinstance(result, Exception):
+            self._handle_error(plan, result)
             return
-        if outcome.stop_reason == "unknown_verdict":
-            self._fail(plan, "The teacher gave no usable verdict.", outcome.to_json())
+        if result.stop_reason == "unknown_verdict":
+            self._record_failure(plan, "The teacher gave no usable verdict.", result.to_json())
             return
-        if self._look_out() and outcome.unknown_verdicts:
-            self._fail(plan, "The endpoint of the teacher went down.", outcome.to_json())
+        # Verdicts may be unknown only because the endpoint went down in this episode: play it again, do not keep it.
+        if self._stop_if_endpoint_is_down() and result.unknown_verdicts:
+            self._record_failure(plan, "The endpoint of the teacher went down.", result.to_json())
             return
         self._failed_in_a_row = 0
-        self._store.append(outcome)
-        self._progress.add(outcome)
-        self.count_costs()
-        self._on_progress(self._progress, outcome)
+        self._store.append(result)
+        self._progress.add(result)
+        self.update_costs()
+        self._on_progress(self._progress, result)
 
-    def _note(self, plan: EpisodePlan, error: Exception) -> None:
+    def _handle_error(self, plan: EpisodePlan, error: Exception) -> None:
         if isinstance(error, RolloutStoppedError):
             return
         if isinstance(error, (BudgetSpentError, EndpointError, StoreError)) and not isinstance(
             error, EndpointDownError
         ):
-            # No other episode would fare better.
+            # Every other episode would meet the same error.
             self._stopped_by = self._stopped_by or error
             return
         detail = "".join(traceback.format_exception(error))
         if isinstance(error, EndpointDownError):
-            self._fail(plan, str(error), detail)
-            self._look_out()
+            self._record_failure(plan, str(error), detail)
+            self._stop_if_endpoint_is_down()
             return
-        # Whatever goes wrong in one episode is written down and costs that episode alone, not the days before it.
-        self._fail(plan, f"{type(error).__name__}: {error}", detail)
+        # Any other error costs this episode alone, and not the days of collection before it.
+        self._record_failure(plan, f"{type(error).__name__}: {error}", detail)
         self._failed_in_a_row += 1
         if self._progress.kept == 0 and self._failed_in_a_row >= _GIVE_UP_AFTER:
             raise error
 
-    def _look_out(self) -> bool:
-        """Stop the run where an endpoint is down; say whether it is."""
+    def _stop_if_endpoint_is_down(self) -> bool:
+        """Stop the run if an endpoint is down; return whether one is."""
         down = None if self._gateway is None else self._gateway.down()
         if down is not None and self._stopped_by is None:
             self._stopped_by = EndpointDownError(down)
         return down is not None
 
-    def count_costs(self) -> None:
-        """Bring the figures of what was paid up to date."""
+    def update_costs(self) -> None:
+        """Copy what was paid so far into the figures."""
         if self._gateway is not None:
             self._progress.paid, self._progress.saved = self._gateway.ledger.total, self._gateway.ledger.saved
 
-    def _fail(self, plan: EpisodePlan, reason: str, detail: str) -> None:
+    def _record_failure(self, plan: EpisodePlan, reason: str, detail: str) -> None:
         record = plan._asdict() | {"reason": reason, "detail": detail}
         with TrajectoryStore(self._failures) as failures:
             failures.append_line(json.dumps(record))
         self._progress.failed += 1
-        self.count_costs()
+        self.update_costs()
         self._on_progress(self._progress, None)
 
 
 _SHOW_CURSOR = "\x1b[?25h"
 
 
-class _Interrupts:
-    """Counts Ctrl-C (and the termination signal) instead of letting it strike in the middle of a write; the third ends all.
+class _InterruptCounter:
+    """Counts Ctrl-C and the termination signal, so that they do not strike in the middle of a write; the third ends all.
 
-    Outside the main thread, where Python delivers no signals, it counts nothing.
+    Python delivers signals to the main thread only; in any other thread this counts nothing.
     """
 
     _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -325,20 +312,20 @@ class _Interrupts:
     def __init__(self) -> None:
         self.count = 0
 
-    def __enter__(self) -> "_Interrupts":
+    def __enter__(self) -> "_InterruptCounter":
         self._previous: list[Any] = []
         if threading.current_thread() is threading.main_thread():
-            self._previous = [signal.signal(number, self._note) for number in self._SIGNALS]
+            self._previous = [signal.signal(number, self._on_signal) for number in self._SIGNALS]
         return self
 
     def __exit__(self, *exception: object) -> None:
         for number, handler in zip(self._SIGNALS, self._previous, strict=False):
             signal.signal(number, handler)
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self.count += 1
-        # An endpoint that hangs would be waited for, time-out by time-out, and what is on disk is whole at any moment; but
-        # an interactive interpreter is not ours to end.
+        # Without this, an endpoint that hangs would be waited for, one timeout after the other. To leave here is safe: what
+        # is on disk is whole at any moment. But an interactive interpreter is not ours to end.
         if self.count > 2 and not hasattr(sys, "ps1"):
             if sys.stdout.isatty():
                 sys.stdout.write(_SHOW_CURSOR)

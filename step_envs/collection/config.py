@@ -1,18 +1,21 @@
-"""What a collection is to do: its configuration, and the episodes that follow from it."""
+"""The configuration of a collection, and the episodes, environments and agents that follow from it.
 
-import json
+All settings are in one validated object, which is kept in the run folder as ``config.json``. So a run can be repeated or
+resumed from its folder alone, and nothing that decided its content is known only to the shell that started it.
+"""
+
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import gymnasium as gym
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BeforeValidator, Field
 
 from step_envs.agents.base import Agent, make_agent
+from step_envs.collection.run_settings import RunSettings
 from step_envs.endpoint import Gateway, UsesChatModel
-from step_envs.errors import StoreError, first_fault
-from step_envs.files import write_whole
 from step_envs.registration import env_class, list_tasks
+from step_envs.run_folder import read_model, write_model
 from step_envs.wrappers.react import ReActWrapper
 from step_envs.wrappers.record import RecordTrajectory
 from step_envs.wrappers.teacher_monitor import TeacherMonitorWrapper
@@ -28,17 +31,28 @@ class EpisodePlan(NamedTuple):
     seed: int
 
 
-class CollectConfig(BaseModel):
-    """Everything that decides what a collection gathers; kept verbatim as ``config.json``.
+MEANING = "the configuration of a collection"
+"""What ``config.json`` is, for error messages."""
+
+
+def _read_teacher(value: Any) -> Any:
+    return None if value == "none" else value
+
+
+class CollectConfig(RunSettings):
+    """Everything that a collection is started with; kept verbatim as ``config.json``.
+
+    The fields below decide what is collected and must stay the same when a run is resumed; those of ``RunSettings`` decide
+    how, and may differ.
 
     Attributes:
         env: Id of the environment.
-        env_options: Further keyword arguments of the environment.
+        env_options: Further keyword arguments of the environment, e.g. ``{"task_types": ["boil"]}``.
         split: The split; None is the environment's default.
-        tasks: Play these tasks only, whatever split they are of; None plays those of ``split``.
-        episodes: How many episodes; beyond the number of tasks, tasks come again in another order.
+        tasks: Play these tasks only, whatever their split; None plays those of ``split``.
+        episodes: Number of episodes. If there are fewer tasks, they are repeated, in another order each time.
         agent: Agent as ``name`` or ``name:option=value,...``.
-        teacher: Teacher in the same form; None records the agent alone.
+        teacher: Teacher in the same form; None, or ``"none"``, records the agent alone.
         intervene: When the teacher steps in; see ``TeacherMonitorWrapper``.
         max_errors: See ``TeacherMonitorWrapper``.
         on_unknown: ``continue`` or ``discard``; see ``TeacherMonitorWrapper``.
@@ -46,15 +60,13 @@ class CollectConfig(BaseModel):
         seed: Decides the order of tasks and the agents' random streams.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     env: str
     env_options: dict[str, Any] = Field(default_factory=dict)
     split: str | None = None
     tasks: tuple[str, ...] | None = Field(None, min_length=1)
     episodes: int = Field(ge=1)
     agent: str = "novice"
-    teacher: str | None = "oracle"
+    teacher: Annotated[str | None, BeforeValidator(_read_teacher)] = "oracle"
     intervene: Literal["after", "before"] = "after"
     max_errors: int | None = Field(None, ge=0)
     on_unknown: Literal["continue", "discard"] = "continue"
@@ -62,7 +74,7 @@ class CollectConfig(BaseModel):
     seed: int = 0
 
     def episodes_to_play(self) -> list[EpisodePlan]:
-        """List the episodes: the tasks in an order decided by the seed, again and again.
+        """List the episodes: all tasks in an order drawn with the seed, then all in another order, and so on.
 
         Raises:
             UnknownNameError: The split, a task or a task type does not exist.
@@ -90,7 +102,7 @@ class CollectConfig(BaseModel):
         """Make the environment with all its wrappers, ready for ``rollout``.
 
         Args:
-            gateway: Through which a teacher that is a model asks; None is the shared one.
+            gateway: The gateway for a teacher that is a model; None is the shared one.
         """
         options = self.env_options if self.split is None else self.env_options | {"split": self.split}
         try:
@@ -112,14 +124,14 @@ class CollectConfig(BaseModel):
         )
 
     def make_agent(self, gateway: Gateway | None = None) -> Agent:
-        """Make a fresh agent; one that is a model asks through ``gateway``."""
+        """Make a new agent; an agent that is a model asks through ``gateway``."""
         agent = make_agent(self.agent)
         if gateway is not None and isinstance(agent, UsesChatModel):
             agent.chat.connect(gateway)
         return agent
 
     def asks_models(self) -> bool:
-        """Say whether agent or teacher is a model behind an endpoint; so both are made once, to see that they can be."""
+        """Return True if agent or teacher is a model behind an endpoint; raise an error if one of them cannot be made."""
         teacher = None if self.teacher is None else self._make_teacher()
         return isinstance(self.make_agent(), UsesChatModel) or isinstance(teacher, UsesChatModel)
 
@@ -135,25 +147,18 @@ class CollectConfig(BaseModel):
         return make_teacher(spec, chat=agent.chat)
 
     def write(self, path: Path) -> None:
-        """Write the configuration, whole or not at all.
+        """Write the configuration as JSON, whole or not at all.
 
         Raises:
             StoreError: It cannot be written.
         """
-        write_whole(path, self.model_dump_json(indent=2) + "\n")
+        write_model(path, self)
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read what ``write`` wrote.
+        """Read what ``write`` wrote, also by an earlier version.
 
         Raises:
             StoreError: The file is not there or is not a configuration.
         """
-        try:
-            return cls.model_validate(json.loads(path.read_bytes()))
-        except OSError as error:
-            raise StoreError(f"Cannot read {path}: {error.strerror}.") from error
-        except ValidationError as error:
-            raise StoreError(f"{path} is not the configuration of a collection: {first_fault(error)}.") from error
-        except ValueError as error:
-            raise StoreError(f"{path} is not the configuration of a collection: {error}.") from error
+        return read_model(path, cls, MEANING)

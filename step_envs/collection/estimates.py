@@ -1,4 +1,8 @@
-"""What would a collection cost? Ten of its episodes are played to see."""
+"""Estimate what a collection would cost, from ten of its episodes that are really played.
+
+Prices and token counts alone do not tell: how many steps an episode takes, and how much a model writes, is only known by
+playing. The answers are kept in the run's cache, so that the sample is not paid a second time.
+"""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -8,16 +12,15 @@ from typing import Any
 
 from step_envs.collection.config import CollectConfig, EpisodePlan
 from step_envs.collection.rollouts import rollout
-from step_envs.endpoint import EndpointConfig
 from step_envs.trajectory import Trajectory, Usage
 
 SAMPLED = 10
-"""Episodes that are played for an estimate."""
+"""Number of episodes that are played for an estimate."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a collection would cost, by a sample of its episodes.
+    """Estimated cost of a collection, from a sample of its episodes.
 
     Attributes:
         episodes: Episodes of the collection.
@@ -27,9 +30,10 @@ class Estimate:
         requests: Requests that the collection would make.
         prompt_tokens: Tokens it would read.
         completion_tokens: Tokens it would write.
-        cost: Its price in US dollars; None where prices are not known.
-        seconds: Wall time at the concurrency it was asked for; rough, for the sample may not have filled the endpoint.
-        paid: What the sample itself cost, in dollars; its answers are kept, so that the collection need not pay for them.
+        cost: Its price in US dollars; None if prices are not known.
+        seconds: Wall time at the concurrency of the collection. Only a rough figure: the sample may be too small to
+            load the endpoint as the collection will.
+        paid: What the sample itself cost, in dollars. Its answers are kept, so that the collection need not pay for them.
     """
 
     episodes: int
@@ -44,34 +48,32 @@ class Estimate:
     paid: float | None
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the figures as JSON values."""
+        """Return the figures as JSON values."""
         return asdict(self)
 
 
-def estimate(
-    config: CollectConfig, out: Path, *, access: EndpointConfig | None = None, concurrency: int = 1
-) -> Estimate:
-    """Play a sample of the episodes of a collection, spread evenly over it, and say what all would cost.
+def estimate(config: CollectConfig, out: Path, **changes: Any) -> Estimate:
+    """Play a sample of the episodes of a collection, spread evenly over it, and estimate what all would cost.
 
-    The sample is played for real, through the run's own response cache, and keeps no trajectory.
+    The sample asks models through the run's own response cache, and keeps no trajectory.
 
     Args:
         config: The collection.
         out: Its folder.
-        access: How models are asked.
-        concurrency: Episodes in flight at once in the collection.
+        **changes: Fields of the configuration to replace; see ``collect``.
 
     Raises:
-        ValueError: No model is asked, so that nothing costs anything.
+        ValueError: No model is asked, so the collection costs nothing; or a change does not fit.
         EndpointError: A model cannot be asked.
         BudgetSpentError: The budget does not cover the sample.
     """
+    config = config.with_changes(**changes)
     if not config.asks_models():
         raise ValueError("Neither agent nor teacher is a model behind an endpoint: this run costs nothing.")
     planned = config.episodes_to_play()
     count = min(SAMPLED, len(planned))
     chosen = [planned[i * len(planned) // count] for i in range(count)]
-    gateway = (access or EndpointConfig()).open(out)
+    gateway = config.endpoint_config().open(out)
     before = gateway.ledger.total
 
     def stopped() -> bool:
@@ -91,7 +93,7 @@ def estimate(
         return trajectory, perf_counter() - started
 
     try:
-        with ThreadPoolExecutor(min(count, concurrency)) as pool:
+        with ThreadPoolExecutor(min(count, config.concurrency)) as pool:
             played = list(pool.map(play, chosen))
         gateway.require_up()
     finally:
@@ -110,6 +112,6 @@ def estimate(
         prompt_tokens=round((total.prompt_tokens - before.prompt_tokens + saved.prompt_tokens) * scale),
         completion_tokens=round((total.completion_tokens - before.completion_tokens + saved.completion_tokens) * scale),
         cost=sum(known) * scale if known else None,
-        seconds=sum(seconds for _, seconds in played) * scale / concurrency,
+        seconds=sum(seconds for _, seconds in played) * scale / config.concurrency,
         paid=paid,
     )

@@ -1,6 +1,8 @@
-"""Where the episodes of a collection are played: ``Engine``, and the threads of this process.
+"""Executors play the episodes of a collection, several at once: the interface, and the one with threads of this process.
 
-An engine plays; it keeps nothing. What is kept, what counts as a failure and when a run stops is decided in ``collect``.
+An executor only plays. What is kept, what counts as a failure and when a run stops is decided in ``collector``, so that
+a run on a cluster obeys the same rules as one in threads. Threads are enough where episodes mostly wait: for a model's
+answer, or for a world's engine that runs in a process of its own.
 """
 
 import os
@@ -12,6 +14,7 @@ from types import TracebackType
 from typing import Self
 
 import gymnasium as gym
+from typing_extensions import override
 
 from step_envs.agents.base import Agent
 from step_envs.collection.config import CollectConfig, EpisodePlan
@@ -19,38 +22,38 @@ from step_envs.collection.rollouts import RolloutStoppedError, rollout
 from step_envs.endpoint import Gateway
 from step_envs.trajectory import Trajectory
 
-Outcome = Trajectory | Exception
-"""What became of an episode; ``RolloutStoppedError`` where it was dropped."""
+EpisodeResult = Trajectory | Exception
+"""Result of an episode: its trajectory or its error; ``RolloutStoppedError`` if it was dropped."""
 
 
-class Engine(ABC):
+class EpisodeExecutor(ABC):
     """Plays episodes, several at once."""
 
     @property
     @abstractmethod
-    def room(self) -> int:
-        """How many more episodes can be started now."""
+    def free_slots(self) -> int:
+        """Number of episodes that can be started now."""
 
     @property
     @abstractmethod
     def in_flight(self) -> int:
-        """How many episodes are under way."""
+        """Number of episodes that were started and whose result has not been returned."""
 
     @abstractmethod
     def start(self, plan: EpisodePlan) -> None:
         """Start an episode."""
 
     @abstractmethod
-    def finished(self, timeout: float) -> list[tuple[EpisodePlan, Outcome]]:
-        """Wait until an episode has ended, or so many seconds, and hand out those that have."""
+    def finished(self, timeout: float) -> list[tuple[EpisodePlan, EpisodeResult]]:
+        """Wait until an episode has ended, at most ``timeout`` seconds, and return all that have."""
 
     @abstractmethod
     def drop(self) -> None:
-        """Drop the episodes under way as soon as can be; each is handed out as dropped."""
+        """Drop the episodes in flight as soon as possible; ``finished`` returns each of them as dropped."""
 
     @abstractmethod
     def close(self) -> None:
-        """Drop what is under way and free everything."""
+        """Drop the episodes in flight and free everything."""
 
     def __enter__(self) -> Self:
         return self
@@ -61,12 +64,12 @@ class Engine(ABC):
         self.close()
 
 
-class Seats:
-    """Environments and agents of one process, made as they are needed and used again.
+class EpisodePlayer:
+    """Plays episodes in the threads of one process, with environments and agents that are made once and used again.
 
     Args:
-        config: What is collected.
-        gateway: Through which models are asked; None where there are none.
+        config: The collection.
+        gateway: The gateway through which models are asked; None if there are none.
     """
 
     def __init__(self, config: CollectConfig, gateway: Gateway | None) -> None:
@@ -74,8 +77,8 @@ class Seats:
         self._free: list[tuple[gym.Env[str, str], Agent]] = []
         self._envs: list[gym.Env[str, str]] = []
         self._dropped = threading.Event()
-        # An engine takes a processor for a while to begin an episode. With many in flight, all at once, each would take so
-        # long that it looks as if it hung; while some begin, the others have a model's answer to wait for.
+        # A world's engine keeps a processor busy while it begins an episode. If all threads began at once, each would take
+        # so long that it looks as if it hung. While some begin, the others can wait for a model's answer.
         self._starting = threading.BoundedSemaphore(2 * (os.cpu_count() or 1))
 
     def play(self, plan: EpisodePlan, seconds: float | None) -> Trajectory:
@@ -83,18 +86,18 @@ class Seats:
 
         Args:
             plan: The episode.
-            seconds: After which it is given up; None means never. Asked between steps.
+            seconds: Seconds after which it is given up, checked between steps; None means never.
 
         Raises:
-            TimeoutError: It took longer.
-            RolloutStoppedError: It was dropped.
+            TimeoutError: The episode took longer.
+            RolloutStoppedError: The episode was dropped.
         """
         give_up = None if seconds is None else time.monotonic() + seconds
 
         def stopped() -> bool:
             return self._dropped.is_set() or (give_up is not None and time.monotonic() > give_up)
 
-        env, agent = self._take()
+        env, agent = self._acquire()
         try:
             return rollout(
                 env,
@@ -108,20 +111,20 @@ class Seats:
         except RolloutStoppedError:
             if self._dropped.is_set():
                 raise
-            raise too_long(seconds) from None
+            raise time_limit_error(seconds) from None
         finally:
             self._free.append((env, agent))
 
     def drop(self) -> None:
-        """Have all episodes dropped at their next step."""
+        """Drop all episodes at their next step."""
         self._dropped.set()
 
     def close(self) -> None:
-        """Close the environments; nobody may be playing."""
+        """Close the environments; no episode may be in flight."""
         for env in self._envs:
             env.close()
 
-    def _take(self) -> tuple[gym.Env[str, str], Agent]:
+    def _acquire(self) -> tuple[gym.Env[str, str], Agent]:
         try:
             return self._free.pop()
         except IndexError:
@@ -132,60 +135,56 @@ class Seats:
         return env, self._config.make_agent(self._gateway)
 
 
-def too_long(seconds: float | None) -> TimeoutError:
+def time_limit_error(seconds: float | None) -> TimeoutError:
     """Make the error for an episode that was given up."""
     return TimeoutError(f"The episode took longer than {seconds:g} s.")
 
 
-class ThreadEngine(Engine):
+class ThreadExecutor(EpisodeExecutor):
     """Plays in threads of this process.
 
     Args:
-        config: What is collected.
-        gateway: Through which models are asked; None where there are none.
-        concurrency: Episodes in flight at once.
-        episode_seconds: After which an episode is given up; None means never.
+        config: The collection; its ``concurrency`` is the number of threads.
+        gateway: The gateway through which models are asked; None if there are none.
     """
 
-    def __init__(
-        self, config: CollectConfig, gateway: Gateway | None, *, concurrency: int, episode_seconds: float | None = None
-    ) -> None:
-        self._seats = Seats(config, gateway)
-        self._concurrency, self._seconds = concurrency, episode_seconds
-        self._pool = ThreadPoolExecutor(concurrency, thread_name_prefix="collect")
-        self._flying: dict[Future[Trajectory], EpisodePlan] = {}
+    def __init__(self, config: CollectConfig, gateway: Gateway | None) -> None:
+        self._player = EpisodePlayer(config, gateway)
+        self._concurrency, self._seconds = config.concurrency, config.episode_seconds
+        self._pool = ThreadPoolExecutor(config.concurrency, thread_name_prefix="collect")
+        self._flights: dict[Future[Trajectory], EpisodePlan] = {}
 
     @property
-    def room(self) -> int:
-        """See ``Engine``."""
-        return self._concurrency - len(self._flying)
+    @override
+    def free_slots(self) -> int:
+        return self._concurrency - len(self._flights)
 
     @property
+    @override
     def in_flight(self) -> int:
-        """See ``Engine``."""
-        return len(self._flying)
+        return len(self._flights)
 
+    @override
     def start(self, plan: EpisodePlan) -> None:
-        """See ``Engine``."""
-        self._flying[self._pool.submit(self._seats.play, plan, self._seconds)] = plan
+        self._flights[self._pool.submit(self._player.play, plan, self._seconds)] = plan
 
-    def finished(self, timeout: float) -> list[tuple[EpisodePlan, Outcome]]:
-        """See ``Engine``."""
-        ended = wait(self._flying, timeout=timeout, return_when=FIRST_COMPLETED).done
-        return [(self._flying.pop(future), _outcome(future)) for future in ended]
+    @override
+    def finished(self, timeout: float) -> list[tuple[EpisodePlan, EpisodeResult]]:
+        ended = wait(self._flights, timeout=timeout, return_when=FIRST_COMPLETED).done
+        return [(self._flights.pop(future), _result_of(future)) for future in ended]
 
+    @override
     def drop(self) -> None:
-        """See ``Engine``."""
-        self._seats.drop()
+        self._player.drop()
 
+    @override
     def close(self) -> None:
-        """See ``Engine``."""
-        self._seats.drop()
+        self._player.drop()
         self._pool.shutdown()
-        self._seats.close()
+        self._player.close()
 
 
-def _outcome(future: Future[Trajectory]) -> Outcome:
+def _result_of(future: Future[Trajectory]) -> EpisodeResult:
     error = future.exception()
     if error is None:
         return future.result()

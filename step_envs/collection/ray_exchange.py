@@ -1,7 +1,8 @@
-"""How the workers of a Ray cluster ask models: through a mailbox, in the one process that was started.
+"""Carry requests to models from the workers of a Ray cluster to the process that was started, which asks the models.
 
-Key, cache, bill, budget and rate limit are there and hold as they do on one machine. A worker that dies loses no answer:
-what it asked is answered, paid once and kept in the cache, where the episode that is done again finds it.
+If every worker asked for itself, each would need the key, and no budget, cache or rate limit could hold for all. So the
+requests go through a mailbox to the one process that has them. A worker that dies loses no answer: its request is still
+answered, paid once and kept in the cache, where the episode finds it when it is played again.
 """
 
 import asyncio
@@ -12,57 +13,59 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
+from typing_extensions import override
+
 from step_envs.endpoint import Answer, Endpoint, Gateway
 
 _MOST_AT_ONCE = 100_000
-"""Calls that the mailbox has open at once: far more than there can be questions. Those of workers that died stay open until
-they are answered, and would otherwise take the room of the very answers that they wait for."""
+"""Calls that the mailbox can have open at once: far more than there can be requests. The calls of dead workers stay
+open until they are answered. With a smaller number they could block the calls that deliver those answers."""
 
 
 class Mailbox:
-    """Carries questions from workers to whoever takes them, and answers back; an asynchronous actor."""
+    """Carries requests from workers to the driver, and answers back; an asynchronous actor."""
 
     def __init__(self) -> None:
-        self._asked: asyncio.Queue[tuple[int, Any]] = asyncio.Queue()
+        self._requests: asyncio.Queue[tuple[int, Any]] = asyncio.Queue()
         self._answers: dict[int, asyncio.Future[Any]] = {}
         self._last = 0
 
-    async def ask(self, question: Any) -> Any:
-        """Put a question in and wait for its answer."""
+    async def ask(self, request: Any) -> Any:
+        """Add a request and wait for its answer."""
         self._last += 1
         number, answer = self._last, asyncio.get_running_loop().create_future()
         self._answers[number] = answer
-        self._asked.put_nowait((number, question))
+        self._requests.put_nowait((number, request))
         return await answer
 
     async def take(self, seconds: float) -> list[tuple[int, Any]]:
-        """Take all questions, waiting so long for the first."""
+        """Take all requests; wait at most so many seconds for the first."""
         try:
-            taken = [await asyncio.wait_for(self._asked.get(), seconds)]
+            taken = [await asyncio.wait_for(self._requests.get(), seconds)]
         except TimeoutError:
             return []
-        while not self._asked.empty():
-            taken.append(self._asked.get_nowait())
+        while not self._requests.empty():
+            taken.append(self._requests.get_nowait())
         return taken
 
     async def answer(self, number: int, answer: Any) -> None:
-        """Answer a question."""
+        """Deliver the answer to a request."""
         self._answers.pop(number).set_result(answer)
 
 
-class DistantGateway(Gateway):
-    """A worker's way to models: it asks the process that was started, which does the asking.
+class RemoteGateway(Gateway):
+    """A worker's gateway: it sends every request to the driver, which asks the model.
 
     Args:
-        mailbox: The actor that carries the questions.
+        mailbox: The actor that carries the requests.
     """
 
     def __init__(self, mailbox: Any) -> None:
         super().__init__()
         self._mailbox = mailbox
 
+    @override
     def ask(self, endpoint: Endpoint, request: dict[str, Any], *, sample: int = 0) -> Answer:
-        """See ``Gateway``."""
         import ray
 
         answer: Answer | Exception = ray.get(self._mailbox.ask.remote((endpoint, request, sample)))
@@ -71,12 +74,12 @@ class DistantGateway(Gateway):
         return answer
 
 
-class Exchange:
-    """Asks models for the workers, in the process that was started.
+class ModelRequestServer:
+    """Asks models for the workers, in the driver.
 
     Args:
-        gateway: Through which to ask.
-        concurrency: Most questions at once.
+        gateway: The gateway of the run.
+        concurrency: The most requests at once.
     """
 
     def __init__(self, gateway: Gateway, concurrency: int) -> None:
@@ -86,35 +89,34 @@ class Exchange:
         self.mailbox: Any = (
             ray.remote(Mailbox).options(num_cpus=0, max_concurrency=_MOST_AT_ONCE).remote()  # waiting, not working
         )
-        self._pool = ThreadPoolExecutor(concurrency, thread_name_prefix="exchange")
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._carry, name="exchange", daemon=True)
+        self._pool = ThreadPoolExecutor(concurrency, thread_name_prefix="model-requests")
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._serve, name="model-requests", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """Stop to ask; what is being asked is waited for, for it is paid."""
+        """Stop; requests that were already sent are waited for, because they are paid."""
         import ray
 
-        self._over.set()
+        self._closed.set()
         self._thread.join()
         self._pool.shutdown()
-        with suppress(Exception):  # whatever Ray says of an actor that is dead already
+        with suppress(Exception):  # whatever Ray raises for an actor that is dead already
             ray.kill(self.mailbox)
 
-    def _carry(self) -> None:
+    def _serve(self) -> None:
         import ray
 
-        while not self._over.is_set():
+        while not self._closed.is_set():
             try:
                 taken = ray.get(self.mailbox.take.remote(0.5))
             except ray.exceptions.RayError:
-                # Workers that wait for an answer fail with it, and their episodes are written down as failed.
+                # Workers that wait for an answer get the same error, and their episodes are recorded as failed.
                 return
-            for number, question in taken:
-                self._pool.submit(self._ask, number, question)
+            for number, request in taken:
+                self._pool.submit(self._answer, number, *request)
 
-    def _ask(self, number: int, question: tuple[Endpoint, dict[str, Any], int]) -> None:
-        endpoint, request, sample = question
+    def _answer(self, number: int, endpoint: Endpoint, request: dict[str, Any], sample: int) -> None:
         answer: Answer | Exception
         try:
             answer = self._gateway.ask(endpoint, request, sample=sample)
@@ -124,11 +126,11 @@ class Exchange:
 
 
 def portable(error: Exception) -> Exception:
-    """Make an error fit to travel, with its traceback as a note."""
+    """Return an error that can be sent to another process, with its traceback as a note."""
     note = "".join(traceback.format_exception(error))
     try:
-        travelled: Exception = pickle.loads(pickle.dumps(error))
-    except Exception:  # an error that cannot be pickled, or not be put together again
-        travelled = RuntimeError(f"{type(error).__name__}: {error}")
-    travelled.add_note(note)
-    return travelled
+        copy: Exception = pickle.loads(pickle.dumps(error))
+    except Exception:  # this error cannot be pickled, or cannot be unpickled
+        copy = RuntimeError(f"{type(error).__name__}: {error}")
+    copy.add_note(note)
+    return copy

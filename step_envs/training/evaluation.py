@@ -1,22 +1,21 @@
-"""How good is an agent? Episodes played without a teacher, their success and reward with intervals, and its behaviour.
+"""Evaluate an agent: play episodes without a teacher; compute success and reward with intervals, and figures of behaviour.
 
-An evaluation is a run folder as ``collect`` writes it, which can be killed and resumed, and ``evaluation.json`` beside it.
+An evaluation is a collection without a teacher, so it is played by ``collect`` and lives in the same run folder: it can be
+killed and resumed, and looked at with ``step-envs view``. The figures are written beside it, as ``evaluation.json``.
 """
 
-import json
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import gymnasium as gym
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from step_envs.collection.collector import Progress, collect
 from step_envs.collection.config import CollectConfig
-from step_envs.endpoint import EndpointConfig
-from step_envs.errors import StoreError, first_fault
+from step_envs.collection.run_settings import RunSettings, run_settings
 from step_envs.registration import list_tasks
+from step_envs.run_folder import read_model, write_model
 from step_envs.statistics import Interval, clustered_bootstrap, task_mean, wilson
 from step_envs.store import read_trajectories
 from step_envs.training.behaviour import REFLECTION, Behaviour, measure_behaviour
@@ -28,25 +27,26 @@ _ETO_OPTIONS: dict[str, dict[str, Any]] = {_SCIWORLD: {"simplification": "easy",
 _SET_BY_ETO = ("max_steps", "simplification", "max_ticks")
 
 
-class EvalConfig(BaseModel):
-    """Everything that decides an evaluation.
+class EvalConfig(RunSettings):
+    """Everything that an evaluation is started with.
+
+    The fields below decide the result; those of ``RunSettings`` decide how the evaluation is carried out, and may
+    differ when it is resumed.
 
     Attributes:
         env: Id of the environment.
         env_options: Further keyword arguments of the environment.
         split: The split; None is the environment's default.
-        tasks: Play these tasks only, whatever split they are of; None plays those of ``split``.
-        episodes: How many of the tasks, in an order decided by the seed; None plays every task.
+        tasks: Play these tasks only, whatever their split; None plays those of ``split``.
+        episodes: Number of tasks to play, drawn with the seed; None plays every task.
         per_task: Episodes of each task.
         agent: Agent as ``name`` or ``name:option=value,...``.
-        protocol: ``own`` is the environment's own reward, limits and options. ``eto`` is ETO's (arXiv 2403.02502): its
-            step limits and options, and in ScienceWorld the highest score that was reached on the way.
+        protocol: ``own``: the environment's own reward, limits and options. ``eto``: those of ETO (arXiv 2403.02502), with
+            its step limits and options; its reward in ScienceWorld is the highest score reached during the episode.
         style: Prompt style; see ``ReActWrapper``.
         seed: Decides the order of tasks and the agents' random streams.
         reflection: Regular expression that finds a reflection in a thought; see ``Behaviour``.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     env: str
     env_options: dict[str, Any] = Field(default_factory=dict)
@@ -61,7 +61,7 @@ class EvalConfig(BaseModel):
     reflection: str = REFLECTION
 
     def run(self) -> CollectConfig:
-        """Give the collection that plays the episodes.
+        """Return the configuration of the collection that plays the episodes.
 
         Raises:
             UnknownNameError: The environment's split, a task or a task type does not exist.
@@ -73,7 +73,7 @@ class EvalConfig(BaseModel):
                 if name in options:
                     raise ValueError(f"ETO's protocol sets {name}: leave it out, or evaluate with the protocol own.")
             options |= _ETO_OPTIONS.get(self.env, {})
-        # Named and played in one order, so that a task does not come again before all have been played.
+        # The tasks are named and played in one order, so that no task is repeated before all have been played.
         whole = CollectConfig(
             env=self.env, env_options=options, split=self.split, tasks=self.tasks, episodes=1, agent=self.agent
         )
@@ -97,6 +97,7 @@ class EvalConfig(BaseModel):
             teacher=None,
             style=self.style,
             seed=self.seed,
+            **run_settings(self),
         )
 
 
@@ -106,11 +107,12 @@ class Figures(BaseModel):
     Attributes:
         episodes: How many.
         tasks: Of how many tasks.
-        success: Share that succeeded; Wilson's interval, or, where tasks came several times, the wider of the two below.
-        success_wilson: The same, as if all episodes were of different tasks.
-        success_clustered: The same, drawn by task.
-        reward: Average reward of the protocol; where it is 0 or 1 and no task came twice, with Wilson's interval, else
-            drawn by task.
+        success: Share of episodes that succeeded, with Wilson's interval; if tasks were played several times, with the
+            wider of the two intervals below.
+        success_wilson: The same with Wilson's interval, which treats all episodes as independent.
+        success_clustered: The same with a bootstrap interval that draws whole tasks.
+        reward: Average reward of the protocol. The interval is Wilson's if every reward is 0 or 1 and no task was played
+            twice, else a bootstrap that draws whole tasks.
         steps: Average number of steps.
     """
 
@@ -126,19 +128,19 @@ class Figures(BaseModel):
 
 
 class Evaluation(BaseModel):
-    """What an evaluation found.
+    """Result of an evaluation.
 
     Attributes:
-        config: What was asked.
-        agent: Who played: name, model and parameters.
-        failed: Episodes that could not be played; they are missing in all figures.
+        config: The settings of the evaluation.
+        agent: The agent: name, model and parameters.
+        failed: Episodes that could not be played; they are missing from all figures.
         overall: Figures of all episodes.
         by_task_type: Figures of each type.
         stop_reasons: How many episodes ended for which reason.
         behaviour: How the agent behaved.
-        seconds: Time that the episodes took, added up.
-        prompt_tokens: Tokens that a model read.
-        completion_tokens: Tokens that it wrote.
+        seconds: Sum of the times of all episodes.
+        prompt_tokens: Tokens that models read.
+        completion_tokens: Tokens that models wrote.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True, validate_by_alias=True)
@@ -156,8 +158,8 @@ class Evaluation(BaseModel):
     completion_tokens: int
 
     def write(self, out: Path) -> None:
-        """Write it into a run folder, whole or not at all."""
-        write_json(out / FILE, self)
+        """Write the result into a run folder, whole or not at all."""
+        write_model(out / FILE, self)
 
     @classmethod
     def read(cls, out: Path) -> Self:
@@ -166,16 +168,8 @@ class Evaluation(BaseModel):
         Raises:
             StoreError: There is none, or it is not readable.
         """
-        try:
-            return cls.model_validate_json((out / FILE).read_bytes())
-        except FileNotFoundError as error:
-            raise StoreError(
-                f"{out} holds no evaluation ({FILE}): make one with `step-envs eval --out {out}`."
-            ) from error
-        except OSError as error:
-            raise StoreError(f"Cannot read {out / FILE}: {error.strerror}.") from error
-        except ValidationError as error:
-            raise StoreError(f"{out / FILE} is not an evaluation: {first_fault(error)}.") from error
+        absent = f"{out} holds no evaluation ({FILE}): make one with `step-envs eval --out {out}`."
+        return read_model(out / FILE, cls, "an evaluation", absent=absent)
 
 
 def evaluate(
@@ -183,38 +177,30 @@ def evaluate(
     out: Path,
     *,
     resume: bool = False,
-    concurrency: int = 1,
-    access: EndpointConfig | None = None,
     on_start: Callable[[Progress], object] = lambda progress: None,
     on_progress: Callable[[Progress, Trajectory | None], object] = lambda progress, trajectory: None,
+    **changes: Any,
 ) -> Evaluation:
-    """Play the episodes of an evaluation and work out its figures.
+    """Play the episodes of an evaluation and compute its figures.
 
     Args:
-        config: What to evaluate.
+        config: What to evaluate, and how.
         out: Folder of the run; ``evaluation.json`` is written into it at the end.
-        resume: Go on with a run that is there.
-        concurrency: Episodes in flight at once; a local model answers them in one batch.
-        access: How models behind endpoints are asked.
+        resume: Continue the run in the folder.
         on_start: Called when the run begins; see ``collect``.
         on_progress: Called after every episode; see ``collect``.
+        **changes: Fields of the configuration to replace, e.g. ``concurrency=64``; see ``collect``.
 
     Raises:
+        ValueError: A change does not fit the configuration.
         StoreError: See ``collect``.
         BudgetSpentError: The budget is spent; what was played is kept.
         EndpointError: A model cannot be asked; what was played is kept.
-        KeyboardInterrupt: Ctrl-C, after everything was put in order.
+        KeyboardInterrupt: Ctrl-C was pressed; everything in the folder is whole.
     """
+    config = config.with_changes(**changes)
     run = config.run()
-    progress = collect(
-        run,
-        out,
-        resume=resume,
-        concurrency=concurrency,
-        access=access,
-        on_start=on_start,
-        on_progress=on_progress,
-    )
+    progress = collect(run, out, resume=resume, on_start=on_start, on_progress=on_progress)
     found = summarize(config, list(read_trajectories(out)), make_world=lambda: make_world(run))
     found = found.model_copy(update={"failed": progress.planned - progress.kept})
     found.write(out)
@@ -227,12 +213,12 @@ def summarize(
     *,
     make_world: Callable[[], gym.Env[Any, Any]] | None = None,
 ) -> Evaluation:
-    """Work out the figures of episodes that were played.
+    """Compute the figures of episodes that were played.
 
     Args:
-        config: What was asked.
+        config: The settings of the evaluation.
         trajectories: The episodes.
-        make_world: See ``behaviour``.
+        make_world: See ``measure_behaviour``.
     """
     ordered = sorted(trajectories, key=lambda one: one.episode or 0)
     by_type: dict[str, list[Trajectory]] = {}
@@ -241,7 +227,7 @@ def summarize(
         by_type.setdefault(one.task_type, []).append(one)
         stopped[one.stop_reason] = stopped.get(one.stop_reason, 0) + 1
     actor = ordered[0].agent.model_dump() if ordered else {}
-    # What belongs to one episode alone says nothing of the agent.
+    # The seed of one episode says nothing about the agent.
     actor.get("params", {}).pop("episode_seed", None)
     return Evaluation(
         config=config,
@@ -258,26 +244,16 @@ def summarize(
 
 
 def reward_of(trajectory: Trajectory, protocol: Literal["own", "eto"]) -> float:
-    """Give the reward of an episode under a protocol."""
+    """Return the reward of an episode under a protocol."""
     if protocol == "eto" and trajectory.env_id == _SCIWORLD:
         return max([0.0, *(turn.score for turn in trajectory.turns if turn.score is not None)])
     return trajectory.reward
 
 
 def make_world(run: CollectConfig) -> gym.Env[Any, Any]:
-    """Make the bare world of a run, without a step limit."""
+    """Make the environment of a run without wrappers and without a step limit."""
     options = run.env_options if run.split is None else run.env_options | {"split": run.split}
     return gym.make(run.env, **(options | {"max_steps": None}))
-
-
-def write_json(file: Path, what: BaseModel) -> None:
-    """Write a model as JSON, whole or not at all."""
-    temporary = file.with_suffix(".tmp")
-    with temporary.open("w") as target:
-        target.write(json.dumps(what.model_dump(mode="json", by_alias=True), indent=2) + "\n")
-        target.flush()
-        os.fsync(target.fileno())
-    temporary.replace(file)
 
 
 def _figures(config: EvalConfig, trajectories: Sequence[Trajectory]) -> Figures:

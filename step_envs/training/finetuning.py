@@ -1,8 +1,12 @@
-"""Fine-tuning on TRL's SFTTrainer: our rows, its training."""
+"""Fine-tune a model with TRL's SFTTrainer, on rows whose labels are already exact.
+
+TRL can tokenize and mask conversations itself, but only for templates that mark the assistant's tokens, and with no
+weight for single turns. So the rows come ready from ``build_dataset``, and the trainer is told to change nothing about
+them: it does not cut, mask or pack them again.
+"""
 
 import json
 import os
-import time
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -11,11 +15,14 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from step_envs.agents.local.checkpoint import checkpoint_folder, load_tokenizer
-from step_envs.errors import DataError, StoreError, missing_package
+from step_envs.errors import DataError, missing_package
+from step_envs.run_folder import RunFolder, write_model
 from step_envs.training.tokens import IGNORED
 
-_DONE = "finetune.json"
-_PATIENCE = 120  # seconds
+RECORD = "finetune.json"
+"""File in the folder of a checkpoint: its settings, and whether the training is complete."""
+_WAIT_SECONDS = 120.0
+_CONFLICT = "{folder} holds a training with another {field} ({saved}, not {asked}): name another folder."
 
 
 class FinetuneConfig(BaseModel):
@@ -75,6 +82,33 @@ class FinetuneConfig(BaseModel):
         return self
 
 
+class TrainingRecord(BaseModel):
+    """Content of ``finetune.json``.
+
+    Attributes:
+        model: The checkpoint that the training started from.
+        rows: Number of rows.
+        fingerprint: Hash of the rows.
+        config: How the model is trained.
+        complete: The training has reached its end; the fields below are known only then.
+        figures: Steps, epochs, tokens, loss and seconds.
+        versions: Versions of the packages that trained.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str
+    rows: int
+    fingerprint: str
+    config: FinetuneConfig
+    complete: bool = False
+    figures: dict[str, Any] | None = None
+    versions: dict[str, str] | None = None
+
+
+_RESULTS = frozenset({"complete", "figures", "versions"})
+
+
 def finetune(
     dataset: Any,
     *,
@@ -110,13 +144,8 @@ def finetune(
     config = config or FinetuneConfig()
     out = Path(out)
     _check(dataset, config)
-    record = {
-        "model": str(model),
-        "rows": len(dataset),
-        "fingerprint": _fingerprint(dataset),
-        "config": config.model_dump(mode="json"),
-    }
-    if _claimed(out, record):
+    record = TrainingRecord(model=str(model), rows=len(dataset), fingerprint=_fingerprint(dataset), config=config)
+    if _is_complete(out, record):
         return out
     try:
         import torch
@@ -160,7 +189,8 @@ def finetune(
     trainer.save_state()
     if trainer.is_world_process_zero():
         tokenizer.save_pretrained(str(out))
-        _write(out / _DONE, record | {"complete": True, "figures": _figures(trainer), "versions": _versions()})
+        results = {"complete": True, "figures": _figures(trainer), "versions": _versions()}
+        write_model(out / RECORD, record.model_copy(update=results))
     trainer.accelerator.wait_for_everyone()
     return out
 
@@ -284,37 +314,16 @@ def _fingerprint(dataset: Any) -> str:
     return digest.hexdigest()[:16]
 
 
-def _claimed(out: Path, record: dict[str, Any]) -> bool:
-    """Claim the folder; say whether the run in it is complete.
+def _is_complete(out: Path, record: TrainingRecord) -> bool:
+    """Claim the folder, and return whether the training in it is complete.
 
-    Of several processes that train together the first claims it, and the others wait until it has.
+    If several processes train together, the first one claims the folder and the others wait until it has.
     """
-    file = out / _DONE
+    folder = RunFolder(out, noun="a training", record=RECORD, conflict=_CONFLICT)
     if int(os.environ.get("RANK", "0")):
-        deadline = time.monotonic() + _PATIENCE
-        while not file.exists() and time.monotonic() < deadline:
-            time.sleep(0.05)
-    elif not file.exists():
-        if out.is_dir() and any(out.iterdir()):
-            raise StoreError(f"{out} is not empty and holds no {_DONE}: name another folder.")
-        out.mkdir(parents=True, exist_ok=True)
-        _write(file, record | {"complete": False})
-        return False
-    if not file.exists():
-        raise StoreError(f"The first process did not claim {out} within {_PATIENCE} seconds: see what stopped it.")
-    found = json.loads(file.read_text())
-    for name, value in record.items():
-        if found.get(name) != value:
-            raise StoreError(
-                f"{out} holds a training with another {name} ({found.get(name)!r}, not {value!r}): name another folder."
-            )
-    return bool(found["complete"])
-
-
-def _write(path: Path, record: dict[str, Any]) -> None:
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(record, indent=2) + "\n")
-    temporary.replace(path)
+        folder.wait_until_claimed(_WAIT_SECONDS)
+    saved = folder.claim(record, resume=True, meaning="the record of a training", may_differ=_RESULTS)
+    return saved is not None and saved.complete
 
 
 def _figures(trainer: Any) -> dict[str, Any]:

@@ -1,22 +1,21 @@
-"""Started inside an error, how often does an agent still succeed? Paired with the same tasks without the error.
+"""Measure how often an agent still succeeds if it starts inside an error (Agent-R's test, arXiv 2501.11425).
 
-The oracle plays the first steps of each task, then a wrong step is taken, and the agent goes on from there with all of it
-in its conversation (Agent-R's test, arXiv 2501.11425). Beside it the agent goes on after the oracle's steps alone, so that
-what the two differ by is due to the error and nothing else.
+The oracle plays the first steps of each task, then one wrong step is taken, and the agent continues from there with all
+of this in its conversation. Success after an error alone would mostly measure how hard the tasks are. So the agent also
+continues from the same place without the error, and what the two runs differ by is due to the error.
 """
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from step_envs.collection.collector import Progress
-from step_envs.endpoint import EndpointConfig
-from step_envs.errors import StoreError, first_fault
+from step_envs.run_folder import read_model, write_model
 from step_envs.store import read_trajectories
 from step_envs.training.comparison import Difference, compare_episodes
-from step_envs.training.evaluation import EvalConfig, Evaluation, Figures, evaluate, write_json
+from step_envs.training.evaluation import EvalConfig, Evaluation, Figures, evaluate
 from step_envs.trajectory import Trajectory
 
 FILE = "recovery.json"
@@ -25,18 +24,18 @@ WITH_ERROR, WITHOUT_ERROR = "with-error", "without-error"
 
 
 class Recovery(BaseModel):
-    """How well an agent recovers.
+    """Result of a recovery test.
 
     Attributes:
-        config: What was asked.
-        after: Steps of the oracle before the error; None means that they were drawn for each episode.
-        with_error: Figures of the episodes that began inside an error.
-        without_error: Figures of the same tasks, begun at the same place without it.
-        lost: The success of both, pair by pair; ``first`` is without the error, ``second`` with it.
-        recovered_of_solved: Of the pairs in which it succeeded without the error, how many it succeeded in with it.
-        solved: How many those pairs are.
-        left_out: Pairs left out, for the episode was over before the agent's turn, or failed on one side.
-        failed: Episodes that gave no trajectory; they are played again on resume.
+        config: The settings of the evaluation.
+        after: Steps of the oracle before the error; None means that the number was drawn for each episode.
+        with_error: Figures of the episodes that started inside an error.
+        without_error: Figures of the same tasks, started at the same place without the error.
+        lost: Success of both, compared in pairs; ``first`` is without the error, ``second`` with it.
+        solved: Pairs in which the agent succeeded without the error.
+        recovered_of_solved: Pairs among those in which it also succeeded with the error.
+        left_out: Pairs left out, because the episode ended before the agent's turn, or failed on one side.
+        failed: Episodes without a trajectory; they are played again on resume.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True, validate_by_alias=True)
@@ -59,12 +58,7 @@ class Recovery(BaseModel):
         Raises:
             StoreError: There is none, or it is not readable.
         """
-        try:
-            return cls.model_validate_json((out / FILE).read_bytes())
-        except OSError as error:
-            raise StoreError(f"Cannot read {out / FILE}: {error.strerror}.") from error
-        except ValidationError as error:
-            raise StoreError(f"{out / FILE} is not the result of a recovery test: {first_fault(error)}.") from error
+        return read_model(out / FILE, cls, "the result of a recovery test")
 
 
 def recover(
@@ -73,27 +67,26 @@ def recover(
     *,
     after: int | None = None,
     resume: bool = False,
-    concurrency: int = 1,
-    access: EndpointConfig | None = None,
     on_start: Callable[[Progress], object] = lambda progress: None,
     on_progress: Callable[[Progress, Trajectory | None], object] = lambda progress, trajectory: None,
+    **changes: Any,
 ) -> Recovery:
     """Measure how well an agent recovers from an error.
 
     Args:
-        config: What to evaluate; its agent is the one that goes on.
+        config: What to evaluate, and how; its agent is the one that continues.
         out: Folder that gets two evaluations, ``with-error`` and ``without-error``, and ``recovery.json``.
-        after: Steps of the oracle before the error; None draws them for each episode.
-        resume: Go on with what is there.
-        concurrency: Episodes in flight at once.
-        access: How models behind endpoints are asked.
-        on_start: Called when either begins.
-        on_progress: Called after every episode of either.
+        after: Steps of the oracle before the error; None draws a number for each episode.
+        resume: Continue what is in the folder.
+        on_start: Called when each of the two evaluations begins.
+        on_progress: Called after every episode of both.
+        **changes: Fields of the configuration to replace, e.g. ``concurrency=64``; see ``collect``.
 
     Raises:
         ValueError: The agent's specification cannot be put into another.
         StoreError: See ``evaluate``; the other errors of ``evaluate`` likewise.
     """
+    config = config.with_changes(**changes)
     played: dict[bool, list[Trajectory]] = {}
     failed = 0
     for error in (True, False):
@@ -101,16 +94,14 @@ def recover(
         failed += evaluate(
             config.model_copy(update={"agent": misled_spec(config.agent, after=after, error=error)}),
             folder,
-            # A run that was killed may have come as far as the first folder only.
+            # A run that was killed may have reached only the first folder.
             resume=resume and (folder / "config.json").exists(),
-            concurrency=concurrency,
-            access=access,
             on_start=on_start,
             on_progress=on_progress,
         ).failed
         played[error] = list(read_trajectories(folder))
     found = summarize(config, played[True], played[False], after=after, failed=failed)
-    write_json(out / FILE, found)
+    write_model(out / FILE, found)
     return found
 
 
@@ -122,14 +113,14 @@ def summarize(
     after: int | None = None,
     failed: int = 0,
 ) -> Recovery:
-    """Work out the figures of episodes that were played.
+    """Compute the result from episodes that were played.
 
     Args:
-        config: What was asked.
-        with_error: Episodes that began inside an error.
-        without_error: The same tasks without it.
+        config: The settings of the evaluation.
+        with_error: Episodes that started inside an error.
+        without_error: Episodes of the same tasks without it.
         after: Steps of the oracle before the error.
-        failed: Episodes that gave no trajectory.
+        failed: Episodes without a trajectory.
 
     Raises:
         ComparisonError: No pair is left.
@@ -141,7 +132,7 @@ def summarize(
         for one in (*with_error, *without_error)
         if not any(turn.kind == "agent" for turn in one.turns)
     }
-    # Both sides are of the same episodes: one that failed on either side says nothing about the other.
+    # Compare the same episodes on both sides: an episode that failed on one side has no partner on the other.
     both = {(one.task_id, one.seed) for one in with_error} & {(one.task_id, one.seed) for one in without_error} - own
     erring = [one for one in with_error if (one.task_id, one.seed) in both]
     unharmed = [one for one in without_error if (one.task_id, one.seed) in both]
@@ -162,7 +153,7 @@ def summarize(
 
 
 def misled_spec(agent: str, **options: Any) -> str:
-    """Write the specification of the agent that begins inside an error; see ``step_envs.agents.error_injection``.
+    """Return the specification of the agent that starts inside an error; see ``step_envs.agents.error_injection``.
 
     Raises:
         ValueError: The agent's own specification holds a semicolon.

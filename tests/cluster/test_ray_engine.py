@@ -22,7 +22,7 @@ from chat_server import Answer, ChatServer, verdict
 from step_envs.collection import ray_executor as ray_engine
 from step_envs.collection.collector import Progress, collect
 from step_envs.collection.config import CollectConfig
-from step_envs.collection.ray_exchange import Exchange
+from step_envs.collection.ray_exchange import ModelRequestServer
 from step_envs.collection.ray_executor import Cluster
 from step_envs.endpoint import Answer as GatewayAnswer
 from step_envs.endpoint import Budget, Endpoint, EndpointConfig, Gateway
@@ -126,7 +126,7 @@ def test_open_questions_never_take_the_room_of_the_answers(cluster: None) -> Non
             time.sleep(0.05)
             return GatewayAnswer(str(sample), "stop", Usage())
 
-    exchange = Exchange(Busy(), 1)
+    exchange = ModelRequestServer(Busy(), 1)
     asked = [exchange.mailbox.ask.remote((Endpoint(), {}, i)) for i in range(40)]
     answered, _ = ray.wait(asked, num_returns=40, timeout=60)
     assert [answer.text for answer in ray.get(answered)] == [str(i) for i in range(40)]

@@ -1,5 +1,6 @@
 """What an experiment is made of: its model, its tasks, how long it trains, and what it compares."""
 
+from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -259,14 +260,14 @@ def preset(name: str, *, model: str | None = None, download: bool = False) -> Pr
 
 
 def with_changes(chosen: Preset, changes: dict[str, Any]) -> Preset:
-    """Change single figures of a preset.
+    """Replace single parts of a preset.
 
     Args:
         chosen: The preset.
         changes: Name, or ``part.name`` -> value; e.g. ``{"training.max_steps": 300}``.
 
     Raises:
-        UnknownNameError: There is nothing of that name.
+        UnknownNameError: There is no part of that name.
         pydantic.ValidationError: A value does not fit.
     """
     values = chosen.model_dump()
@@ -279,6 +280,33 @@ def with_changes(chosen: Preset, changes: dict[str, Any]) -> Preset:
             raise unknown_name("part of the preset", name, _names(chosen.model_dump()))
         part[last] = value
     return Preset.model_validate(values)
+
+
+def with_settings(chosen: Preset, settings: Mapping[str, Any]) -> Preset:
+    """Replace the parts of a preset that are in a table of settings; tables inside it replace single parts, too.
+
+    Args:
+        chosen: The preset.
+        settings: Name -> value, as in ``config.json``; it need not be complete.
+
+    Raises:
+        UnknownNameError: There is no part of that name.
+        pydantic.ValidationError: A value does not fit.
+    """
+    return with_changes(chosen, _dotted(settings, chosen.model_dump()))
+
+
+def _dotted(settings: Mapping[str, Any], current: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """Name the values of nested tables by one dotted name each, as ``with_changes`` takes them."""
+    named: dict[str, Any] = {}
+    for name, value in settings.items():
+        inner = current.get(name)
+        # The options of TRL's trainer are one value: which names they may have is TRL's to say.
+        if isinstance(value, Mapping) and isinstance(inner, Mapping) and name != "trainer":
+            named |= _dotted(value, inner, f"{before}{name}.")
+        else:
+            named[f"{before}{name}"] = value
+    return named
 
 
 def _names(values: dict[str, Any], before: str = "") -> list[str]:

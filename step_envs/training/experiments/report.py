@@ -6,13 +6,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from step_envs.files import write_whole
 from step_envs.report.tables import Column, Table, written
+from step_envs.run_folder import write_json, write_model
 from step_envs.statistics import Interval
 from step_envs.store import read_trajectories
 from step_envs.training.experiments.arms import DESCRIPTIONS, TITLES, Material
 from step_envs.training.experiments.figures import Comparison, Episode, Outcome, compare, episode_of, outcome_of
 from step_envs.training.experiments.presets import Arm, Preset
-from step_envs.training.experiments.stages import material, original_model, read_tasks, write_json
+from step_envs.training.experiments.stages import material, original_model, read_tasks
 
 _LIBRARIES = ("step-envs", "torch", "transformers", "trl", "datasets")
 
@@ -68,12 +70,9 @@ def write_report(preset: Preset, out: Path) -> Path:
     folder = out / "report"
     folder.mkdir(exist_ok=True)
     write_json(folder / "report.json", figures)
-    write_json(folder / "config.json", preset.model_dump(mode="json"))
+    write_model(folder / "config.json", preset)
     draw(figures, curves, folder)
-    text = _markdown(preset, figures, comparisons)
-    temporary = folder / "report.md.tmp"
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(folder / "report.md")
+    write_whole(folder / "report.md", _markdown(preset, figures, comparisons))
     return folder
 
 

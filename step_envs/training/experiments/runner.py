@@ -1,4 +1,9 @@
-"""Does the steps of an experiment, several at once, each in a process that dies with this one; what is done stays done."""
+"""Run the steps of an experiment, several at once, in worker processes; a step that is done is not done again.
+
+Each step gets a process of a pool, because torch and the world's engines hold on to memory and threads. A worker that
+outlived its parent would go on to write into the folder while a resumed run does the same, so every worker ends as soon
+as the parent does, however the parent ended.
+"""
 
 import json
 import multiprocessing
@@ -13,31 +18,35 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from step_envs.errors import EngineError, StoreError, first_fault
+from step_envs.errors import EngineError
+from step_envs.run_folder import RunFolder, write_json
 from step_envs.training.experiments.presets import Preset
-from step_envs.training.experiments.stages import Step, plan, run_step, write_json
+from step_envs.training.experiments.stages import ExperimentStep, plan, run_step
 
-Notice = Callable[[Step, str, dict[str, Any]], object]
-"""Told of each step: the step, ``begun``, ``done`` or ``kept`` (it was done before), and its figures."""
+_CONFLICT = (
+    "The experiment in {folder} was begun with {field}={saved}, not {asked}: resume it with the options it was begun with, "
+    "or name another folder."
+)
+
+Notice = Callable[[ExperimentStep, str, dict[str, Any]], object]
+"""Called for each step: with the step, ``begun``, ``done`` or ``kept`` (it was done before), and its figures."""
 
 
 def run(preset: Preset, out: Path, *, resume: bool = False, notice: Notice = lambda step, what, figures: None) -> Path:
-    """Do an experiment, or the rest of it, and write its report.
+    """Run an experiment, or the rest of it, and write its report.
 
     Args:
         preset: The experiment.
         out: Its folder.
-        resume: Go on with an experiment that is there; without it, a folder that holds one is refused.
-        notice: Told of each step.
+        resume: Continue the experiment in the folder; if False, a folder that holds one is refused.
+        notice: Called for each step.
 
     Returns:
         The folder of the report.
 
     Raises:
-        EngineError: A process that did a step died; what was done is kept.
-        StoreError: The folder holds an experiment and ``resume`` is not set, or another one than the one asked for.
+        EngineError: The process of a step died; what was done is kept.
+        StoreError: The folder holds an experiment and ``resume`` is False, or an experiment with other settings.
         ValueError: The folder's name cannot be part of an agent's description.
     """
     from step_envs.training.experiments.report import write_report
@@ -45,70 +54,59 @@ def run(preset: Preset, out: Path, *, resume: bool = False, notice: Notice = lam
     out = out.expanduser().resolve()
     if "," in str(out):
         raise ValueError(f"The folder {out} has a comma in its name, which agents are told apart by: name another one.")
-    _claim(preset, out, resume)
+    _claim_folder(preset, out, resume=resume)
     done: dict[str, dict[str, Any]] = {}
     waiting = []
     for step in plan(preset):
-        file = _mark(out, step)
+        file = _result_file(out, step)
         if file.exists():
             done[step.name] = json.loads(file.read_text())["figures"]
             notice(step, "kept", done[step.name])
         else:
             waiting.append(step)
     if waiting:
-        _do(preset, out, waiting, done, notice)
+        _run_steps(preset, out, waiting, done, notice)
     return write_report(preset, out)
 
 
-def _claim(preset: Preset, out: Path, resume: bool) -> None:
-    file = out / "config.json"
-    if not file.exists():
-        if out.exists() and any(out.iterdir()):
-            raise StoreError(f"{out} is not empty and holds no config.json of an experiment: name another folder.")
-        (out / "steps").mkdir(parents=True, exist_ok=True)
-        write_json(file, preset.model_dump(mode="json"))
-        return
-    if not resume:
-        raise StoreError(f"{out} already holds an experiment: add --resume to go on with it, or name another folder.")
-    try:
-        saved = Preset.model_validate_json(file.read_bytes())
-    except ValidationError as error:
-        raise StoreError(f"{file} is not the configuration of an experiment: {first_fault(error)}.") from error
-    for name, value in preset.model_dump().items():
-        if getattr(saved, name) != getattr(preset, name):
-            raise StoreError(
-                f"The experiment in {out} was begun with {name}={saved.model_dump()[name]!r}, not {value!r}: "
-                "resume it with the options it was begun with, or name another folder."
-            )
+def _claim_folder(preset: Preset, out: Path, *, resume: bool) -> None:
+    RunFolder(out, noun="an experiment", conflict=_CONFLICT).claim(
+        preset, resume=resume, meaning="the configuration of an experiment"
+    )
+    (out / "steps").mkdir(exist_ok=True)
 
 
-def _mark(out: Path, step: Step) -> Path:
+def _result_file(out: Path, step: ExperimentStep) -> Path:
     return out / "steps" / f"{step.name.replace(':', '-')}.json"
 
 
-def _do(preset: Preset, out: Path, waiting: list[Step], done: dict[str, dict[str, Any]], notice: Notice) -> None:
-    (out / "steps").mkdir(exist_ok=True)
+def _run_steps(
+    preset: Preset, out: Path, waiting: list[ExperimentStep], done: dict[str, dict[str, Any]], notice: Notice
+) -> None:
     context = multiprocessing.get_context("spawn")
-    # Whoever reads the other end learns of the end of this process, however it ends.
+    # The workers read the other end. It closes when this process ends, however it ends.
     lifeline, alive = context.Pipe(duplex=False)
     os.environ["OMP_NUM_THREADS"] = str(preset.threads)
     pool = ProcessPoolExecutor(
-        min(preset.workers, len(waiting)), mp_context=context, initializer=_begin, initargs=(lifeline, preset.threads)
+        min(preset.workers, len(waiting)),
+        mp_context=context,
+        initializer=_prepare_worker,
+        initargs=(lifeline, preset.threads),
     )
-    running: dict[Future[tuple[dict[str, Any], dict[str, float]]], Step] = {}
+    running: dict[Future[tuple[dict[str, Any], dict[str, float]]], ExperimentStep] = {}
     try:
         while waiting or running:
             ready = [step for step in waiting if all(need in done for need in step.needs)]
             for step in ready[: preset.workers - len(running)]:
                 waiting.remove(step)
                 notice(step, "begun", {})
-                running[pool.submit(_timed, preset, out, step)] = step
+                running[pool.submit(_run_in_worker, preset, out, step)] = step
             finished, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in finished:
                 step = running[future]
                 figures, took = future.result()
                 del running[future]
-                write_json(_mark(out, step), {"figures": figures, **took})
+                write_json(_result_file(out, step), {"figures": figures, **took})
                 done[step.name] = figures
                 notice(step, "done", figures | took)
     except BrokenProcessPool as error:
@@ -120,16 +118,16 @@ def _do(preset: Preset, out: Path, waiting: list[Step], done: dict[str, dict[str
     finally:
         idle = all(future.done() for future in running)
         if not idle:
-            # It ends them in the middle of their step. Nothing is lost by it: every step goes on where it was.
+            # This ends the workers in the middle of their steps. Nothing is lost: a step continues where it was stopped.
             alive.close()
         pool.shutdown(wait=idle, cancel_futures=True)
         alive.close()
 
 
-def _timed(preset: Preset, out: Path, step: Step) -> tuple[dict[str, Any], dict[str, float]]:
-    """Do a step in a process of the pool; what libraries print goes to the step's log."""
+def _run_in_worker(preset: Preset, out: Path, step: ExperimentStep) -> tuple[dict[str, Any], dict[str, float]]:
+    """Run a step in a process of the pool; what libraries print goes to the step's log."""
     wall, processor = time.perf_counter(), time.process_time()
-    log = os.open(_mark(out, step).with_suffix(".log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    log = os.open(_result_file(out, step).with_suffix(".log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.close(log)
@@ -138,8 +136,8 @@ def _timed(preset: Preset, out: Path, step: Step) -> tuple[dict[str, Any], dict[
     return figures, {name: round(value, 1) for name, value in took.items()}
 
 
-def _begin(lifeline: Connection, threads: int) -> None:
-    """Get a process ready: it leaves Ctrl-C to the one that started it, and ends with that one."""
+def _prepare_worker(lifeline: Connection, threads: int) -> None:
+    """Prepare a worker process: it leaves Ctrl-C to its parent, and ends when its parent ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, args=(lifeline,), daemon=True).start()
     os.environ["OMP_NUM_THREADS"] = str(threads)
@@ -147,7 +145,7 @@ def _begin(lifeline: Connection, threads: int) -> None:
     try:
         import torch
     except ImportError:
-        return  # the step that needs it says so
+        return  # the step that needs torch reports that it is missing
     torch.set_num_threads(threads)
 
 

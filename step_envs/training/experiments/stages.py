@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from step_envs.errors import DataError
+from step_envs.run_folder import write_json
 from step_envs.store import read_trajectories
 from step_envs.training.experiments.arms import Material, training_of
 from step_envs.training.experiments.presets import Arm, Preset
@@ -30,7 +31,7 @@ _GOLDEN_ONLY = ("d1", "golden")
 _SAMPLED_AGENT = "novice:error_rate=0.4"
 
 
-class Step(NamedTuple):
+class ExperimentStep(NamedTuple):
     """A step: its name, the stage it belongs to, and the steps that must be done before it."""
 
     name: str
@@ -38,33 +39,33 @@ class Step(NamedTuple):
     needs: tuple[str, ...] = ()
 
 
-def plan(preset: Preset) -> list[Step]:
+def plan(preset: Preset) -> list[ExperimentStep]:
     """List the steps in the order in which they are begun when their turn comes."""
     original = "pretrain" if preset.pretraining else "original"
     golden = tuple(f"golden:{part}" for part in range(preset.workers))
     collected = tuple(f"collect:{part}" for part in range(preset.workers))
-    steps = [Step("tasks", "golden")]
+    steps = [ExperimentStep("tasks", "golden")]
     if preset.pretraining:
         steps += [
-            Step("samples", "original"),
-            Step("play", "original"),
-            Step("original", "original", ("play", "samples")),
-            Step("pretrain", "original", ("original", "play")),
+            ExperimentStep("samples", "original"),
+            ExperimentStep("play", "original"),
+            ExperimentStep("original", "original", ("play", "samples")),
+            ExperimentStep("pretrain", "original", ("original", "play")),
         ]
     else:
-        steps.append(Step("original", "original"))
-    steps += [Step(name, "golden", ("tasks",)) for name in golden]
-    steps.append(Step("base", "base", (original, *golden)))
-    steps += [Step(name, "collect", ("base",)) for name in collected]
-    steps.append(Step("evaluate:base", "evaluate", ("base",)))
+        steps.append(ExperimentStep("original", "original"))
+    steps += [ExperimentStep(name, "golden", ("tasks",)) for name in golden]
+    steps.append(ExperimentStep("base", "base", (original, *golden)))
+    steps += [ExperimentStep(name, "collect", ("base",)) for name in collected]
+    steps.append(ExperimentStep("evaluate:base", "evaluate", ("base",)))
     # What needs no reflected trajectory does not wait for them.
     early: list[Arm] = [arm for arm in preset.arms if arm in _GOLDEN_ONLY]
     late: list[Arm] = [arm for arm in preset.arms if arm not in _GOLDEN_ONLY]
     for arms, needs in ((early, (original, *golden)), (late, (original, *golden, "base", *collected))):
         for seed in preset.seeds:
             for arm in arms:
-                steps.append(Step(f"train:{arm}:{seed}", "train", needs))
-                steps.append(Step(f"evaluate:{arm}:{seed}", "evaluate", (f"train:{arm}:{seed}",)))
+                steps.append(ExperimentStep(f"train:{arm}:{seed}", "train", needs))
+                steps.append(ExperimentStep(f"evaluate:{arm}:{seed}", "evaluate", (f"train:{arm}:{seed}",)))
     return steps
 
 
@@ -277,10 +278,3 @@ def _evaluate(preset: Preset, out: Path, arm: str, seed: str = "") -> dict[str, 
 
 def _agent(preset: Preset, model: Path) -> str:
     return f"local:model={model},max_tokens={preset.max_tokens},batch={preset.concurrency}"
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a file, whole or not at all."""
-    temporary = path.with_name(f"{path.name}.tmp")
-    temporary.write_text(json.dumps(value, indent=2) + "\n")
-    temporary.replace(path)

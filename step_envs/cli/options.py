@@ -1,0 +1,53 @@
+"""Options that several verbs share, so that an option means the same and is explained in the same words everywhere.
+
+Each is a type alias: a verb writes ``env: Env = "STeP-SciWorld-v0"`` and gets the option with its help. Defaults stay
+with the verbs, where a reader of the signature looks for them.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Env = Annotated[str, typer.Option(help="Environment id.")]
+Split = Annotated[str | None, typer.Option(help="Split to play; the environment's default if not given.")]
+TaskTypes = Annotated[list[str] | None, typer.Option(help="Only tasks of this type; repeatable.")]
+TaskFile = Annotated[
+    Path | None, typer.Option(help="File with the ids of the tasks to play, one per line; replaces --split.")
+]
+EnvOptions = Annotated[
+    list[str] | None, typer.Option(help="Another option of the environment, as name=value; repeatable.")
+]
+Style = Annotated[
+    str, typer.Option(help="Where the world's manual goes: eto (first user turn), system, or plain (nowhere).")
+]
+Concurrency = Annotated[
+    int, typer.Option(min=1, help="Episodes played at once; a local checkpoint answers them as one batch.")
+]
+Seed = Annotated[int, typer.Option(help="Decides the tasks, their order, and everything random.")]
+
+Budget = Annotated[
+    str | None,
+    typer.Option(help="The most that the run may spend, in all its sessions: 5 (dollars) or 2000000tokens."),
+]
+Prices = Annotated[
+    Path | None,
+    typer.Option(help='JSON file, dollars per million tokens: {"NAME": {"input": 0.5, "output": 1.5}}.'),
+]
+Cache = Annotated[
+    Path | None, typer.Option(help="Response cache that several runs can share; OUT/responses.sqlite if not given.")
+]
+RequestsPerMinute = Annotated[float | None, typer.Option(help="The most requests to one endpoint in a minute.")]
+EpisodeSeconds = Annotated[
+    float | None, typer.Option(help="Give up an episode after this time; it is played again on resume.")
+]
+
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option(
+        help="TOML or JSON file with settings, e.g. the config.json of a run. Its keys are the option names, with _ for -; "
+        "options of the environment and task_types go into the table env_options. Options typed here win over the file."
+    ),
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in OUT.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
