@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo
 
-from step_envs.endpoint import EndpointConfig, Budget, Price, read_prices
+from step_envs.endpoint import Budget, EndpointConfig, Price, read_prices
 from step_envs.errors import unknown_name, validation_sentence
 
 if TYPE_CHECKING:
@@ -81,7 +81,9 @@ class RunSettings(BaseModel):
     worker_cpus: float = Field(1.0, ge=0)
     worker_memory: float = Field(1024, gt=0)
 
-    def with_changes(self, *, access: EndpointConfig | None = None, cluster: "Cluster | None" = None, **changes: Any) -> Self:
+    def with_changes(
+        self, *, access: EndpointConfig | None = None, cluster: "Cluster | None" = None, **changes: Any
+    ) -> Self:
         """Return a copy with some fields replaced.
 
         Args:
