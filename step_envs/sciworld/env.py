@@ -59,6 +59,8 @@ class SciWorldEnv(TextEnv):
     env_id: ClassVar[str] = "STeP-SciWorld-v0"
     default_split: ClassVar[str] = "train"
     react = REACT
+    eto_options: ClassVar[Mapping[str, Any]] = {"simplification": "easy", "max_ticks": 200}
+    eto_reward: ClassVar[Literal["final", "highest"]] = "highest"
     waits_outside_python: ClassVar[bool] = True
     host_options: ClassVar[tuple[str, ...]] = ("java", "timeout")
 

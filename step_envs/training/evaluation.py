@@ -14,17 +14,15 @@ from pydantic import BaseModel, ConfigDict, Field
 from step_envs.collection.collector import Progress, collect
 from step_envs.collection.config import CollectConfig
 from step_envs.collection.run_settings import RunSettings, run_settings
-from step_envs.registration import list_tasks
+from step_envs.registration import env_class, list_tasks
 from step_envs.run_folder import read_model, write_model
 from step_envs.statistics import Interval, clustered_bootstrap, task_mean, wilson
 from step_envs.store import read_trajectories
 from step_envs.training.behaviour import REFLECTION, Behaviour, measure_behaviour
+from step_envs.training.filters import known_class
 from step_envs.trajectory import Trajectory
 
 FILE = "evaluation.json"
-_SCIWORLD = "STeP-SciWorld-v0"
-_ETO_OPTIONS: dict[str, dict[str, Any]] = {_SCIWORLD: {"simplification": "easy", "max_ticks": 200}}
-_SET_BY_ETO = ("max_steps", "simplification", "max_ticks")
 
 
 class EvalConfig(RunSettings):
@@ -41,8 +39,8 @@ class EvalConfig(RunSettings):
         episodes: Number of tasks to play, drawn with the seed; None plays every task.
         per_task: Episodes of each task.
         agent: Agent as ``name`` or ``name:option=value,...``.
-        protocol: ``own``: the environment's own reward, limits and options. ``eto``: those of ETO (arXiv 2403.02502), with
-            its step limits and options; its reward in ScienceWorld is the highest score reached during the episode.
+        protocol: ``own``: the environment's own reward, limits and options. ``eto``: those of ETO (arXiv 2403.02502); see
+            ``TextEnv.eto_options`` and ``TextEnv.eto_reward``.
         style: Prompt style; see ``ReActWrapper``.
         seed: Decides the order of tasks and the agents' random streams.
         reflection: Regular expression that finds a reflection in a thought; see ``Behaviour``.
@@ -69,10 +67,11 @@ class EvalConfig(RunSettings):
         """
         options = dict(self.env_options)
         if self.protocol == "eto":
-            for name in _SET_BY_ETO:
+            of_eto = env_class(self.env).eto_options
+            for name in ("max_steps", *of_eto):
                 if name in options:
                     raise ValueError(f"ETO's protocol sets {name}: leave it out, or evaluate with the protocol own.")
-            options |= _ETO_OPTIONS.get(self.env, {})
+            options |= of_eto
         # The tasks are named and played in one order, so that no task is repeated before all have been played.
         whole = CollectConfig(
             env=self.env, env_options=options, split=self.split, tasks=self.tasks, episodes=1, agent=self.agent
@@ -245,7 +244,7 @@ def summarize(
 
 def reward_of(trajectory: Trajectory, protocol: Literal["own", "eto"]) -> float:
     """Return the reward of an episode under a protocol."""
-    if protocol == "eto" and trajectory.env_id == _SCIWORLD:
+    if protocol == "eto" and known_class(trajectory.env_id).eto_reward == "highest":
         return max([0.0, *(turn.score for turn in trajectory.turns if turn.score is not None)])
     return trajectory.reward
 

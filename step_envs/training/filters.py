@@ -1,4 +1,4 @@
-"""Which trajectories to train on, as the STeP paper filters them, and what each rule threw away."""
+"""Filter the trajectories to train on as the STeP paper does, and count what each rule dropped."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -14,11 +14,11 @@ from step_envs.trajectory import Trajectory
 
 @dataclass
 class Selection:
-    """What was kept, and how many each rule dropped.
+    """The trajectories that were kept, and how many each rule dropped.
 
     Attributes:
         kept: Trajectories that pass every rule.
-        dropped: Rule -> how many fell to it; each trajectory counts once, for the first rule it breaks.
+        dropped: Rule -> number of trajectories that it dropped; each counts once, for the first rule it breaks.
     """
 
     kept: list[Trajectory] = field(default_factory=list)
@@ -35,14 +35,14 @@ def select(
     """Keep the trajectories that the paper would train on: those that reach the goal with few errors.
 
     Args:
-        trajectories: What was collected.
-        min_score: Final score (over the maximum) below which a trajectory is dropped.
-        max_errors: Error turns above which it is dropped; None is the environment's own figure (WebShop 1, others 2).
+        trajectories: The trajectories to choose from.
+        min_score: Drop trajectories with a lower final score (as a share of the maximum).
+        max_errors: Drop trajectories with more error turns; None is the environment's own number (WebShop 1, others 2).
         allow_unknown: Keep trajectories in which the teacher gave no verdict on some step.
     """
     selection = Selection()
     for trajectory in trajectories:
-        limit = _most_errors(trajectory.env_id) if max_errors is None else max_errors
+        limit = known_class(trajectory.env_id).max_errors if max_errors is None else max_errors
         if trajectory.score < min_score:
             selection.dropped[f"score below {min_score:g}"] += 1
         elif trajectory.errors > limit:
@@ -56,24 +56,24 @@ def select(
     return selection
 
 
-def _most_errors(env_id: str) -> int:
-    """Give the environment's own figure; of one that is not known here, what most worlds have."""
-    # The name comes from a file: what would import a module of its choosing is cut off.
+def known_class(env_id: str) -> type[TextEnv]:
+    """Return the class of a trajectory's environment; if it is not registered here, ``TextEnv`` with its defaults."""
+    # The id comes from a file. Cut off "module:", so that no file can have a module of its choice imported.
     try:
-        return env_class(env_id.rpartition(":")[2]).max_errors
+        return env_class(env_id.rpartition(":")[2])
     except (gym.error.Error, TypeError):
-        return TextEnv.max_errors
+        return TextEnv
 
 
 def halve_tasks(
     task_ids: Sequence[str], *, share: float = 0.5, seed: int = 0
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Split tasks into those whose golden trajectories train the base agent and those it then plays under the teacher.
+    """Split tasks into those that train the base agent, and those that it then plays under the teacher.
 
     Args:
         task_ids: All tasks, without repeats.
-        share: Share of the first part.
-        seed: Decides which task goes where.
+        share: Share of the first part, from 0 to 1.
+        seed: Decides which task is in which part.
 
     Returns:
         The paper's U1 and U2: disjoint, together all tasks, each in the given order.
