@@ -240,6 +240,7 @@ def start(*arguments: Any, **options: Any) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.slow
 def test_the_collector_is_killed_at_random_moments(tmp_path: Path) -> None:
     rng, kills, concurrency = random.Random(7), 6, 8
     options = ["--episodes", "150", "--concurrency", str(concurrency), "--resume", "--agent", "novice:error_rate=0.5"]
@@ -262,6 +263,7 @@ def test_the_collector_is_killed_at_random_moments(tmp_path: Path) -> None:
     assert all(f"Bearer {KEY}" in head for head in server.headers)
 
 
+@pytest.mark.slow
 def test_the_endpoint_is_killed_in_mid_run(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -356,6 +358,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", disk], check=True)
 
 
+@pytest.mark.slow
 def test_a_small_disk_fills_up_and_the_run_goes_on_when_it_has_grown(small_disk: Path) -> None:
     run = small_disk / "run"
     with ChatServer(good) as server:
