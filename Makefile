@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-fast test-original test-ray test-serve test-training test-browser docs docs-serve lint format benchmark clean
+.PHONY: demo test test-slow test-all test-packaging test-editor test-original test-ray test-serve test-training test-browser docs docs-serve lint format benchmark clean
 
 demo: $(VENV)/core  ## play real tasks with a teacher watching, and show what comes out
 	@$(BIN)/step-envs collect --out runs/demo --resume --episodes 12 --agent novice:error_rate=0.2 --seed 1 \
@@ -13,23 +13,35 @@ demo: $(VENV)/core  ## play real tasks with a teacher watching, and show what co
 	@$(BIN)/step-envs view runs/demo --corrected
 	@echo 'Next: look at all of them in a browser ($(BIN)/step-envs view runs/demo writes the page), read what was trained in another one ($(BIN)/step-envs view runs/demo --episode 3), or play yourself: $(BIN)/step-envs play'
 
-test: $(VENV)/dev  ## every test
-	$(BIN)/python -m pytest
+# Tests that need more than the extra dev, or that are asked for by name; each has a target below.
+OTHERS := train or ray or original or packaging or editor or serve or browser
+# Tests of one file share what is expensive to make, so a file stays in one process.
+PARALLEL := --numprocesses logical --maxprocesses 4 --dist loadgroup
 
-test-fast: $(VENV)/dev  ## the tests that take seconds
-	$(BIN)/python -m pytest -m "not slow"
+test: $(VENV)/dev  ## the tests to run after every change: a few minutes on two cores
+	$(BIN)/python -m pytest $(PARALLEL) -m "not (slow or parity or $(OTHERS))"
+
+test-slow: $(VENV)/dev  ## what `make test` leaves out for its length: kills, replays of whole task sets, recordings of the originals
+	$(BIN)/python -m pytest $(PARALLEL) -m "(slow or parity) and not ($(OTHERS))"
+
+test-all: test test-slow  ## both
+
+test-packaging: $(VENV)/dev  ## installs as users do: from a zip without links, an sdist, a wheel, a git address
+	$(BIN)/python -m pytest -m packaging
+
+test-editor: $(VENV)/dev  ## what a language server finds in the repository
+	$(BIN)/python -m pytest -m editor
 
 test-original: $(VENV)/dev  ## beside the original ALFWorld, which takes a compiler and minutes to install
 	$(PIP) --editable ".[dev,alfworld]"
-	$(BIN)/python -m pytest tests/alfworld/test_against_original.py tests/alfworld/test_env.py
+	$(BIN)/python -m pytest -m original
 
 test-training: $(VENV)/train  ## masks, fine-tuning, evaluation and the local agent (installs torch)
-	$(BIN)/python -m pytest tests/training tests/local
-	$(BIN)/python -m pytest tests/docs -k "training or frameworks or finetune"
+	$(BIN)/python -m pytest -m train
 
 test-ray: $(VENV)/dev  ## collection on a local Ray cluster, with workers killed
 	$(PIP) --editable ".[dev,ray]"
-	$(BIN)/python -m pytest tests/cluster
+	$(BIN)/python -m pytest -m ray
 
 test-browser: $(VENV)/dev  ## the viewer in Chromium (Debian: apt-get install chromium; elsewhere set STEP_ENVS_CHROMIUM)
 	$(PIP) --editable ".[dev,browser]"

@@ -177,10 +177,12 @@ def test_an_endpoint_that_dies_stops_the_run(tmp_path: Path) -> None:
     assert sorted(map(str, episodes(tmp_path))) == sorted(map(str, range(200)))
 
 
+@pytest.mark.slow
 def test_256_in_flight(tmp_path: Path) -> None:
-    # Nobody is answered before all 256 have asked.
+    # Nobody is answered before all 256 have asked. In this world no two tasks are alike: what is alike is asked once.
+    world = {"env": "STeP-ALFWorld-v0", "env_options": {"max_steps": 1}, "episodes": 300}
     with ChatServer(lambda request: Answer(verdict(), together=256)) as server:
-        figures = collect(config(server.url, episodes=300, seed=2), tmp_path, concurrency=256)
+        figures = collect(config(server.url, seed=2, **world), tmp_path, concurrency=256)
     assert sorted(map(str, episodes(tmp_path))) == sorted(map(str, range(300)))
     assert figures.unknown == 0
 
@@ -240,6 +242,7 @@ def start(*arguments: Any, **options: Any) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.slow
 def test_the_collector_is_killed_at_random_moments(tmp_path: Path) -> None:
     rng, kills, concurrency = random.Random(7), 6, 8
     options = ["--episodes", "150", "--concurrency", str(concurrency), "--resume", "--agent", "novice:error_rate=0.5"]
@@ -262,6 +265,7 @@ def test_the_collector_is_killed_at_random_moments(tmp_path: Path) -> None:
     assert all(f"Bearer {KEY}" in head for head in server.headers)
 
 
+@pytest.mark.slow
 def test_the_endpoint_is_killed_in_mid_run(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -356,6 +360,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", disk], check=True)
 
 
+@pytest.mark.slow
 def test_a_small_disk_fills_up_and_the_run_goes_on_when_it_has_grown(small_disk: Path) -> None:
     run = small_disk / "run"
     with ChatServer(good) as server:

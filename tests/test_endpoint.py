@@ -1,6 +1,7 @@
 """What an endpoint can do wrong, over real HTTP: each fault has its error, makes no storm, and is paid once."""
 
 import contextlib
+import functools
 import json
 import logging
 import threading
@@ -366,9 +367,8 @@ def test_a_rate_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     def sleep(seconds: float) -> None:
         now[0] += seconds
 
-    monkeypatch.setattr(
-        "step_envs.endpoint.gateway.Pace", lambda per_minute: Pace(per_minute, clock=lambda: now[0], sleep=sleep)
-    )
+    limit = functools.partial(RateLimit, clock=lambda: now[0], sleep=sleep)
+    monkeypatch.setattr("step_envs.endpoint.gateway.RateLimit", limit)
     with ChatServer([GOOD]) as server:
         chat = model(server, Gateway(requests_per_minute=600))
         for _ in range(8):

@@ -59,6 +59,7 @@ def test_wilson_of_nothing_and_of_nonsense() -> None:
         wilson(4, 3)
 
 
+@pytest.mark.train
 def test_wilson_and_mcnemar_as_scipy_has_them() -> None:
     stats = pytest.importorskip("scipy.stats", reason="scipy comes with the extra train")
     for hits, of in ((0, 7), (3, 7), (7, 7), (250, 600)):

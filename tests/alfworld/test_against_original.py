@@ -15,7 +15,7 @@ from step_envs.alfworld.tasks import GeneratedTasks, OfficialTasks
 
 # Not alfworld itself: this folder of tests bears the same name and would be found.
 pytest.importorskip("textworld", reason="the package alfworld is not installed: pip install 'step-envs[alfworld]'")
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.original, pytest.mark.slow, pytest.mark.timeout(3600)]
 
 GAMES, STEPS = 60, 40
 

@@ -25,7 +25,9 @@ def has_original() -> bool:
     return find_spec("textworld") is not None
 
 
-needs_original = pytest.mark.skipif(not has_original(), reason="the package alfworld is not installed")
+def needs_original(test):
+    """Run a test with ``make test-original`` alone."""
+    return pytest.mark.original(pytest.mark.skipif(not has_original(), reason="needs the extra alfworld")(test))
 
 
 @pytest.fixture(autouse=True)

@@ -98,6 +98,7 @@ def test_a_person_plays_at_the_terminal(tmp_path: Path) -> None:
     assert kept.agent.name == "person" and kept.stop_reason == "agent_stopped" and kept.seed is not None
 
 
+@pytest.mark.slow
 def test_a_person_is_corrected_by_the_teacher(tmp_path: Path) -> None:
     child = person("--task", "lifespan-longest-lived/3", "--teacher", "oracle", "--out", tmp_path / "mine.jsonl")
     child.expect("> ")

@@ -31,7 +31,7 @@ from step_envs.store import read_trajectories
 from step_envs.trajectory import Trajectory, Usage
 
 ray = pytest.importorskip("ray", reason="needs the extra ray: make test-ray")
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 HERE = Path(__file__).parent
 PATHS = os.pathsep.join([str(HERE), str(HERE.parent), *filter(None, sys.path)])

@@ -22,6 +22,8 @@ from sybil.region import Lexeme
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+FIRST_PAGES = {ROOT / "README.md", ROOT / "docs" / "start.md"}
+"""What a newcomer reads first; the blocks of the other pages run with the slow tests."""
 GENERATED = {ROOT / "docs" / "commands.md"}
 """Written by a script from the commands themselves; compared with them in ``test_generated.py``."""
 NOT_CODE = {"text", "json", "toml", "yaml", "{.python}"}
@@ -59,8 +61,18 @@ def page_examples(path: Path) -> list[Example]:
     return list(document)
 
 
+def marks(path: Path) -> list[pytest.MarkDecorator]:
+    """Keep a page in one process, for it is one session; leave all but the first pages to the long run."""
+    found = [pytest.mark.xdist_group(f"docs/{path.stem}")]
+    if re.search(r'not installed\("(torch|transformers|trl)"\)', path.read_text()):
+        found.append(pytest.mark.train)
+    elif path not in FIRST_PAGES:
+        found.append(pytest.mark.slow)
+    return found
+
+
 EXAMPLES = [
-    pytest.param(example, id=f"{path.relative_to(ROOT)}:{example.line}")
+    pytest.param(example, id=f"{path.relative_to(ROOT)}:{example.line}", marks=marks(path))
     for path in PAGES
     if path not in GENERATED
     for example in page_examples(path)

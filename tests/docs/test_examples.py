@@ -50,6 +50,7 @@ def test_a_teacher_of_ones_own_is_recorded_and_leads_to_success() -> None:
     assert [turn.loss for turn in trajectory.turns if turn.kind == "correction"] == [1, 1, 1]
 
 
+@pytest.mark.slow
 def test_the_learner_improves_on_households_it_has_not_seen(capsys: pytest.CaptureFixture[str]) -> None:
     outcome = rl_loop.train(updates=50)
     assert outcome["before"] < 0.1

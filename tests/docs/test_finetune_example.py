@@ -9,7 +9,7 @@ for package in ("torch", "transformers", "trl", "datasets"):
 
 import collect_and_finetune
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.train, pytest.mark.slow]
 
 
 def test_collect_and_finetune_learns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

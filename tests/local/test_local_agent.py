@@ -29,6 +29,8 @@ from step_envs.collection.config import CollectConfig
 from step_envs.errors import DataError, EngineError, TemplateError
 from step_envs.store import read_trajectories
 
+pytestmark = pytest.mark.train
+
 
 class Talk:
     """As much of a chat environment as an agent looks at."""

@@ -70,6 +70,7 @@ def transcripts(test_data: Path) -> list[dict[str, Any]]:
         return [json.loads(line) for line in lines]
 
 
+@pytest.mark.slow
 @pytest.mark.parity
 def test_every_transcript_replays_in_all_that_was_recorded(simulator: Simulator, test_data: Path) -> None:
     def check(reply: Reply, recorded: dict[str, Any], where: str) -> None:
@@ -101,6 +102,7 @@ def test_every_transcript_replays_in_all_that_was_recorded(simulator: Simulator,
         assert simulator.task_description() == episode["task_after"]
 
 
+@pytest.mark.slow
 @pytest.mark.parity
 def test_every_transcript_replays_where_nobody_asks_for_more(simulator: Simulator, test_data: Path) -> None:
     for number, episode in reversed(list(enumerate(transcripts(test_data)))):
@@ -161,6 +163,7 @@ def test_looking_on_changes_nothing(simulator: Simulator, solo: list[list[Reply]
         assert watched == alone
 
 
+@pytest.mark.slow
 def test_interleaved_episodes_equal_episodes_played_alone(solo: list[list[Reply]]) -> None:
     several = [Simulator() for _ in EPISODES]
     found = [[one.load(*task)] for one, (task, _) in zip(several, EPISODES, strict=True)]

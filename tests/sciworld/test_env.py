@@ -53,6 +53,7 @@ def episodes(folder: Path) -> list[dict[str, Any]]:
         return [json.loads(line) for line in lines]
 
 
+@pytest.mark.slow
 @pytest.mark.parity
 def test_transcripts_of_the_original_come_out_the_same(test_data: Path) -> None:
     envs: dict[str, SciWorldEnv] = {}

@@ -21,6 +21,8 @@ from step_envs.training.windowing import windows
 from step_envs.wrappers import ReActWrapper, TeacherMonitorWrapper
 from step_envs.wrappers.teachers import OracleTeacher
 
+pytestmark = pytest.mark.train
+
 
 @pytest.fixture(scope="module")
 def trajectories():

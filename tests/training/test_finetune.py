@@ -20,7 +20,7 @@ from step_envs.training.finetuning import FinetuneConfig, _trainer_options, fine
 from step_envs.training.packing import refuse_mixing_attention
 from step_envs.training.tokens import IGNORED, tokenize_trajectory
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.train, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

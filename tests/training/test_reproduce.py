@@ -23,6 +23,8 @@ from step_envs.training.experiments.presets import ARMS, preset, with_changes
 from step_envs.training.experiments.runner import run
 from step_envs.training.experiments.stages import material, plan
 
+pytestmark = pytest.mark.train
+
 # As small as it can be and still have every stage.
 WITHOUT_PRETRAINING = {"arms": ["step"], "seeds": [0]}
 CHANGES = {"arms": ["d1", "step", "sequential"], "seeds": [0], "pretraining.copying": 20}

@@ -15,6 +15,8 @@ from step_envs.training.tiny_model_text import copying_texts, language_rows
 from step_envs.training.tokens import IGNORED, encoder_for
 from step_envs.trajectory import Actor, Trajectory, Turn
 
+pytestmark = pytest.mark.train
+
 TEXTS = [
     "You arrive at fridge 1. The fridge 1 is closed.",
     "Thought: Goal: hot apple in fridge; no apple yet, try fridge 1.\nAction: go to fridge 1",

@@ -14,6 +14,8 @@ from small_tokenizers import HAND_WRITTEN, KINDS, make_tokenizer, published_temp
 from step_envs.errors import TemplateError
 from step_envs.training.tokens import TrajectoryEncoder, encoder_for, tokenize_trajectory
 
+pytestmark = pytest.mark.train
+
 TEMPLATES = [*HAND_WRITTEN, *published_templates()]
 # Their generation prompt opens a thought, which a reply without one would never close.
 THINKERS = [name for name in TEMPLATES if name.startswith(("deepseek", "nemotron"))]

@@ -18,6 +18,8 @@ from step_envs.errors import TemplateError
 from step_envs.training import tokens
 from step_envs.training.tokens import encoder_for, tokenize_trajectory
 
+pytestmark = pytest.mark.train
+
 
 def with_added(*, special, marks):
     """A byte-level tokenizer with chatml, its marks added afterwards."""

@@ -21,6 +21,8 @@ from step_envs.training.tokens import encoder_for, tokenize_trajectory
 from step_envs.viewer import Page
 from step_envs.viewer.tokens import TokenPacker
 
+pytestmark = pytest.mark.train
+
 
 def block(text: str, name: str) -> Any:
     held = re.search(rf'<script type="application/json" id="{name}">(.*?)</script>', text)
