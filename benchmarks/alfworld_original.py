@@ -46,19 +46,21 @@ def main() -> int:
 
 def win(original: "Original", arguments: argparse.Namespace) -> list[str]:
     from step_envs.alfworld.games.goal import TASK_TYPES
-    from step_envs.alfworld.generation.generator import generate, task_id
+    from step_envs.alfworld.generation.generator import generate_household
+    from step_envs.alfworld.generation.task_ids import make_task_id
+    from step_envs.alfworld.generation.writer import write_game
 
     faults, won = [], 0
     for seed in range(arguments.first_seed, arguments.first_seed + arguments.per_type):
         for task_type in TASK_TYPES:
-            game = json.loads(generate(task_type, seed).game_file())
+            game = json.loads(write_game(generate_household(task_type, seed)))
             original.load(game)
             answer = original.reset()
             over_early = answer[2]
             for command in game["walkthrough"]:
                 answer = original.step(command)
             if over_early or not answer[2]:
-                faults.append(f"{task_id(task_type, seed)}: {'won at the start' if over_early else 'not won'}")
+                faults.append(f"{make_task_id(task_type, seed)}: {'won at the start' if over_early else 'not won'}")
             else:
                 won += 1
         print(f"seed {seed}: {won} games won", file=sys.stderr, flush=True)

@@ -5,13 +5,15 @@ ever turns on; a thing can only be examined in the hand; one cannot go to where 
 no command, and any command whose precondition fails, is answered ``Nothing happens.`` and changes nothing.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from typing_extensions import override
+
 from step_envs.alfworld.games.game import Game
-from step_envs.alfworld.games.goal import LOOK, TREATMENTS
 from step_envs.alfworld.simulation import text
-from step_envs.alfworld.simulation.state import State
+from step_envs.alfworld.simulation.goal_check import find_goal_things, goal_holds
+from step_envs.alfworld.simulation.state import State, saved_commands
 
 KNIVES = frozenset({"knifetype", "butterknifetype"})
 HEATERS = frozenset({"microwavetype"})
@@ -29,6 +31,7 @@ class Engine(State):
 
     def __init__(self, game: Game, *, put_alias: bool = False) -> None:
         super().__init__(game)
+        self._put_alias = put_alias
         release = game.release
         self._sinks = release.cleaning_types
         self._commands: dict[str, Callable[[str], str | None]] = {
@@ -54,8 +57,7 @@ class Engine(State):
         self._receptacles = [receptacle.name for receptacle in game.receptacles]
         self._a_thing = [f"a {thing.name}" for thing in game.things]
         self._standing_commands: dict[int, list[str]] = {}
-        self.goal_things = self._find_goal_things()
-        self._goal_places = frozenset(game.receptacles_of_type.get(game.goal.place, ()))
+        self.goal_things = find_goal_things(game)
         self.accepted = True
         self.revealed = False
         self.last_command = ""
@@ -100,14 +102,22 @@ class Engine(State):
         self.revealed = len(self.seen) > known
         return answer
 
-    def load(self, saved: dict[str, Any]) -> None:
-        """Go back to a state that ``save`` gave for the same game, in this process or another.
-
-        Raises:
-            ValueError: This is no such state.
-        """
+    @override
+    def load(self, saved: Any) -> None:
+        if isinstance(saved, Mapping) and "commands" in saved:  # saved by the original engine
+            commands = saved_commands(saved)
+            self.reset()
+            for command in commands:
+                self.step(command)
+            return
         super().load(saved)
         self._forget()
+
+    def copy(self) -> "Engine":
+        """Return a separate engine in the same state, to imagine steps with."""
+        twin = Engine(self.game, put_alias=self._put_alias)
+        twin.load(self.save())
+        return twin
 
     # What can be asked of a state.
 
@@ -115,7 +125,7 @@ class Engine(State):
     def won(self) -> bool:
         """Whether the goal holds in the state as it now is."""
         if self._won is None:
-            self._won = self._goal_holds()
+            self._won = goal_holds(self, self.goal_things)
         return self._won
 
     @property
@@ -325,30 +335,6 @@ class Engine(State):
         self._won = self._admissible = None
         if r is not None:
             self._shown.pop(r, None)
-
-    def _find_goal_things(self) -> tuple[int, ...]:
-        goal, things = self.game.goal, self.game.things
-        candidates = self.game.things_of_type.get(goal.target, ())
-        if goal.task_type in TREATMENTS:
-            able = TREATMENTS[goal.task_type][0]
-            return tuple(o for o in candidates if getattr(things[o], able))
-        return candidates
-
-    def _goal_holds(self) -> bool:
-        goal = self.game.goal
-        if goal.task_type == LOOK:
-            if self.held is None or self.game.things[self.held].type != goal.target:
-                return False
-            lamps = {o for o in self.toggled if self.game.things[o].type == goal.place}
-            return any(not lamps.isdisjoint(self.contents[r]) for r in self.here())
-        targets: Sequence[int] | set[int] = self.goal_things
-        if goal.state is not None:
-            in_state: set[int] = getattr(self, goal.state)
-            targets = in_state.intersection(targets)
-        if not targets:
-            return False
-        enough = 1 if goal.count == 1 else 2
-        return any(sum(o in self.contents[r] for o in targets) >= enough for r in self._goal_places)
 
     def _list_admissible(self) -> list[str]:
         game, things, held = self.game, self.game.things, self.held

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from step_envs.alfworld.engine import Engine
 from step_envs.alfworld.games.goal import SIMPLE
-from step_envs.alfworld.generation.households import Statistics, statistics
+from step_envs.alfworld.generation.household_statistics import HouseholdStatistics, load_statistics
 from step_envs.alfworld.generation.vocabulary import OPENABLE, RECEPTACLES, THINGS, fact_type
 from step_envs.alfworld.planning.errands import TREAT, appliances, put_command
 from step_envs.alfworld.thoughts import Reason
@@ -195,7 +195,7 @@ class _Explorer:
 
     def _chances(self, kind: str) -> Callable[[int], float]:
         """Tell how likely a thing of a type is in each receptacle, by where such things are in official games."""
-        tables: Statistics = statistics()
+        tables: HouseholdStatistics = load_statistics()
         homes = tables.rooms[self._room()].homes.get(_THING_NAMES.get(kind, ""), {})
         if not homes:
             homes = _merged(room.homes.get(_THING_NAMES.get(kind, ""), {}) for room in tables.rooms.values())

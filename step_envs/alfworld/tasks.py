@@ -17,9 +17,13 @@ from step_envs.alfworld.engine import Engine
 from step_envs.alfworld.games.archive import GET_DATA, SPLITS, GameFiles, open_games
 from step_envs.alfworld.games.game import Game, read_game
 from step_envs.alfworld.games.goal import TASK_TYPES
-from step_envs.alfworld.generation import generator
+from step_envs.alfworld.generation.generator import generate_household
+from step_envs.alfworld.generation.household import HOUSEHOLD_SIZES, HouseholdSize
+from step_envs.alfworld.generation.task_ids import SEEDS, make_task_id, parse_task_id, split_of_seed
+from step_envs.alfworld.generation.writer import write_game
 from step_envs.alfworld.planning.errands import shortest_plan
 from step_envs.errors import DataError, unknown_name
+from step_envs.spaces import require_text
 from step_envs.tasks import TaskSet
 
 OFFICIAL_COUNTS = {"train": 3553, "valid_seen": 140, "valid_unseen": 134}
@@ -169,7 +173,7 @@ class OfficialTasks(AlfworldTasks):
         return frozenset(self._files.names)
 
     def _check(self, task_id: str) -> None:
-        if task_id not in self._known:
+        if require_text(task_id, "A task id") not in self._known:
             raise unknown_name("task", task_id, self._files.names)
 
 
@@ -187,10 +191,10 @@ class GeneratedTasks(AlfworldTasks):
         UnknownNameError: There is no such size.
     """
 
-    def __init__(self, games: dict[str, int] | None = None, size: generator.Size = "full") -> None:
+    def __init__(self, games: dict[str, int] | None = None, size: HouseholdSize = "full") -> None:
         super().__init__()
-        if size not in generator.SIZES:
-            raise unknown_name("household", size, generator.SIZES)
+        if size not in HOUSEHOLD_SIZES:
+            raise unknown_name("household", size, HOUSEHOLD_SIZES)
         self._size = size
         self._games = {"train": 600, "valid_seen": 24, "valid_unseen": 24} | (games or {})
 
@@ -198,20 +202,20 @@ class GeneratedTasks(AlfworldTasks):
         """List the split's first seeds, each with all six task types."""
         if split not in SPLITS:
             raise unknown_name("split", split, SPLITS)
-        seeds = generator.SEEDS[split][: self._games[split]]
-        return tuple(generator.task_id(task_type, seed, self._size) for seed in seeds for task_type in TASK_TYPES)
+        seeds = SEEDS[split][: self._games[split]]
+        return tuple(make_task_id(task_type, seed, self._size) for seed in seeds for task_type in TASK_TYPES)
 
     def split_of(self, task_id: str) -> str:
         """Name the split that the seed belongs to."""
-        return generator.split_of(generator.parse_task_id(task_id).seed)
+        return split_of_seed(parse_task_id(task_id).seed)
 
     def type_of(self, task_id: str) -> str:
         """Name the task type."""
-        return generator.parse_task_id(task_id).task_type
+        return parse_task_id(task_id).task_type
 
     def file(self, task_id: str) -> bytes:
         """Write the household as a game file."""
-        return generator.generate(*generator.parse_task_id(task_id)).game_file().encode()
+        return write_game(generate_household(*parse_task_id(task_id))).encode()
 
     def where(self, task_id: str) -> str:
         """Name the task: it is its own place."""
@@ -249,7 +253,7 @@ def find_data() -> Path | None:
 
 
 def find_tasks(
-    data_path: str | os.PathLike[str] | None = None, source: Source = "auto", household: generator.Size = "full"
+    data_path: str | os.PathLike[str] | None = None, source: Source = "auto", household: HouseholdSize = "full"
 ) -> AlfworldTasks:
     """Decide what is played.
 

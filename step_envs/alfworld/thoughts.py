@@ -178,7 +178,7 @@ def word(reason: Reason, seed: str) -> str:
         seed: Picks among the wordings: the same text gives the same one, in any process.
     """
     wordings = _WORDINGS[reason.kind]
-    sentence = _fill(wordings[zlib.crc32(seed.encode()) % len(wordings)], reason)
+    sentence = _fill(wordings[zlib.crc32(seed.encode(errors="surrogatepass")) % len(wordings)], reason)
     return ". ".join(f"{part[:1].upper()}{part[1:]}" for part in sentence.split(". "))
 
 

@@ -7,7 +7,7 @@ from step_envs.alfworld.engine import Engine
 from step_envs.alfworld.games.game import read_game
 from step_envs.alfworld.games.goal import SIMPLE
 from step_envs.alfworld.games.releases import household_domain, household_grammar
-from step_envs.alfworld.generation.generator import Furniture, Household, Item, Layout
+from step_envs.alfworld.generation.household import Furniture, Household, Item, Layout
 from step_envs.alfworld.generation.writer import write_problem
 
 

@@ -10,7 +10,8 @@ from alfworld_small import game_file
 from test_engine import old_release
 
 from step_envs.alfworld.games.goal import TASK_TYPES
-from step_envs.alfworld.generation.generator import generate
+from step_envs.alfworld.generation.generator import generate_household
+from step_envs.alfworld.generation.writer import write_game
 from step_envs.alfworld.tasks import GeneratedTasks, OfficialTasks
 
 # Not alfworld itself: this folder of tests bears the same name and would be found.
@@ -104,7 +105,7 @@ def test_corners_are_alike(original, corner):
 def test_generated_games_load_and_win(original):
     for task_type in TASK_TYPES:
         for seed in (0, 1_000_000, 2_000_000):
-            game = json.loads(generate(task_type, seed).game_file())
+            game = json.loads(write_game(generate_household(task_type, seed)))
             original.load(game)
             assert not original.reset()[2]
             answers = [original.step(command) for command in game["walkthrough"]]

@@ -7,7 +7,8 @@ from alfworld_small import game_file
 
 from step_envs.alfworld.games.game import display_names, read_game
 from step_envs.alfworld.games.goal import HEAT, SIMPLE, TWO
-from step_envs.alfworld.generation.generator import generate
+from step_envs.alfworld.generation.generator import generate_household
+from step_envs.alfworld.generation.writer import write_game
 from step_envs.alfworld.tasks import GeneratedTasks
 from step_envs.errors import DataError
 
@@ -194,8 +195,8 @@ def test_display_names_count_down_in_the_order_of_ids():
 
 
 def test_a_file_survives_other_line_breaks_and_comments():
-    household = generate(SIMPLE, 5)
-    fields = json.loads(household.game_file())
+    household = generate_household(SIMPLE, 5)
+    fields = json.loads(write_game(household))
     problem = fields["pddl_problem"].replace("\n", "\r\n").replace("(:init", "; a comment ( here\r\n(:init")
     assert (
         read_game(json.dumps({**fields, "pddl_problem": problem}), "x").things

@@ -11,33 +11,25 @@ from hypothesis import strategies as st
 from step_envs.alfworld.engine import Engine
 from step_envs.alfworld.games.game import read_game
 from step_envs.alfworld.games.goal import LOOK, TASK_TYPES, TWO
-from step_envs.alfworld.generation.generator import (
-    LAYOUTS,
-    SEEDS,
-    SIZES,
-    SMALL_FURNITURE,
-    SMALL_THINGS,
-    generate,
-    parse_task_id,
-    split_of,
-    task_id,
-)
+from step_envs.alfworld.generation.generator import LAYOUTS, SMALL_FURNITURE, SMALL_THINGS, generate_household
+from step_envs.alfworld.generation.household import HOUSEHOLD_SIZES
+from step_envs.alfworld.generation.task_ids import SEEDS, make_task_id, parse_task_id, split_of_seed
 from step_envs.alfworld.generation.vocabulary import ACCEPTS, FIXED, RECEPTACLES, THINGS
-from step_envs.alfworld.generation.writer import write_household
+from step_envs.alfworld.generation.writer import write_game, write_household
 from step_envs.alfworld.tasks import GeneratedTasks, OfficialTasks
 from step_envs.errors import UnknownNameError
 
 SEED = st.integers(0, SEEDS["valid_unseen"].stop - 1)
-HOUSEHOLD = st.tuples(st.sampled_from(TASK_TYPES), SEED, st.sampled_from(SIZES))
+HOUSEHOLD = st.tuples(st.sampled_from(TASK_TYPES), SEED, st.sampled_from(HOUSEHOLD_SIZES))
 relaxed = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 
 
 @relaxed
 @given(HOUSEHOLD)
 def test_every_household_is_whole_and_can_be_won(named):
-    household = generate(*named)
-    text = household.game_file()
-    assert text == generate(*named).game_file()
+    household = generate_household(*named)
+    text = write_game(household)
+    assert text == write_game(generate_household(*named))
     game = read_game(text, "x")
     engine = Engine(game)
     assert not engine.won and 2 <= len(game.walkthrough) <= 14
@@ -50,8 +42,8 @@ def test_every_household_is_whole_and_can_be_won(named):
 @relaxed
 @given(HOUSEHOLD)
 def test_every_household_speaks_the_official_vocabulary(named):
-    household = generate(*named)
-    game = read_game(household.game_file(), "x")
+    household = generate_household(*named)
+    game = read_game(write_game(household), "x")
     assert {piece.type for piece in household.layout.furniture} <= set(RECEPTACLES)
     assert {item.type for item in household.items} <= set(THINGS)
     ids = [piece.id.lower() for piece in household.layout.furniture] + [item.id.lower() for item in household.items]
@@ -71,9 +63,9 @@ def test_every_household_speaks_the_official_vocabulary(named):
 
 
 @relaxed
-@given(st.sampled_from(TASK_TYPES), st.integers(0, LAYOUTS - 1), st.sampled_from(SIZES))
+@given(st.sampled_from(TASK_TYPES), st.integers(0, LAYOUTS - 1), st.sampled_from(HOUSEHOLD_SIZES))
 def test_layouts_are_shared_by_train_and_valid_seen_only(task_type, number, size):
-    train, seen, unseen = (generate(task_type, SEEDS[split].start + number, size) for split in SEEDS)
+    train, seen, unseen = (generate_household(task_type, SEEDS[split].start + number, size) for split in SEEDS)
     assert train.layout == seen.layout
     assert {item.id for item in train.items}.isdisjoint(item.id for item in seen.items)
     assert unseen.layout.number >= LAYOUTS > train.layout.number
@@ -87,16 +79,16 @@ def test_splits_are_disjoint_ranges_of_seeds():
     for split, names in listed.items():
         assert {tasks.split_of(name) for name in names} == {split}
         assert Counter(map(tasks.type_of, names)) == dict.fromkeys(TASK_TYPES, len(names) // 6)
-    assert tasks.game(task_id(TWO, 999_999)).goal.count == 2  # any seed can be played by its name
-    assert GeneratedTasks({"valid_seen": 1}).ids("valid_seen") == tuple(task_id(t, 1_000_000) for t in TASK_TYPES)
+    assert tasks.game(make_task_id(TWO, 999_999)).goal.count == 2  # any seed can be played by its name
+    assert GeneratedTasks({"valid_seen": 1}).ids("valid_seen") == tuple(make_task_id(t, 1_000_000) for t in TASK_TYPES)
     with pytest.raises(ValueError, match="Seeds go from 0"):
-        split_of(3_000_000)
+        split_of_seed(3_000_000)
 
 
 def test_small_households_are_small_and_never_name_two_of_a_kind_without_need():
     for task_type in TASK_TYPES:
         for seed in (*range(20), *range(2_000_000, 2_000_010)):
-            household = generate(task_type, seed, "small")
+            household = generate_household(task_type, seed, "small")
             kinds = [piece.type for piece in household.layout.furniture]
             assert len(set(kinds)) == len(kinds) <= SMALL_FURNITURE.stop - 1
             things = Counter(item.type for item in household.items)
@@ -124,11 +116,11 @@ def test_small_households_say_so_in_their_ids_and_keep_the_splits():
 def test_households_never_change():
     # Whoever named a task in a paper must find it again.
     digests = {}
-    for size in SIZES:
+    for size in HOUSEHOLD_SIZES:
         digest = hashlib.sha256()
         for task_type in TASK_TYPES:
             for seed in (0, 1, 2, 3, 77, 1_000_003, 2_000_005):
-                digest.update(generate(task_type, seed, size).game_file().encode())
+                digest.update(write_game(generate_household(task_type, seed, size)).encode())
         digests[size] = digest.hexdigest()[:16]
     assert digests == {"full": "f19bc7e025e438ab", "small": "ec2eef9e9e42b313"}
 
@@ -168,10 +160,10 @@ def test_numbers_are_like_the_official_ones():
 @pytest.mark.filterwarnings("ignore::step_envs.alfworld.tasks.PartialDataWarning")
 def test_written_households_are_found_as_official_games_are(tmp_path):
     for task_type in TASK_TYPES:
-        path = write_household(generate(task_type, 2_000_003), tmp_path)
+        path = write_household(generate_household(task_type, 2_000_003), tmp_path)
         data = json.loads((path.parent / "traj_data.json").read_text())
         assert data["task_type"] == task_type and data["pddl_params"]["object_target"] in THINGS
-        small = write_household(generate(task_type, 2_000_003, "small"), tmp_path)
+        small = write_household(generate_household(task_type, 2_000_003, "small"), tmp_path)
         assert small.parent.name == "trial_generated-small_2000003" != path.parent.name
     tasks = OfficialTasks(tmp_path)
     assert sorted(map(tasks.type_of, tasks.ids("valid_unseen"))) == sorted(TASK_TYPES * 2)

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from step_envs.alfworld.generation.generator import parse_task_id, split_of
+from step_envs.alfworld.generation.task_ids import parse_task_id, split_of_seed
 from step_envs.errors import UnknownNameError
 from step_envs.training.experiments.presets import ARMS, PRESETS, preset, with_changes
 from step_envs.training.experiments.stages import plan
@@ -17,7 +17,7 @@ def test_tasks_of_different_purposes_are_different_tasks(name):
     every = [task for names in tasks.values() for task in names]
     assert len(set(every)) == len(every)
     for purpose, names in tasks.items():
-        splits = {split_of(parse_task_id(task).seed) for task in names}
+        splits = {split_of_seed(parse_task_id(task).seed) for task in names}
         assert splits == {"valid_unseen" if purpose == "held_out" else "train"}
 
 

@@ -1,44 +1,35 @@
-"""Makes up households: new ones for every seed, in the official vocabulary, furnished as official ones are, and solvable.
+"""Generates households: a new one for every seed, furnished like the official ones, in their vocabulary, and solvable.
 
-A household is a layout (which furniture, where), things in it, and a task. The seed decides all three, and its
-range the split: ``valid_seen`` uses the layouts of ``train`` with other things in them, ``valid_unseen`` layouts of
-its own. A full household is as large as official ones; a small one is a corner of a full one, for models and studies
-that cannot afford those.
+The official games need a download; generated ones are there at once and never run out. A household is a layout (which
+furniture stands where), things in it, and a task, all decided by the seed. The seed also decides the split:
+``valid_seen`` takes layouts of ``train`` and puts other things into them, ``valid_unseen`` has layouts of its own.
+Furnishing at random would give rooms that no official game has, so every choice is drawn from counts over the official
+games (``household_statistics``). A small household has a few receptacles of a full one, for models and studies that
+cannot afford full size.
+
+The order of the draws is part of the result: a task id must give the same household in every release.
 """
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import lru_cache
-from typing import Literal, NamedTuple
 
-from step_envs.alfworld.games.goal import CLEAN, COOL, HEAT, LOOK, SIMPLE, TASK_TYPES, TWO, Goal, make_goal
-from step_envs.alfworld.generation.households import LOOSE, Room, draw, statistics
-from step_envs.alfworld.generation.vocabulary import ACCEPTS, FIXED, OPENABLE, VESSELS, fact_type
-from step_envs.errors import unknown_name
-
-SEEDS = {
-    "train": range(1_000_000),
-    "valid_seen": range(1_000_000, 2_000_000),
-    "valid_unseen": range(2_000_000, 3_000_000),
-}
-"""The seeds of each split."""
+from step_envs.alfworld.games.goal import CLEAN, COOL, HEAT, LOOK, SIMPLE, TWO
+from step_envs.alfworld.generation.household import Furniture, Household, HouseholdSize, Item, Layout
+from step_envs.alfworld.generation.household_statistics import LOOSE, load_statistics, weighted_choice
+from step_envs.alfworld.generation.task_ids import split_of_seed
+from step_envs.alfworld.generation.vocabulary import ACCEPTS, FIXED, OPENABLE, VESSELS
 
 LAYOUTS = 10_000
-"""How many layouts of each kind train and valid_seen share; valid_unseen has as many others."""
-
-Size = Literal["full", "small"]
-
-SIZES: tuple[Size, ...] = ("full", "small")
-"""How large a household is: as official ones are, or a corner of such a one."""
+"""Number of layouts of each kind of room that train and valid_seen share; valid_unseen has as many others."""
 
 SMALL_FURNITURE = range(4, 8)
-"""How many receptacles a small household has, no two of a kind."""
+"""Numbers of receptacles that a small household can have, no two of a kind."""
 
 SMALL_THINGS = range(4, 9)
-"""How many things lie about in a small household, no two of a kind; the task can add two of one kind."""
+"""Numbers of things that a small household can have, no two of a kind; the task can add two of one kind."""
 
-_ORIGINS: dict[str, Size] = {"generated": "full", "generated-small": "small"}
 _APPLIANCES = {CLEAN: "SinkBasin", HEAT: "Microwave", COOL: "Fridge"}
 _SENTENCES = {
     SIMPLE: ("put a {target} in {place}.", "put some {target} on {place}."),
@@ -48,123 +39,22 @@ _SENTENCES = {
     COOL: ("put a cool {target} in {place}.", "cool some {target} and put it in {place}."),
     TWO: ("put two {target} in {place}.", "find two {target} and put them in {place}."),
 }
-# What lies inside a pot, a bowl, a mug: mostly these. Two households in three have a pair that could; with this
-# chance one in five has one that does, about as many as among official ones.
+# Things that are put inside a pot, a bowl or a mug. Two households in three have such a pair in one receptacle; with this
+# chance, one household in five has a thing inside another, about as many as among official games.
 _INNER = frozenset({"Pot", "Pan", "Spatula", "Knife", "ButterKnife", "Fork", "Spoon", "Pen", "Pencil", "Newspaper"})
 _INNER_CHANCE = 0.34
 
 
-@dataclass(frozen=True, slots=True)
-class Furniture:
-    """A receptacle of a layout: its id, its type, the id of the place it is reached from, whether it is closed."""
-
-    id: str
-    type: str
-    place: str
-    openable: bool
-    position: tuple[float, float, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """A thing of a household. ``home`` is the receptacle it is in or on, None for what stands by itself."""
-
-    id: str
-    type: str
-    home: Furniture | None
-    place: str
-    cold: bool = False
-    inside: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """A room: its kind, its number, its furniture, and the place where the agent begins."""
-
-    room: str
-    number: int
-    furniture: tuple[Furniture, ...]
-    start: str
-
-    def of_type(self, name: str) -> list[Furniture]:
-        """List the furniture of a type."""
-        return [piece for piece in self.furniture if piece.type == name]
-
-
-@dataclass(frozen=True)
-class Household:
-    """A room full of things, and a task in it. Types are spelled as in ``vocabulary``."""
-
-    task_type: str
-    seed: int
-    layout: Layout
-    items: tuple[Item, ...]
-    target: str
-    place: str
-    sentence: str
-    size: Size = "full"
-    goal: Goal = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "goal", make_goal(self.task_type, fact_type(self.target), fact_type(self.place)))
-
-    def game_file(self) -> str:
-        """Write it as the text of a ``game.tw-pddl``, with a shortest walkthrough."""
-        from step_envs.alfworld.generation.writer import write_game
-
-        return write_game(self)
-
-
-class TaskName(NamedTuple):
-    """What the id of a generated task says."""
-
-    task_type: str
-    seed: int
-    size: Size
-
-
-def task_id(task_type: str, seed: int, size: Size = "full") -> str:
-    """Name a generated task: ``generated/<type>/<seed>``, or ``generated-small/<type>/<seed>``."""
-    origin = next(name for name, made in _ORIGINS.items() if made == size)
-    return f"{origin}/{task_type}/{seed}"
-
-
-def parse_task_id(name: str) -> TaskName:
-    """Take the id of a generated task apart.
-
-    Raises:
-        UnknownNameError: It is no such id.
-    """
-    parts = name.split("/")
-    if len(parts) == 3 and parts[0] in _ORIGINS and parts[1] in TASK_TYPES and parts[2].isdecimal():
-        seed = int(parts[2])
-        if str(seed) == parts[2] and any(seed in seeds for seeds in SEEDS.values()):
-            return TaskName(parts[1], seed, _ORIGINS[parts[0]])
-    raise unknown_name("task", name, [task_id(task_type, 0, size) for size in SIZES for task_type in TASK_TYPES])
-
-
-def split_of(seed: int) -> str:
-    """Name the split that a seed belongs to.
-
-    Raises:
-        ValueError: It belongs to none.
-    """
-    for split, seeds in SEEDS.items():
-        if seed in seeds:
-            return split
-    raise ValueError(f"Seeds go from 0 to {SEEDS['valid_unseen'].stop - 1}, got {seed}.")
-
-
-def generate(task_type: str, seed: int, size: Size = "full") -> Household:
-    """Make the household of a task type, a seed and a size: always the same one.
+def generate_household(task_type: str, seed: int, size: HouseholdSize = "full") -> Household:
+    """Make the household of a task type, a seed and a size; the same arguments always give the same household.
 
     Args:
         task_type: One of ``goal.TASK_TYPES``.
-        seed: A number in one of the ranges ``SEEDS``.
-        size: One of ``SIZES``.
+        seed: A number in one of the ranges ``task_ids.SEEDS``.
+        size: ``"full"`` or ``"small"``.
     """
-    first = LAYOUTS if split_of(seed) == "valid_unseen" else 0
-    layout, goals = _site(task_type, first, seed % LAYOUTS, size)
+    first = LAYOUTS if split_of_seed(seed) == "valid_unseen" else 0
+    layout, goals = _choose_layout(task_type, first, seed % LAYOUTS, size)
     rng = random.Random(f"{'household' if size == 'full' else 'small household'}/{task_type}/{seed}")
     target, place = rng.choices([pair for pair, _ in goals], [weight for _, weight in goals])[0]
     builder = _Furnisher(layout, rng)
@@ -178,26 +68,35 @@ def generate(task_type: str, seed: int, size: Size = "full") -> Household:
 
 
 @lru_cache(maxsize=256)
-def _site(
-    task_type: str, first: int, number: int, size: Size
+def _choose_layout(
+    task_type: str, first: int, number: int, size: HouseholdSize
 ) -> tuple[Layout, tuple[tuple[tuple[str, str], int], ...]]:
-    """Find the layout for a task type and a number, and the official goals that can be set there.
+    """Choose the layout for a task type and a number, and find the official goals that are possible there.
 
-    It does not depend on the seed beyond that number: so ``train`` and ``valid_seen`` meet in the same rooms.
+    The seed has no influence beyond that number, so that ``train`` and ``valid_seen`` share their rooms.
+
+    Args:
+        task_type: One of ``goal.TASK_TYPES``.
+        first: Number of the first layout of the split.
+        number: Which of the split's layouts to try first; the next ones are tried where it does not suit.
+        size: ``"full"`` or ``"small"``.
+
+    Returns:
+        The layout, and ((target type, place type), weight) of every goal.
     """
     for attempt in range(LAYOUTS):
         tried = first + (number + attempt) % LAYOUTS
-        room = statistics().room_for(task_type, random.Random(f"room/{task_type}/{tried}"))
+        room = load_statistics().room_for(task_type, random.Random(f"room/{task_type}/{tried}"))
         needed = _APPLIANCES.get(task_type, "GarbageCan")
         layout = make_layout(room, tried)
         if needed not in {piece.type for piece in layout.furniture}:
             continue
         if size == "small":
-            layout = _corner(layout, _APPLIANCES.get(task_type))
+            layout = _take_few(layout, _APPLIANCES.get(task_type))
         types = {piece.type for piece in layout.furniture}
-        homes = statistics().rooms[room].homes
+        homes = load_statistics().rooms[room].homes
         goals = []
-        for (target, place), weight in statistics().goals[task_type][room].items():
+        for (target, place), weight in load_statistics().goals[task_type][room].items():
             if task_type == LOOK:
                 possible = any(home in types for home in homes[place])
             else:
@@ -210,8 +109,8 @@ def _site(
     raise AssertionError(f"no layout suits {task_type}")  # pragma: no cover (about every second layout suits)
 
 
-def _corner(layout: Layout, needed: str | None) -> Layout:
-    """Take a few pieces out of a layout, no two of a kind, one of the kind that is needed among them."""
+def _take_few(layout: Layout, needed: str | None) -> Layout:
+    """Keep a few receptacles of a layout, no two of a kind, with one of the kind that the task needs among them."""
     rng = random.Random(f"corner/{layout.room}/{layout.number}/{needed}")
     kinds = sorted({piece.type for piece in layout.furniture} - {needed})
     chosen = rng.sample(kinds, min(rng.choice(SMALL_FURNITURE) - (needed is not None), len(kinds)))
@@ -220,19 +119,19 @@ def _corner(layout: Layout, needed: str | None) -> Layout:
 
 
 def make_layout(room: str, number: int) -> Layout:
-    """Furnish an empty room: always the same for the same kind and number."""
+    """Put furniture into an empty room; the same kind and number always give the same layout."""
     rng = random.Random(f"layout/{room}/{number}")
-    table = statistics().rooms[room]
-    spots = _Spots(rng)
+    table = load_statistics().rooms[room]
+    spots = _FreeSpots(rng)
     furniture: list[Furniture] = []
     for name in sorted(table.receptacles):
         for _ in range(rng.choices(*table.receptacles[name])[0]):
             neighbour = furniture[-1] if furniture and furniture[-1].type == name else None
             x, y, z = spots.position(height=rng.uniform(0.0, 1.8))
-            # Official drawers and cabinets are often side by side and opened from one place.
+            # Official drawers and cabinets often stand side by side and are opened from one location.
             shares = neighbour is not None and rng.random() < 1.4 * table.shared_place
             place = neighbour.place if neighbour is not None and shares else spots.place(x, z)
-            openable = name in OPENABLE and rng.random() < statistics().openable[name]
+            openable = name in OPENABLE and rng.random() < load_statistics().openable[name]
             furniture.append(Furniture(_receptacle_id(name, x, y, z), name, place, openable, (x, y, z)))
     return Layout(room, number, tuple(furniture), spots.place(rng.uniform(-2, 2), rng.uniform(-2, 2)))
 
@@ -243,28 +142,34 @@ class _Furnisher:
     def __init__(self, layout: Layout, rng: random.Random) -> None:
         self.layout = layout
         self.rng = rng
-        self.room: Room = statistics().rooms[layout.room]
+        self.room = load_statistics().rooms[layout.room]
         self.types = {piece.type for piece in layout.furniture}
         self.items: list[Item] = []
-        self.spots = _Spots(rng, taken={piece.place for piece in layout.furniture} | {layout.start})
+        self.spots = _FreeSpots(rng, taken={piece.place for piece in layout.furniture} | {layout.start})
 
     def furnish(self) -> None:
-        """Place things as they are in official households of this kind."""
+        """Place as many things of each type as official rooms of this kind have."""
         for name in sorted(self.room.things):
             for _ in range(self.rng.choices(*self.room.things[name])[0]):
                 self.add(name)
 
     def furnish_sparsely(self, *, avoid: str) -> None:
-        """Place a few things in receptacles, no two of a kind and none of the kind ``avoid``."""
+        """Place a few things in receptacles, no two of a type and none of the type ``avoid``."""
         here = {name: sum(weights[1:]) for name, (_, weights) in sorted(self.room.things.items()) if name != avoid}
         wanted = self.rng.choice(SMALL_THINGS)
         while here and len(self.items) < wanted:
-            name = draw(here, self.rng)
+            name = weighted_choice(here, self.rng)
             del here[name]
             self.add(name, loose=False)
 
     def add(self, name: str, *, avoid: str | None = None, loose: bool = True) -> None:
-        """Place one thing where its kind usually is, not in the receptacle type ``avoid``."""
+        """Place one thing where official games have things of its type; nothing is placed where there is no such place.
+
+        Args:
+            name: Its type.
+            avoid: A type of receptacle that it must not be placed in.
+            loose: It may stand by itself, in no receptacle.
+        """
         homes = {
             home: weight
             for home, weight in self.room.homes[name].items()
@@ -272,7 +177,7 @@ class _Furnisher:
         }
         if not homes:
             return
-        home = draw(homes, self.rng)
+        home = weighted_choice(homes, self.rng)
         piece = self.rng.choice(self.layout.of_type(home)) if home != LOOSE else None
         if piece is None:
             x, y, z = self.spots.position(height=self.rng.uniform(0.0, 2.0))
@@ -280,11 +185,11 @@ class _Furnisher:
         else:
             x, y, z = self.spots.position(near=piece.position)
             place = piece.place
-        cold = self.rng.random() < statistics().cold.get(name, 0.0)
+        cold = self.rng.random() < load_statistics().cold.get(name, 0.0)
         self.items.append(Item(_id(name, x, y, z), name, piece, place, cold))
 
     def prepare(self, task_type: str, target: str, place: str) -> None:
-        """Make the task possible and not yet done."""
+        """Move, add or change things so that the task can be done and is not done yet."""
         needed = 2 if task_type == TWO else 1
         if task_type != LOOK:
             done = [i for i in self.items if i.type == target and i.home is not None and i.home.type == place]
@@ -299,7 +204,7 @@ class _Furnisher:
             self.add(place, loose=False)
 
     def finish(self) -> Iterator[Item]:
-        """Lay one thing inside another here and there, and hand all of them out."""
+        """Yield all things; in some households, one of them is now inside another."""
         vessels = [i for i in self.items if i.type in VESSELS and i.home is not None]
         pairs = [(v, i) for v in vessels for i in self.items if i.home is v.home and i is not v and i.type in _INNER]
         chosen = self.rng.choice(pairs) if pairs and self.rng.random() < _INNER_CHANCE else None
@@ -307,8 +212,8 @@ class _Furnisher:
             yield replace(item, inside=chosen[0].id) if chosen is not None and item is chosen[1] else item
 
 
-class _Spots:
-    """Hands out positions and places that nothing else has."""
+class _FreeSpots:
+    """Finds positions and locations that nothing else in the household has."""
 
     def __init__(self, rng: random.Random, taken: set[str] | None = None) -> None:
         self._rng = rng
@@ -318,7 +223,7 @@ class _Spots:
     def position(
         self, *, near: tuple[float, float, float] | None = None, height: float = 0.0
     ) -> tuple[float, float, float]:
-        """Find a free position in metres, close to another one where that is given."""
+        """Find a free position (x, height, z in metres), close to another one where ``near`` is given."""
         while True:
             if near is None:
                 spot = (round(self._rng.uniform(-4, 4), 2), round(height, 2), round(self._rng.uniform(-4, 4), 2))
@@ -330,7 +235,7 @@ class _Spots:
                 return spot
 
     def place(self, x: float, z: float) -> str:
-        """Find a free place to stand at, close to a position."""
+        """Find the id of a free location to stand at, close to a position."""
         while True:
             numbers = (
                 round(4 * x) + self._rng.randint(-2, 2),

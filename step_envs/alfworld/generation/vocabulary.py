@@ -1,7 +1,7 @@
-"""The official vocabulary: every type of furniture and thing, what may be put where, and what can be done to what.
+"""The official vocabulary: all types of furniture and things, which thing may be put where, and what can be done with it.
 
-Type names are spelled as in the official files (``CounterTop``). In facts and in the engine they carry ``type`` at
-the end, lower case (``countertoptype``); in what the player reads they are lower case alone (``countertop 1``).
+Types are spelled as in official files here (``CounterTop``). In facts and in the engine they are lower case and end in
+``type`` (``countertoptype``); in observations they are lower case only (``countertop 1``).
 """
 
 
@@ -97,7 +97,7 @@ ACCEPTS: dict[str, frozenset[str]] = {
     "TowelHolder": _words("Towel"),
     "Toaster": frozenset(),
 }
-"""Receptacle type -> types of things that may be put there. There is no limit to how many."""
+"""Receptacle type -> types of things that may be put there, any number of them."""
 
 RECEPTACLES = tuple(sorted(ACCEPTS))
 """All types of receptacles."""
@@ -121,43 +121,43 @@ CLEANABLE = _words("""
     Apple Bowl ButterKnife Cloth Cup DishSponge Egg Fork Kettle Knife Ladle Lettuce Mug Pan Plate Pot
     Potato SoapBar Spatula Spoon Tomato
 """)
-"""What can be cleaned in a sink."""
+"""Things that can be cleaned in a sink."""
 
 HEATABLE = _words("""
     Apple Bread Cup Egg Mug Plate Potato Tomato
 """)
-"""What can be heated in a microwave."""
+"""Things that can be heated in a microwave."""
 
 COOLABLE = _words("""
     Apple Bowl Bread Cup Egg Lettuce Mug Pan Plate Pot Potato Tomato WineBottle
 """)
-"""What can be cooled in a fridge."""
+"""Things that can be cooled in a fridge."""
 
 SLICEABLE = _words("""
     Apple Bread Egg Lettuce Potato Tomato
 """)
-"""What can be sliced with a knife."""
+"""Things that can be sliced with a knife."""
 
 TOGGLEABLE = _words("""
     DeskLamp FloorLamp
 """)
-"""What can be switched on."""
+"""Things that can be switched on."""
 
 VESSELS = _words("""
     Bowl Box Cup Mug Pan Plate Pot
 """)
-"""What has things in it when it is examined."""
+"""Things that can hold other things."""
 
 FIXED = _words("""
     Bathtub Blinds Chair Curtains DeskLamp FloorLamp HousePlant LaundryHamperLid LightSwitch Mirror
     Painting Poster ShowerDoor ShowerGlass Sink StoveKnob Television Window Footstool
 """)
-"""What cannot be picked up."""
+"""Things that cannot be picked up."""
 
 OPENABLE = _words("Cabinet Drawer Fridge Microwave Safe")
-"""Receptacles that can have a door. A fridge and a microwave always do; of the others some are plain surfaces."""
+"""Receptacles that can have a door. Every fridge and microwave has one; of the others, some are open surfaces."""
 
 
 def fact_type(name: str) -> str:
-    """Spell a type as facts and the engine have it: ``CounterTop`` is ``countertoptype``."""
+    """Spell a type as in facts and in the engine: ``CounterTop`` becomes ``countertoptype``."""
     return f"{name.lower()}type"

@@ -1,4 +1,8 @@
-"""Writes a household as the files of an official game, which the original engine loads and wins."""
+"""Writes generated households as the files of an official game.
+
+The native engine could play the data as it is. Written as a game file, the same household is also loaded by the original
+engine, read by the same parser as official games, and checked like them.
+"""
 
 import json
 from pathlib import Path
@@ -7,7 +11,8 @@ from step_envs.alfworld.engine import Engine
 from step_envs.alfworld.games.game import read_game
 from step_envs.alfworld.games.goal import LOOK, goal_formula
 from step_envs.alfworld.games.releases import household_domain, household_grammar
-from step_envs.alfworld.generation.generator import Household, split_of, task_id
+from step_envs.alfworld.generation.household import Household
+from step_envs.alfworld.generation.task_ids import make_task_id, split_of_seed
 from step_envs.alfworld.generation.vocabulary import (
     ACCEPTS,
     CLEANABLE,
@@ -29,7 +34,7 @@ _PROPERTIES = {
     "toggleable": TOGGLEABLE,
     "isReceptacleObject": VESSELS,
 }
-# Types that the rules name; the planner wants them declared even where no such thing is in the household.
+# Types that the rules name: the original planner needs them declared even where the household has none of them.
 _NAMED_RECEPTACLES = frozenset({"SinkBasin", "Microwave", "Fridge"})
 _NAMED_THINGS = frozenset({"Knife", "ButterKnife"})
 
@@ -74,7 +79,7 @@ def write_problem(household: Household) -> str:
 
 
 def write_game(household: Household) -> str:
-    """Write the text of a household's ``game.tw-pddl``, with a shortest walkthrough.
+    """Write a household as the text of a ``game.tw-pddl``, with a shortest plan as its walkthrough.
 
     Raises:
         ValueError: The household cannot be solved.
@@ -85,7 +90,7 @@ def write_game(household: Household) -> str:
         "pddl_problem": write_problem(household),
         "solvable": True,
     }
-    name = task_id(household.task_type, household.seed, household.size)
+    name = make_task_id(household.task_type, household.seed, household.size)
     engine = Engine(read_game(json.dumps(fields), name))
     plan = shortest_plan(engine)
     if not plan:
@@ -94,7 +99,7 @@ def write_game(household: Household) -> str:
 
 
 def write_traj_data(household: Household) -> str:
-    """Write the text of a household's ``traj_data.json``: what the original's collector and expert read of a task."""
+    """Write the text of a household's ``traj_data.json``, which the original package's collector and expert read."""
     look = household.task_type == LOOK
     return json.dumps(
         {
@@ -116,21 +121,21 @@ def write_traj_data(household: Household) -> str:
 
 
 def write_household(household: Household, folder: Path) -> Path:
-    """Write a household below a data folder, where the original package and this one look for games.
+    """Write a household into a data folder, where both the original package and this one find it.
 
     Args:
         household: The household.
         folder: The folder that ``ALFWORLD_DATA`` names.
 
     Returns:
-        The ``game.tw-pddl``.
+        Path of the ``game.tw-pddl``.
     """
     task = f"{household.task_type}-{household.target}-None-{household.place}-{household.layout.number}"
-    # A full and a small household of one seed can be given the same task in the same room.
-    origin = task_id(household.task_type, household.seed, household.size).partition("/")[0]
-    trial = folder / "json_2.1.1" / split_of(household.seed) / task / f"trial_{origin}_{household.seed}"
+    # A full and a small household of one seed can have the same task in the same room, so the folder names the size.
+    origin = make_task_id(household.task_type, household.seed, household.size).partition("/")[0]
+    trial = folder / "json_2.1.1" / split_of_seed(household.seed) / task / f"trial_{origin}_{household.seed}"
     trial.mkdir(parents=True, exist_ok=True)
     (trial / "traj_data.json").write_text(write_traj_data(household), encoding="utf-8")
     game = trial / "game.tw-pddl"
-    game.write_text(household.game_file(), encoding="utf-8")
+    game.write_text(write_game(household), encoding="utf-8")
     return game

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from step_envs.alfworld.simulation.state import saved_commands
 from step_envs.alfworld.simulation.text import NOTHING_HAPPENS
 from step_envs.errors import EngineError, missing_package
 
@@ -74,15 +75,13 @@ class OriginalEngine:
         """Give the state as the commands that led to it: the engine has no other way to be brought to a state."""
         return {"commands": list(self.commands)}
 
-    def load(self, saved: Mapping[str, Any]) -> None:
-        """Go back to a state that ``save`` gave, by playing its commands again.
+    def load(self, saved: Any) -> None:
+        """Go to a state that ``save`` returned, by playing its commands again.
 
         Raises:
-            ValueError: It is no such state.
+            ValueError: ``saved`` is not such a state; nothing was changed.
         """
-        commands = saved.get("commands") if isinstance(saved, Mapping) else None
-        if not isinstance(commands, list) or not all(isinstance(command, str) for command in commands):
-            raise ValueError("This is no saved state of the original engine, which is a list of commands.")
+        commands = saved_commands(saved)
         if self.commands != commands[: len(self.commands)]:
             self.reset()
         for command in commands[len(self.commands) :]:

@@ -6,7 +6,8 @@ from typing import Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from step_envs.alfworld.games.goal import TASK_TYPES
-from step_envs.alfworld.generation.generator import SEEDS, Size, task_id
+from step_envs.alfworld.generation.household import HouseholdSize
+from step_envs.alfworld.generation.task_ids import SEEDS, make_task_id
 from step_envs.errors import unknown_name
 from step_envs.training.finetuning import FinetuneConfig
 from step_envs.training.tiny_model import ScratchModel
@@ -73,7 +74,7 @@ class Preset(BaseModel):
     model: str | None = None
     download: bool = False
     pretraining: Pretraining | None = None
-    household: Size = "small"
+    household: HouseholdSize = "small"
     thoughts: Literal["varied", "brief"] = "brief"
     style: Literal["eto", "system", "plain"] = "plain"
     max_steps: int = Field(20, ge=1)
@@ -120,7 +121,7 @@ class Preset(BaseModel):
             made = self.pretraining
             count = self.tasks if purpose == "golden" else 0 if made is None else getattr(made, purpose)
         number = len(TASK_TYPES)
-        return tuple(task_id(TASK_TYPES[i % number], first + i // number, self.household) for i in range(count))
+        return tuple(make_task_id(TASK_TYPES[i % number], first + i // number, self.household) for i in range(count))
 
     def env_options(self, **changes: Any) -> dict[str, Any]:
         """Give the keyword arguments of the environment."""

@@ -1,7 +1,8 @@
-"""What official households are like: how much furniture a room has, what lies about in it, and where.
+"""Statistics of official households: how much furniture a room has, which things are in it, and where they are.
 
-The tables in ``data/households.json`` are counts over the 3,553 official training games;
-``benchmarks/alfworld_households.py`` measures them and compares generated households with official ones.
+The tables in ``data/households.json`` are counts over the 3,553 official training games. The generator draws from them, and
+the explorer searches first where they say that a thing usually is. ``benchmarks/alfworld_households.py`` measures them and
+compares generated households with official ones.
 """
 
 import json
@@ -14,18 +15,18 @@ from importlib.resources import files
 ROOMS = ("kitchen", "living room", "bedroom", "bathroom")
 
 LOOSE = ""
-"""Where things stand that are in no receptacle, among the homes of a type."""
+"""Name, among the homes of a type, of things that are in no receptacle."""
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
-    """How rooms of one kind are.
+class RoomStatistics:
+    """Statistics of the rooms of one kind.
 
     Attributes:
-        receptacles: Type -> (numbers of them, weights); zero is among the numbers.
+        receptacles: Receptacle type -> (how many a room can have, 0 included; the weight of each number).
         things: The same for things.
         homes: Thing type -> receptacle type (or ``LOOSE``) -> weight.
-        shared_place: Chance that a receptacle is reached from the place of another.
+        shared_place: Probability that a receptacle is reached from the location of another one.
     """
 
     receptacles: Mapping[str, tuple[list[int], list[int]]]
@@ -35,41 +36,41 @@ class Room:
 
 
 @dataclass(frozen=True, slots=True)
-class Statistics:
-    """How official households are.
+class HouseholdStatistics:
+    """Statistics of official households.
 
     Attributes:
-        rooms: Kind of room -> what it is like.
-        goals: Task type -> room -> (target type, place type) -> weight.
-        openable: Receptacle type -> chance that it can be opened and is closed.
-        cold: Thing type -> chance that it is cold at the start.
+        rooms: Kind of room -> its statistics.
+        goals: Task type -> kind of room -> (target type, place type) -> weight.
+        openable: Receptacle type -> probability that it has a door, which is then closed.
+        cold: Thing type -> probability that it is cold at the start.
     """
 
-    rooms: Mapping[str, Room]
+    rooms: Mapping[str, RoomStatistics]
     goals: Mapping[str, Mapping[str, Mapping[tuple[str, str], int]]]
     openable: Mapping[str, float]
     cold: Mapping[str, float]
 
     def room_for(self, task_type: str, rng: random.Random) -> str:
-        """Draw the kind of room for a task type, as often as official games are set there."""
+        """Draw the kind of room for a task type, weighted by the number of official games in each kind."""
         weights = {room: sum(goals.values()) for room, goals in self.goals[task_type].items()}
-        return draw(weights, rng)
+        return weighted_choice(weights, rng)
 
 
-def draw(weights: Mapping[str, float], rng: random.Random) -> str:
-    """Draw a name by its weight."""
+def weighted_choice(weights: Mapping[str, float], rng: random.Random) -> str:
+    """Draw one of the names, weighted."""
     return rng.choices(list(weights), list(weights.values()))[0]
 
 
 @lru_cache(maxsize=1)
-def statistics() -> Statistics:
-    """Load the tables."""
+def load_statistics() -> HouseholdStatistics:
+    """Load the tables; they are read once."""
     tables = json.loads(files("step_envs.alfworld").joinpath("data/households.json").read_text(encoding="utf-8"))
     goals: dict[str, dict[str, dict[tuple[str, str], int]]] = {}
     for task_type, listed in tables["goals"].items():
         for room, target, place, weight in listed:
             goals.setdefault(task_type, {}).setdefault(room, {})[(target, place)] = weight
-    return Statistics(
+    return HouseholdStatistics(
         rooms={name: _room(table) for name, table in tables["rooms"].items()},
         goals=goals,
         openable=tables["openable"],
@@ -77,10 +78,10 @@ def statistics() -> Statistics:
     )
 
 
-def _room(table: Mapping[str, Mapping[str, Mapping[str, int]]]) -> Room:
+def _room(table: Mapping[str, Mapping[str, Mapping[str, int]]]) -> RoomStatistics:
     games = int(table["games"])  # type: ignore[call-overload]
     standing = table["standing"]
-    return Room(
+    return RoomStatistics(
         receptacles={name: _numbers(counts, games) for name, counts in table["receptacles"].items()},
         things={name: _numbers(counts, games) for name, counts in table["things"].items()},
         homes=table["homes"],
