@@ -48,7 +48,7 @@ def small(files: Path | None) -> None:
     from step_envs.webshop.catalogue.generator import make_catalogue
     from step_envs.webshop.catalogue.importer import import_folder
     from step_envs.webshop.engine import ShopEngine
-    from step_envs.webshop.planning.purchase_plan import ShopOracle
+    from step_envs.webshop.planning.purchase_plan import PurchasePlanner
 
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "catalogue"
@@ -60,7 +60,7 @@ def small(files: Path | None) -> None:
         report("  of that, make and first reset", started["made"], "s")
         report("resident after it", started["resident"], "MB", "target < 150 (770)")
         engine = ShopEngine(catalogue)
-        oracle = ShopOracle(engine)
+        oracle = PurchasePlanner(engine)
         episodes = []
         for number in range(400):
             goal = catalogue.goal("synthetic", number)

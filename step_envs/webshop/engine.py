@@ -1,4 +1,8 @@
-"""The shop itself: what a search or a click leads to, page by page, as in the original and quirk for quirk."""
+"""The shop: which page a search or a click leads to, what it shows, and what a purchase is worth.
+
+It reproduces the original WebShop exactly, faults included, without its web server: there, every click renders a page of
+HTML that is parsed again at once. Here a page is a value, and text, HTML and clickables are made from it when asked for.
+"""
 
 import json
 import random
@@ -10,7 +14,7 @@ from step_envs.errors import unknown_name
 from step_envs.webshop.catalogue.catalogue import Catalogue
 from step_envs.webshop.catalogue.goals import Goal
 from step_envs.webshop.catalogue.products import Product
-from step_envs.webshop.shop.noun_tagger import NounChoice, choose_nouns
+from step_envs.webshop.shop.noun_tagger import NounChoice, choose_tagger
 from step_envs.webshop.shop.pages import (
     BACK_TO_SEARCH,
     BUY_NOW,
@@ -23,7 +27,7 @@ from step_envs.webshop.shop.pages import (
     Page,
 )
 from step_envs.webshop.shop.reward import score_purchase
-from step_envs.webshop.shop.session_state import Outcome, Session, Visit
+from step_envs.webshop.shop.session_state import ActionOutcome, ShopSession, ShopState
 
 BASE_URL: Final = "http://127.0.0.1:3000"
 
@@ -33,16 +37,16 @@ _RECENT_SEARCHES: Final = 64
 
 
 class _OriginalFaultError(Exception):
-    """The original would have died here with the exception of this name."""
+    """Raised where the original would have died with the exception of this name."""
 
 
 class ShopEngine:
-    """One visitor in a shop.
+    """One visitor in the shop.
 
     Args:
         catalogue: What is sold.
         observation_mode: ``"text"``, ``"text_rich"``, ``"html"`` or ``"url"``.
-        nouns: Finds the nouns of titles for the reward, see ``nouns``.
+        nouns: Finds the nouns of titles for the reward, see ``noun_tagger``.
         strict: Behave as the original, faults included. Otherwise a purchase with exactly the options asked for always
             gets full marks for them, and the special searches ``<a>``, ``<c>`` and ``<r>`` answer instead of failing.
         show_attrs: Offer each product's page of attributes.
@@ -71,7 +75,7 @@ class ShopEngine:
                 raise ValueError(f"{name} must be a whole number from 0 on, got {number!r}.")
         self.catalogue = catalogue
         self.observation_mode = observation_mode
-        self.nouns_name, self._nouns = choose_nouns(nouns)
+        self.nouns_name, self._nouns = choose_tagger(nouns)
         self.strict = strict
         self.show_attrs = show_attrs
         self._num_prev_obs, self._num_prev_actions = num_prev_obs, num_prev_actions
@@ -80,12 +84,12 @@ class ShopEngine:
         self._searches: OrderedDict[str, list[int]] = OrderedDict()
         self._goal: Goal | None = None
         self._session_id = ""
-        self.session = Session()
+        self.session = ShopSession()
         self.page = Page("index", "", "")
 
     # Playing.
 
-    def begin(self, goal: Goal, session_id: str) -> Outcome:
+    def begin(self, goal: Goal, session_id: str) -> ActionOutcome:
         """Start an episode on the start page.
 
         Args:
@@ -93,13 +97,13 @@ class ShopEngine:
             session_id: What addresses call the visit; random searches follow from it too.
         """
         self._goal, self._session_id = goal, session_id
-        self.session = Session()
+        self.session = ShopSession()
         self._show_index()
         observation = self._observe()
         self._prev_obs, self._prev_actions = [observation], []
-        return Outcome(observation, 0.0, False, True, self._details({}))
+        return ActionOutcome(observation, 0.0, False, True, self._details({}))
 
-    def act(self, action: str) -> Outcome:
+    def act(self, action: str) -> ActionOutcome:
         """Carry out an action: ``search[words]`` or ``click[what]``; anything else changes nothing.
 
         Args:
@@ -118,24 +122,24 @@ class ShopEngine:
         except _OriginalFaultError as fault:
             extra["original_error"] = str(fault)
         observation = self._with_history(action, self._observe())
-        return Outcome(observation, reward, done, valid, self._details(extra))
+        return ActionOutcome(observation, reward, done, valid, self._details(extra))
 
     def available_actions(self) -> dict[str, Any]:
-        """Tell what can be done, in the original's form: ``has_search_bar`` and ``clickables``."""
+        """List what can be done, in the original's form: ``has_search_bar`` and ``clickables``."""
         return {
             "has_search_bar": self.page.kind == "index",
             "clickables": self.page.clickables(show_attrs=self.show_attrs),
         }
 
     def accepts(self, action: str) -> bool:
-        """Say whether an action would be understood on this page."""
+        """Return True if the shop would understand an action on this page."""
         verb, argument = parse_action(action)
         if not argument:
             return False
         return verb == "search" or (verb == "click" and argument != "search" and self._can_click(argument))
 
     def purchase_value(self, options: dict[str, str], product: Product) -> tuple[float, dict[str, Any]]:
-        """Score a purchase without making it."""
+        """Return what a purchase would be worth, 0 to 1, and its components, without making it."""
         number = self.catalogue.number_of(product.asin)
         if number is None:
             raise KeyError(product.asin)
@@ -155,13 +159,13 @@ class ShopEngine:
         return self._goal
 
     def twin(self) -> "ShopEngine":
-        """Make another engine over the same catalogue, to try things out in."""
+        """Make another engine over the same catalogue and with the same rules, for trying things out."""
         twin = ShopEngine(self.catalogue, strict=self.strict, show_attrs=self.show_attrs)
         twin.nouns_name, twin._nouns = self.nouns_name, self._nouns
         return twin
 
     def results(self) -> Sequence[int]:
-        """Give the places in the catalogue of everything that the last search found, as far as that is settled."""
+        """Return the places in the catalogue of all that the last search found; none if it draws anew on every page."""
         keywords = self.session.keywords
         if not keywords or keywords[0] == "<r>":
             return ()
@@ -181,7 +185,7 @@ class ShopEngine:
         if name == BUY_NOW.lower():
             return self._buy(extra), True
         if name == BACK_TO_SEARCH.lower():
-            self.session = Session(draws=session.draws)
+            self.session = ShopSession(draws=session.draws)
             self._show_index()
         elif name in (NEXT_PAGE.lower(), PREVIOUS_PAGE.lower()) and where == "search_results":
             step = 1 if name == NEXT_PAGE.lower() else -1
@@ -198,7 +202,7 @@ class ShopEngine:
         return 0.0, False
 
     def _choose(self, name: str) -> None:
-        """Note a product or an option that was clicked. Of options with equal values, the last one counts."""
+        """Remember a product or an option that was clicked. Of options with equal values, the last one counts."""
         if self.page.kind == "results":
             if any(product.asin.lower() == name for product in self.page.products):
                 self.session.asin = name.upper()
@@ -326,7 +330,7 @@ class ShopEngine:
     # What is seen.
 
     def observe(self, mode: ObservationMode) -> str:
-        """Show the present page in any mode."""
+        """Return the current page as text in any mode."""
         if mode == "text":
             return self.page.text(show_attrs=self.show_attrs)
         if mode == "text_rich":
@@ -368,8 +372,8 @@ class ShopEngine:
     # Saving.
 
     def save(self) -> dict[str, Any]:
-        """Give the state of the visit as JSON values."""
-        return Visit(
+        """Return the state of the visit as JSON values."""
+        return ShopState(
             self.goal,
             self._session_id,
             self.session,
@@ -379,25 +383,29 @@ class ShopEngine:
         ).to_json()
 
     def load(self, saved: Any) -> None:
-        """Go back to a state that ``save`` gave, in this process or another with the same catalogue.
+        """Go back to a state that ``save`` returned, in this process or another with the same catalogue.
 
         Raises:
-            SnapshotError: The state does not fit, or names a product that this catalogue has not.
+            SnapshotError: A field is missing or wrong, or names a product that this catalogue does not have; then nothing
+                was changed.
         """
-        visit = Visit.from_json(saved, self.catalogue)
-        self._goal, self._session_id = visit.goal, visit.session_id
-        self.session, self.page = visit.session, visit.page
-        self._prev_obs, self._prev_actions = list(visit.observations), list(visit.actions)
+        self.enter(ShopState.from_json(saved, self.catalogue))
+
+    def enter(self, state: ShopState) -> None:
+        """Go to a state; it belongs to the engine from now on."""
+        self._goal, self._session_id = state.goal, state.session_id
+        self.session, self.page = state.session, state.page
+        self._prev_obs, self._prev_actions = state.observations, state.actions
 
 
 def parse_action(action: str) -> tuple[str, str | None]:
-    """Take an action apart.
+    """Split an action into its verb and its argument.
 
     Args:
         action: ``verb[argument]``; what follows the last bracket does not count, as in the original.
 
     Returns:
-        Verb and argument in lower case; the argument is None where there are no brackets.
+        The verb as written and the argument in lower case; the argument is None where there are no brackets.
     """
     # The original's r"(.+)\[(.+)\]", from the start of the first line, without its time: that grows with the square of the
     # number of brackets.
@@ -405,3 +413,14 @@ def parse_action(action: str) -> tuple[str, str | None]:
     last = line.rfind("]")
     opening = line.rfind("[", 1, last - 1) if last > 0 else -1
     return (action, None) if opening < 0 else (line[:opening], line[opening + 1 : last].lower())
+
+
+def verb_of(action: str) -> str:
+    """Return the word before the bracket, ``search`` or ``click``; of other texts, their first word."""
+    return next(iter(action.partition("[")[0].split()), "")
+
+
+def goes_back(action: str) -> bool:
+    """Return True if an action only goes back: to the start page, to the page before, or to the product."""
+    verb, argument = parse_action(action)
+    return verb == "click" and argument in (BACK_TO_SEARCH.lower(), PREVIOUS_PAGE.lower())

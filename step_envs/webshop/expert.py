@@ -1,22 +1,41 @@
-"""A shopper who knows nothing but what the pages say: searches, reads, compares, chooses and buys.
+"""A shopper that knows only what the pages have said: it searches, reads, compares, chooses and buys.
 
-Made for golden trajectories that a reader can follow: nothing in them could not be known from the observations. It reads
-observations of mode ``"text"``.
+Golden trajectories of the planner are short because it knows the product; a small model that imitates them learns to be
+lucky. Everything this shopper does follows from text that was shown, so that a reader of the trajectory can follow it.
+Its memory is made from observations and actions alone, never from what it meant to do, so that it can take over in any
+state, after anybody's actions, and does the same in any process. It reads observations of mode ``"text"``.
 """
 
+import copy
+import re
 from dataclasses import dataclass, field
 from typing import Final
 
-from step_envs.webshop.shop.instruction_parser import content_words, join_words, search_words, shorten, split_price
+from step_envs.webshop.engine import ShopEngine, parse_action
+from step_envs.webshop.shop.instruction_parser import content_words, search_words, split_price
 from step_envs.webshop.shop.pages import BACK_TO_SEARCH, BUY_NOW, NEXT_PAGE, PREVIOUS_PAGE, SEPARATOR
+from step_envs.webshop.thoughts import join_words, shorten
 
-_SHOWN_FROM: Final = 3
-"""Segments of a result page before its buttons: the heading, the instruction, the way back."""
+NO_LIMIT: Final = 1000
+"""Steps that are left where there is no limit: more than shopping ever takes."""
 
 _READ_STEPS: Final = 2
 """Steps that reading a sub-page costs: there and back."""
 
+_REOPEN_STEPS: Final = 3
+"""Steps that buying another product costs at least: back to the results, open it, buy it."""
+
+_SEARCH_STEPS: Final = 4
+"""Steps that a search of its own costs at least: back to the start page, search, open, buy."""
+
 _GOOD_ENOUGH: Final = 0.9
+"""Share of the wish that a product must speak of to be bought without a look at another one."""
+
+_PROMISING: Final = 0.3
+"""Share of the wish that a title must name to be opened among the results of somebody else's search."""
+
+_HEADER: Final = 3
+"""Texts of a product's pages before its own ones: the heading, the instruction, the way back."""
 
 _OPTION_NAMES_TEXT: Final = """
 capacity
@@ -38,9 +57,12 @@ style
 _OPTION_NAMES: Final = frozenset(_OPTION_NAMES_TEXT.strip().splitlines())
 """What options are commonly called: on the page, a name looks just like a choice."""
 
+_NOT_SEARCHED: Final = re.compile(r"[\[\]\n]")
+_PRICE_TAG: Final = re.compile(r"\$(\d[\d.e+-]*)( to \$\d[\d.e+-]*)?")
+
 
 @dataclass(frozen=True, slots=True)
-class Move:
+class ShopperMove:
     """What the shopper does next, and why.
 
     Attributes:
@@ -53,7 +75,7 @@ class Move:
 
 
 @dataclass(slots=True)
-class _Offer:
+class _KnownProduct:
     """A product as far as it is known.
 
     Attributes:
@@ -73,182 +95,308 @@ class _Offer:
 
 @dataclass(slots=True)
 class _Memory:
-    instruction: str = ""
-    offers: dict[str, _Offer] = field(default_factory=dict)
+    """What the pages of an episode have told so far.
+
+    Attributes:
+        page: The texts of the page that is shown.
+        products: Every product that was shown, by id; one whose id is not known, by an empty text.
+        results: Ids of the products on the result page that was shown last.
+        opened: Ids of the products that were opened, in order.
+        here: Id of the product that is looked at; empty where it is not known.
+        chosen: Choices made for it.
+        searches: What was searched for, in lower case.
+    """
+
+    page: list[str] = field(default_factory=list)
+    products: dict[str, _KnownProduct] = field(default_factory=dict)
+    results: list[str] = field(default_factory=list)
     opened: list[str] = field(default_factory=list)
     here: str = ""
-    settled: str = ""
     chosen: list[str] = field(default_factory=list)
-    steps: int = 0
+    searches: set[str] = field(default_factory=set)
 
 
 class Shopper:
     """Shops by reading.
 
+    Show it every page with ``see``, and ask it for the ``next_move`` at any time.
+
     Args:
-        max_steps: How many steps there are; it keeps enough of them to choose and to buy.
+        instruction: What to shop for, as the shop says it.
         most_opened: How many products to look into before settling for the best of them.
     """
 
-    def __init__(self, max_steps: int = 10, most_opened: int = 2) -> None:
-        self._max_steps = max_steps
+    def __init__(self, instruction: str, most_opened: int = 2) -> None:
+        self._wish, self._price_limit = split_price(instruction)
+        self._wanted = list(dict.fromkeys(content_words(self._wish)))
+        # One line in lower case without brackets, as the shop reads it; "<" would begin one of its special searches.
+        words = _NOT_SEARCHED.sub(" ", search_words(instruction) or instruction).lower()
+        self._query = words.strip().lstrip("<").strip() or "shop"
         self._most_opened = most_opened
         self._memory = _Memory()
 
-    def reset(self, instruction: str) -> None:
-        """Begin anew.
+    def copy(self) -> "Shopper":
+        """Return another shopper who remembers the same."""
+        twin = copy.copy(self)
+        twin._memory = copy.deepcopy(self._memory)
+        return twin
 
-        Args:
-            instruction: What to shop for, as the shop says it.
-        """
-        self._memory = _Memory(instruction=instruction)
-
-    def next_move(self, observation: str) -> Move:
-        """Decide what to do.
+    def see(self, observation: str, action: str | None = None) -> None:
+        """Take in a page.
 
         Args:
             observation: What the shop shows, in mode ``"text"``.
+            action: What it was shown in answer to; None where that is not known, as at the beginning.
         """
-        segments = observation.split(SEPARATOR)
-        self._memory.steps += 1
-        if segments[0] == "WebShop" or BACK_TO_SEARCH not in segments:
+        memory = self._memory
+        before, memory.page = memory.page, observation.split(SEPARATOR)
+        verb, argument = parse_action(action or "")
+        if verb == "search" and argument:
+            memory.searches.add(argument)
+        kind = _kind_of(memory.page)
+        if memory.page == before:
+            # The shop did not understand, or a choice was made, which the page of a product does not show.
+            if kind == "product" and argument in self._choices() and argument not in memory.chosen:
+                memory.chosen.append(argument)
+            return
+        if kind == "results":
+            self._see_results()
+        if kind in ("start", "results"):
+            memory.here, memory.chosen = "", []
+        elif kind == "product":
+            self._see_product(before, argument)
+        elif kind == "sub-page":
+            product = self._product_here()
+            product.seen += _lower_text(memory.page)
+            product.read = product.read or argument == "features"
+
+    def next_move(self, steps_left: int = NO_LIMIT) -> ShopperMove | None:
+        """Decide what to do on the page that is shown.
+
+        Args:
+            steps_left: Steps until the episode is cut off; enough of them are kept to choose and to buy.
+
+        Returns:
+            The move; None where the purchase is made, or nothing was found to buy.
+        """
+        kind = _kind_of(self._memory.page)
+        if kind == "start":
             return self._search()
-        if BUY_NOW in segments:
-            return self._at_product(segments)
-        if NEXT_PAGE in segments:
-            return self._at_results(segments)
-        return self._at_sub_page(segments)
+        if kind == "results":
+            return self._at_results(steps_left)
+        if kind == "product":
+            return self._at_product(steps_left)
+        return self._at_sub_page() if kind == "sub-page" else None
 
-    def _search(self) -> Move:
-        words = search_words(self._memory.instruction) or self._memory.instruction
-        return Move(f"I start by searching for what matters: {words}.", f"search[{words.replace('[', ' ')}]")
-
-    def _at_results(self, segments: list[str]) -> Move:
-        memory = self._memory
-        shown = _read_results(segments)
-        for offer in shown:
-            memory.offers.setdefault(offer.asin, offer)
-        if memory.settled:
-            return Move(
-                "The earlier one was the better choice, so I open it again.", f"click[{memory.settled.lower()}]"
-            )
-        fresh = [memory.offers[offer.asin] for offer in shown if offer.asin not in memory.opened]
-        if not fresh:
-            return Move("Nothing here fits, so I look at the next page.", f"click[{NEXT_PAGE.lower()}]")
-        best = max(fresh, key=self._promise)
-        memory.here = best.asin
-        memory.opened.append(best.asin)
-        shared = [word for word in dict.fromkeys(self._wish()) if word in best.title.lower()]
-        because = f" because it mentions {join_words(shared[:4])}" if shared else ""
-        return Move(f"{shorten(best.title)!r} looks most promising{because}.", f"click[{best.asin.lower()}]")
-
-    def _at_product(self, segments: list[str]) -> Move:
-        memory = self._memory
-        offer = memory.offers.get(memory.here) or memory.offers.setdefault(
-            memory.here, _Offer(memory.here, _title(segments), None)
+    def why_buy(self) -> str:
+        """Say why to buy the product that is shown, in a sentence or two."""
+        product = self._product_here()
+        found = join_words(self._found(product)[:5]) or "what I need"
+        limit = self._price_limit
+        price = (
+            f" and costs no more than {limit:.2f} dollars" if limit is not None and not self._too_dear(product) else ""
         )
-        offer.seen += " " + " ".join(segments[_SHOWN_FROM:]).lower()
-        wanted = self._choices(segments, offer)
-        if not offer.read and self._left() >= _READ_STEPS + len(wanted) + 1:
-            return Move("The title sounds right, but I want to read its features before I decide.", "click[features]")
-        worth = self._worth(offer)
-        if not memory.settled and worth < _GOOD_ENOUGH and self._can_look_further(len(wanted)):
-            return Move(
-                f"It says nothing of {join_words(self._missing(offer)[:3])}, so I go back and look at another one.",
-                f"click[{PREVIOUS_PAGE.lower()}]",
-            )
-        best = max((memory.offers[asin] for asin in memory.opened), key=self._worth, default=offer)
-        if self._worth(best) > worth and self._left() >= 3 + len(wanted):
-            memory.settled = memory.here = best.asin
-            memory.chosen = []
-            return Move("An earlier one fits better, so I go back to it.", f"click[{PREVIOUS_PAGE.lower()}]")
-        for value in wanted:
-            if value not in memory.chosen and self._left() > 1:
-                memory.chosen.append(value)
-                return Move(f"I was asked for {value}, so I choose that.", f"click[{value}]")
-        return Move(self._why(offer), f"click[{BUY_NOW.lower()}]")
+        return f"{shorten(product.title)!r} offers {found}{price}. I buy it."
 
-    def _at_sub_page(self, segments: list[str]) -> Move:
-        offer = self._memory.offers.get(self._memory.here)
-        if offer is not None:
-            offer.seen += " " + " ".join(segments[_SHOWN_FROM:]).lower()
-            offer.read = True
-        found = [word for word in dict.fromkeys(self._wish()) if offer is not None and word in offer.seen]
+    # Taking in.
+
+    def _see_product(self, before: list[str], argument: str | None) -> None:
+        memory = self._memory
+        if _kind_of(before) == "results" and argument is not None:
+            memory.here = argument.upper()
+            if memory.here not in memory.opened:
+                memory.opened.append(memory.here)
+        product = self._product_here()
+        product.title = product.title or _title(memory.page)
+        product.seen += _lower_text(memory.page)
+
+    def _see_results(self) -> None:
+        memory = self._memory
+        shown = _read_results(memory.page)
+        unnamed = memory.products.pop("", None)
+        for product in shown:
+            if unnamed is not None and unnamed.title == product.title:
+                # The product on whose page the shopper took over: only now it learns the id.
+                product.seen, product.read = unnamed.seen, unnamed.read
+                memory.opened.append(product.asin)
+                unnamed = None
+            memory.products.setdefault(product.asin, product)
+        memory.results = [product.asin for product in shown]
+
+    def _product_here(self) -> _KnownProduct:
+        memory = self._memory
+        return memory.products.setdefault(memory.here, _KnownProduct(memory.here, "", None))
+
+    # Deciding.
+
+    def _search(self) -> ShopperMove:
+        return ShopperMove(f"I start by searching for what matters: {self._query}.", f"search[{self._query}]")
+
+    def _at_results(self, left: int) -> ShopperMove | None:
+        memory = self._memory
+        fresh = [memory.products[asin] for asin in memory.results if asin not in memory.opened]
+        opened = [memory.products[asin] for asin in memory.opened if asin in memory.results]
+        best = max(fresh, key=self._promise, default=None)
+        searched = self._query in memory.searches or left < _SEARCH_STEPS
+        if opened and (len(memory.opened) >= self._most_opened or left < _REOPEN_STEPS or best is None):
+            again = max(opened, key=self._worth)
+            return ShopperMove("The earlier one was the better choice, so I open it again.", _click(again.asin))
+        if best is not None and (searched or self._promise(best) >= _PROMISING):
+            shared = [word for word in self._wanted if word in best.title.lower()]
+            because = f" because it mentions {join_words(shared[:4])}" if shared else ""
+            return ShopperMove(f"{shorten(best.title)!r} looks most promising{because}.", _click(best.asin))
+        if not searched:
+            return ShopperMove("These are not what I was asked for, so I search anew.", _click(BACK_TO_SEARCH))
+        if PREVIOUS_PAGE in memory.page:
+            return ShopperMove("There is nothing on this page, so I turn back.", _click(PREVIOUS_PAGE))
+        return None
+
+    def _at_product(self, left: int) -> ShopperMove:
+        memory, product = self._memory, self._product_here()
+        wanted = self._wanted_choices()
+        if not product.read and left >= _READ_STEPS + len(wanted) + 1:
+            return ShopperMove(
+                "The title sounds right, but I want to read its features before I decide.", "click[features]"
+            )
+        worth = self._worth(product)
+        another = len(memory.opened) < self._most_opened and left >= _REOPEN_STEPS + _READ_STEPS + len(wanted)
+        if worth < _GOOD_ENOUGH and another:
+            fault = "It costs too much"
+            if missing := self._missing(product):
+                fault = f"It says nothing of {join_words(missing[:3])}"
+            return ShopperMove(f"{fault}, so I go back and look at another one.", _click(PREVIOUS_PAGE))
+        others = [memory.products[asin] for asin in memory.opened if asin in memory.results]
+        best = max(others, key=self._worth, default=product)
+        if self._worth(best) > worth and left >= _REOPEN_STEPS + len(wanted):
+            return ShopperMove("An earlier one fits better, so I go back to it.", _click(PREVIOUS_PAGE))
+        for value in wanted:
+            if value not in memory.chosen and left > 1:
+                return ShopperMove(f"I was asked for {value}, so I choose that.", f"click[{value}]")
+        return ShopperMove(self.why_buy(), _click(BUY_NOW))
+
+    def _at_sub_page(self) -> ShopperMove:
+        found = self._found(self._product_here())
         told = f"It speaks of {join_words(found[:5])}." if found else "It does not speak of what I was asked for."
-        return Move(f"{told} I go back to the product.", f"click[{PREVIOUS_PAGE.lower()}]")
+        return ShopperMove(f"{told} I go back to the product.", _click(PREVIOUS_PAGE))
 
     # Judging.
 
-    def _wish(self) -> list[str]:
-        return content_words(split_price(self._memory.instruction)[0])
+    def _promise(self, product: _KnownProduct) -> float:
+        title = product.title.lower()
+        words = content_words(self._wish)
+        share = sum(word in title for word in words) / max(1, len(words))
+        return share - (1.0 if self._too_dear(product) else 0.0)
 
-    def _left(self) -> int:
-        return self._max_steps - self._memory.steps + 1
+    def _worth(self, product: _KnownProduct) -> float:
+        missing = self._missing(product)
+        return 1 - len(missing) / max(1, len(self._wanted)) - (1.0 if self._too_dear(product) else 0.0)
 
-    def _can_look_further(self, choices: int) -> bool:
-        return len(self._memory.opened) < self._most_opened and self._left() >= 3 + _READ_STEPS + choices
+    def _found(self, product: _KnownProduct) -> list[str]:
+        return [word for word in self._wanted if word in product.seen]
 
-    def _promise(self, offer: _Offer) -> float:
-        wish = self._wish()
-        title = offer.title.lower()
-        share = sum(word in title for word in wish) / max(1, len(wish))
-        return share - (1.0 if self._too_dear(offer) else 0.0)
+    def _missing(self, product: _KnownProduct) -> list[str]:
+        return [word for word in self._wanted if word not in product.seen]
 
-    def _worth(self, offer: _Offer) -> float:
-        missing = self._missing(offer)
-        return 1 - len(missing) / max(1, len(set(self._wish()))) - (1.0 if self._too_dear(offer) else 0.0)
+    def _too_dear(self, product: _KnownProduct) -> bool:
+        limit = self._price_limit
+        return limit is not None and product.price is not None and product.price > limit
 
-    def _missing(self, offer: _Offer) -> list[str]:
-        return [word for word in dict.fromkeys(self._wish()) if word not in offer.seen]
+    def _choices(self) -> list[str]:
+        """List the texts between the way back and the title: the choices of a product, and the names of its options."""
+        page = self._memory.page
+        start = page.index(PREVIOUS_PAGE) + 1 if PREVIOUS_PAGE in page else 0
+        title = self._product_here().title
+        return page[start : page.index(title, start)] if title in page[start:] else []
 
-    def _too_dear(self, offer: _Offer) -> bool:
-        limit = split_price(self._memory.instruction)[1]
-        return limit is not None and offer.price is not None and offer.price > limit
-
-    def _choices(self, segments: list[str], offer: _Offer) -> list[str]:
-        """Find what was asked for among the choices, which stand between the way back and the title."""
-        start = segments.index(PREVIOUS_PAGE) + 1
-        stop = segments.index(offer.title, start) if offer.title in segments[start:] else start
-        wish = " " + " ".join(split_price(self._memory.instruction)[0].lower().replace(",", " ").split()) + " "
+    def _wanted_choices(self) -> list[str]:
+        """List the choices that were asked for, in the order of the page."""
+        choices = self._choices()
+        wish = " " + " ".join(self._wish.lower().replace(",", " ").split()) + " "
         wish = wish.replace(". ", " ")
-        found = {value for value in segments[start:stop] if f" {' '.join(value.replace(',', ' ').split())} " in wish}
+        found = {value for value in choices if _as_said(value) in wish}
         # The name of an option is often in the wish too, and "large" in "x-large" is not meant: longer words go first.
         kept: list[str] = []
         for value in sorted(found, key=len, reverse=True):
-            said = f" {' '.join(value.replace(',', ' ').split())} "
-            if said in wish:
+            if _as_said(value) in wish:
                 kept.append(value)
-                wish = wish.replace(said, " | ")
-        return [value for value in segments[start:stop] if value in kept and not _is_name(segments, start, value)]
-
-    def _why(self, offer: _Offer) -> str:
-        wish = split_price(self._memory.instruction)[1]
-        found = [word for word in dict.fromkeys(self._wish()) if word in offer.seen]
-        price = f" and costs no more than {wish:.2f} dollars" if wish is not None and not self._too_dear(offer) else ""
-        return f"{shorten(offer.title)!r} offers {join_words(found[:5]) or 'what I need'}{price}. I buy it."
+                wish = wish.replace(_as_said(value), " | ")
+        return [value for value in choices if value in kept and not _is_option_name(choices, value)]
 
 
-def _read_results(segments: list[str]) -> list[_Offer]:
-    start = segments.index(NEXT_PAGE) + 1
-    offers = []
-    for place in range(start, len(segments) - 2, 3):
-        asin, title, tag = segments[place : place + 3]
-        offers.append(_Offer(asin, title, _price(tag), title.lower()))
-    return offers
+def explore(engine: ShopEngine, shopper: Shopper, steps_left: int = NO_LIMIT, limit: int = 50) -> list[str] | None:
+    """Imagine the shopper's whole way from here.
+
+    Args:
+        engine: Shows the page that the shopper saw last; the imagined actions are carried out in it.
+        shopper: It is not changed.
+        steps_left: Steps until the episode is cut off.
+        limit: Actions after which it is given up.
+
+    Returns:
+        Its actions, if they end in a purchase with full marks, else None.
+    """
+    imagined, actions = shopper.copy(), list[str]()
+    while len(actions) < limit:
+        move = imagined.next_move(steps_left - len(actions))
+        if move is None:
+            return None
+        actions.append(move.action)
+        outcome = engine.act(move.action)
+        if outcome.done:
+            return actions if outcome.reward == 1.0 else None
+        imagined.see(engine.observe("text"), move.action)
+    return None
 
 
-def _price(tag: str) -> float | None:
+def _click(name: str) -> str:
+    return f"click[{name.lower()}]"
+
+
+def _kind_of(page: list[str]) -> str:
+    """Tell the kinds of pages apart: ``start``, ``results``, ``product``, ``sub-page`` or ``done``."""
+    if BACK_TO_SEARCH not in page:
+        return "start" if page[:1] == ["WebShop"] else "done"
+    if BUY_NOW in page:
+        return "product"
+    return "results" if NEXT_PAGE in page else "sub-page"
+
+
+def _read_results(page: list[str]) -> list[_KnownProduct]:
+    """Read the products of a result page: id, title and price of each, where a title may be blank or hold a separator."""
+    products = []
+    entry: list[str] = []
+    for text in page[page.index(NEXT_PAGE) + 1 :]:
+        tag = _PRICE_TAG.fullmatch(text)
+        if not tag or not entry:
+            entry.append(text)
+            continue
+        asin, title = entry[0], SEPARATOR.join(entry[1:])
+        products.append(_KnownProduct(asin, title, _number(tag[1]), title.lower()))
+        entry = []
+    return products
+
+
+def _number(text: str) -> float | None:
     try:
-        return float(tag.removeprefix("Price: ").removeprefix("$").split(" ")[0])
+        return float(text)
     except ValueError:
         return None
 
 
-def _title(segments: list[str]) -> str:
-    place = next((i for i, segment in enumerate(segments) if segment.startswith("Price: $")), 1)
-    return segments[place - 1]
+def _title(page: list[str]) -> str:
+    """Return the text before the price on a product's page."""
+    place = next((i for i, text in enumerate(page) if text.startswith("Price: $")), 1)
+    return page[place - 1]
 
 
-def _is_name(segments: list[str], start: int, value: str) -> bool:
-    """Say whether a word is the name of an option: the first one always is."""
-    return value in _OPTION_NAMES or segments.index(value, start) == start
+def _lower_text(page: list[str]) -> str:
+    return " " + " ".join(page[_HEADER:]).lower()
+
+
+def _as_said(value: str) -> str:
+    return f" {' '.join(value.replace(',', ' ').split())} "
+
+
+def _is_option_name(choices: list[str], value: str) -> bool:
+    """Return True if a text is the name of an option: the first one always is."""
+    return value in _OPTION_NAMES or choices.index(value) == 0

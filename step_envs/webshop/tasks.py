@@ -1,4 +1,4 @@
-"""What there is to shop for in a catalogue: task ids, splits, departments, step limits.
+"""The tasks of a catalogue: ids, splits, departments, step limits.
 
 The splits are the original's own rule, by a goal's number in the fixed order: the first 500 are test, the next 1,000 eval,
 the rest train. ETO's lists are numbers in the order of the 12,087 human goals of the full catalogue and mean nothing in any
@@ -11,7 +11,10 @@ from functools import cache, cached_property
 from importlib import resources
 from typing import Final, Literal, overload
 
+from typing_extensions import override
+
 from step_envs.errors import UnknownNameError, unknown_name
+from step_envs.spaces import require_text
 from step_envs.tasks import TaskSet
 from step_envs.webshop.catalogue.catalogue import Catalogue
 from step_envs.webshop.catalogue.goals import Goal, GoalKind
@@ -23,6 +26,7 @@ MAX_STEPS: Final = 10
 """The ETO protocol's limit."""
 
 _ENOUGH_FOR_ALL_SPLITS: Final = TEST_GOALS + EVAL_GOALS + 1
+_MOST_DIGITS: Final = 12
 
 OFFICIAL_SPLITS: Final = ("train", "eval", "test")
 ETO_SPLITS: Final = ("eto_train", "eto_test", "eto_train_published")
@@ -30,19 +34,19 @@ ETO_SPLITS: Final = ("eto_train", "eto_test", "eto_train_published")
 
 @cache
 def eto_goals(split: Literal["train", "test"]) -> tuple[int, ...]:
-    """Give ETO's own list of goal numbers, as published: its train list names one goal twice."""
+    """Read ETO's own list of goal numbers, as published: its train list names one goal twice."""
     text = resources.files("step_envs.webshop").joinpath("data/eto_goals.json").read_text(encoding="utf-8")
     return tuple(json.loads(text)[split])
 
 
 @cache
 def eto_leaked_goals() -> tuple[int, ...]:
-    """Name the 21 goals of ETO's test list that are also in its train list."""
+    """List the 21 goals of ETO's test list that are also in its train list."""
     return tuple(sorted(set(eto_goals("train")) & set(eto_goals("test"))))
 
 
 def choose_goals(catalogue: Catalogue, goals: GoalKind | Literal["auto"]) -> GoalKind:
-    """Settle on the goals to play: where none are named, the human ones if there are enough for every split.
+    """Decide which kind of goals to play: for ``"auto"``, human ones where there are enough for every split.
 
     Raises:
         UnknownNameError: There is no such kind of goals.
@@ -53,8 +57,17 @@ def choose_goals(catalogue: Catalogue, goals: GoalKind | Literal["auto"]) -> Goa
     return goals
 
 
+def read_number(digits: str) -> int | None:
+    """Read the number of a goal, as task ids write it; None for anything else, ``"007"`` and ``"٧"`` included."""
+    if digits.isascii() and digits.isdigit() and len(digits) <= _MOST_DIGITS and str(int(digits)) == digits:
+        return int(digits)
+    return None
+
+
 class GoalIds(Sequence[str]):
-    """The ids of some goals, none of which is held in memory.
+    """The ids of some goals, written only when they are asked for.
+
+    A large catalogue has millions of goals, so that keeping all their ids would cost hundreds of megabytes.
 
     Args:
         tasks: Whose goals they are.
@@ -115,12 +128,12 @@ class WebShopTasks(TaskSet):
         """The departments of the shop."""
         return tuple(self.catalogue.departments)
 
+    @override
     def ids(self, split: str) -> Sequence[str]:
-        """See ``TaskSet``; a large catalogue has millions, so they are named one at a time."""
         return GoalIds(self, self.numbers(split))
 
+    @override
     def select(self, split: str, task_types: Sequence[str] | None = None) -> Sequence[str]:
-        """See ``TaskSet``."""
         if split in self.splits and not len(self.numbers(split)):
             raise ValueError(
                 f"Split {split!r} has no task: {self.catalogue.name!r} has {len(self._goals)} {self.kind} goals, of which "
@@ -155,21 +168,20 @@ class WebShopTasks(TaskSet):
         return [number for number in published if number not in leaked]
 
     def task_id(self, number: int) -> str:
-        """Give the id of a goal."""
+        """Return the id of a goal."""
         return f"{self.name}/{number}"
 
     def number(self, task_id: str) -> int:
-        """Give the number of a goal.
+        """Return the number of a goal.
 
         Raises:
+            TypeError: The task id is not a str.
             UnknownNameError: There is no such task.
         """
-        name, _, digits = task_id.rpartition("/")
-        # Only the id as it is listed: "007" and "٧" are numbers to int() and no goals of ours.
-        if name == self.name and digits.isascii() and digits.isdigit() and str(int(digits)) == digits:
-            number = int(digits)
-            if number < len(self._goals):
-                return number
+        name, _, digits = require_text(task_id, "A task id").rpartition("/")
+        number = read_number(digits)
+        if name == self.name and number is not None and number < len(self._goals):
+            return number
         raise UnknownNameError(
             f"Unknown task {task_id!r}. Tasks are named {self.name}/0 to {self.name}/{len(self._goals) - 1}."
         )
@@ -182,17 +194,18 @@ class WebShopTasks(TaskSet):
         """
         return self.catalogue.goal(self.kind, self.number(task_id))
 
+    @override
     def split_of(self, task_id: str) -> str:
-        """See ``TaskSet``: the official split."""
         number = self.number(task_id)
         if number < TEST_GOALS:
             return "test"
         return "eval" if number < TEST_GOALS + EVAL_GOALS else "train"
 
+    @override
     def type_of(self, task_id: str) -> str:
-        """See ``TaskSet``: the department of the goal's product."""
+        # The department of the goal's product.
         return self.catalogue.product(self._goals.product_number(self.number(task_id))).category
 
+    @override
     def max_steps(self, task_id: str) -> int | None:
-        """See ``TaskSet``."""
         return MAX_STEPS

@@ -16,8 +16,8 @@ from step_envs.webshop.catalogue.generator import make_catalogue
 from step_envs.webshop.catalogue.goals import Goal
 from step_envs.webshop.catalogue.products import Product
 from step_envs.webshop.engine import ShopEngine, parse_action
-from step_envs.webshop.planning.purchase_plan import ShopOracle
-from step_envs.webshop.shop.noun_tagger import choose_nouns, content_words
+from step_envs.webshop.planning.purchase_plan import PurchasePlanner
+from step_envs.webshop.shop.noun_tagger import choose_tagger, content_words
 from step_envs.webshop.shop.reward import normalize_color, score_purchase, token_set_ratio
 
 
@@ -100,8 +100,8 @@ def test_any_actions_keep_the_shop_in_order(made: Catalogue, actions: list[str],
             assert (outcome.reward, outcome.done) == (0.0, False)
         assert 0.0 <= outcome.reward <= 1.0
         assert ("original_error" in outcome.details) <= strict
-        pieces = engine.page.pieces(show_attrs=attrs)
-        assert engine.observe("text") == " [SEP] ".join(piece.text.strip() for piece in pieces)
+        elements = engine.page.elements(show_attrs=attrs)
+        assert engine.observe("text") == " [SEP] ".join(element.text.strip() for element in elements)
         names = engine.available_actions()["clickables"]
         assert all(engine.page.can_click(name, show_attrs=attrs) for name in names)
         for name in CLICKS:
@@ -279,11 +279,11 @@ def test_a_tagger_can_be_chosen(made: Catalogue) -> None:
     def first_word(title: str) -> list[str]:
         return title.lower().split()[:1]
 
-    assert choose_nouns(first_word) == ("first_word", first_word)
+    assert choose_tagger(first_word) == ("first_word", first_word)
     engine = ShopEngine(made, nouns=first_word)
     engine.begin(made.goal("human", 0), "0")
     outcome = None
-    for action in ShopOracle(engine).plan() or []:
+    for action in PurchasePlanner(engine).plan() or []:
         outcome = engine.act(action)
     assert outcome is not None and outcome.details["nouns"] == "first_word"
 
@@ -297,9 +297,9 @@ def test_spacy_is_asked_for_by_name_when_it_is_missing() -> None:
         spacy.load("en_core_web_sm")
     except (ImportError, OSError):
         with pytest.raises(DependencyNotInstalled, match="spacy download en_core_web_sm"):
-            choose_nouns("spacy")
+            choose_tagger("spacy")
     else:
-        assert choose_nouns("spacy")[1]("a red lamp") == ["lamp"]
+        assert choose_tagger("spacy")[1]("a red lamp") == ["lamp"]
 
 
 def test_snapshots_of_other_catalogues_are_refused(shop: ShopEngine) -> None:

@@ -14,7 +14,7 @@ import step_envs
 from step_envs.errors import DataError, UnknownNameError
 from step_envs.testing import check_text_env
 from step_envs.webshop.env import WebShopEnv
-from step_envs.webshop.expert import Shopper
+
 
 ENV_ID = "STeP-WebShop-v0"
 

@@ -16,8 +16,8 @@ from step_envs.errors import EngineError, UnknownNameError
 from step_envs.testing import check_text_env
 from step_envs.webshop.catalogue.catalogue import Catalogue
 from step_envs.webshop.engine import ShopEngine
-from step_envs.webshop.planning.purchase_plan import ShopOracle
-from step_envs.webshop.shop.pages import Kind
+from step_envs.webshop.planning.purchase_plan import PurchasePlanner
+from step_envs.webshop.shop.pages import ElementKind
 from step_envs.webshop.site.page import read_page
 
 pytest.importorskip("requests")
@@ -26,24 +26,24 @@ pytest.importorskip("requests")
 def page_of(engine: ShopEngine, session: str, path: str) -> str:
     """Write a page as the original's templates do: forms with buttons, links, radio buttons with addresses."""
     parts = ["<!DOCTYPE html>\n<html>\n <head>\n  <title>WebShop</title>\n </head>\n <body>\n  <!-- layout -->"]
-    pieces = engine.page.pieces(show_attrs=False)
-    for place, piece in enumerate(pieces):
-        text = html.escape(piece.text)
-        there = html.escape(f"{path}/{quote(f'click[{piece.text.lower()}]', safe='')}")
-        if piece.kind is Kind.BUTTON and engine.page.kind == "index":
+    elements = engine.page.elements(show_attrs=False)
+    for place, element in enumerate(elements):
+        text = html.escape(element.text)
+        there = html.escape(f"{path}/{quote(f'click[{element.text.lower()}]', safe='')}")
+        if element.kind is ElementKind.BUTTON and engine.page.kind == "index":
             parts.append(f'<form method="post" action="/{session}"><input id="search_input" name="search_query">')
             parts.append(f'<button class="btn btn-success"><i class="glyphicon"></i>{text}</button></form>')
-        elif piece.kind is Kind.BUTTON:
+        elif element.kind is ElementKind.BUTTON:
             parts.append(f'<form method="post" action="{there}">\n <button class="btn">{text}</button>\n</form>')
-        elif piece.kind is Kind.LINK:
+        elif element.kind is ElementKind.LINK:
             parts.append(f'<h4><a class="product-link" href="{there}">{text}</a></h4>')
-        elif piece.kind is Kind.OPTION:
+        elif element.kind is ElementKind.OPTION:
             parts.append(f'<input type="radio" name="x" value="{text}" data-url="{there}"><label>{text}</label>')
-        elif engine.page.kind == "done" and pieces[place - 1].text.startswith("Your score"):
+        elif engine.page.kind == "done" and elements[place - 1].text.startswith("Your score"):
             parts.append(f'<h3 id="reward"><pre>{text}</pre></h3>')
         elif text.strip() == "Instruction:":
-            parts.append(f'<div id="instruction-text"><h4>{text}<br>{html.escape(pieces[place + 1].text)}</h4></div>')
-        elif place and pieces[place - 1].text.strip() == "Instruction:":
+            parts.append(f'<div id="instruction-text"><h4>{text}<br>{html.escape(elements[place + 1].text)}</h4></div>')
+        elif place and elements[place - 1].text.strip() == "Instruction:":
             continue
         else:
             parts.append(f"<p>{text}</p>")
@@ -121,7 +121,7 @@ def test_a_site_is_played_like_the_shop_itself(site: str, made: Catalogue) -> No
         here = local.begin(made.goal("human", number), f"fixed_{number}")
         assert observation == here.observation
         assert info["instruction"] == local.goal.instruction_text
-        plan = ShopOracle(local).plan()
+        plan = PurchasePlanner(local).plan()
         assert plan
         for action in ["nonsense", "click[buy now]", *plan[:2], "click[features]", "click[< prev]", *plan[2:]]:
             outcome = local.act(action)

@@ -27,7 +27,7 @@ _ASIN_SPACE: Final = 36**8
 _ASIN_STEP: Final = 1_000_000_000_039
 _PROGRESS_EVERY: Final = 1000
 
-Made = tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]
+GeneratedProduct = tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]
 """A record of the product file, its entry in the attribute file, and its human instructions."""
 
 
@@ -45,7 +45,7 @@ def _kinds() -> tuple[tuple[str, Mapping[str, Any], Mapping[str, Any]], ...]:
     return tuple((name, shop, kind) for name, shop in departments.items() for kind in shop["kinds"])
 
 
-def make_product(seed: int, number: int) -> Made:
+def make_product(seed: int, number: int) -> GeneratedProduct:
     """Make one product.
 
     Args:

@@ -1,4 +1,9 @@
-"""The one who knows the way in the shop: where the target is, which choices it needs, and how to get there from here."""
+"""Plans a purchase with full marks from any page: where the target is, which choices it needs, and how to get there.
+
+The planner knows the goal's product. Knowing it is not enough: the search has to bring it up, and some values of its
+options do not match even when they are what was asked for, a fault of the original's reward. So queries and choices are
+tried in the catalogue and by the reward itself, and every plan is played in a second engine before it is returned.
+"""
 
 import itertools
 import re
@@ -9,7 +14,7 @@ from step_envs.webshop.catalogue.catalogue import Catalogue
 from step_envs.webshop.catalogue.goals import Goal
 from step_envs.webshop.catalogue.products import Product
 from step_envs.webshop.engine import ShopEngine
-from step_envs.webshop.shop.instruction_parser import describe, search_words
+from step_envs.webshop.shop.instruction_parser import search_words
 from step_envs.webshop.shop.pages import BACK_TO_SEARCH, BUY_NOW, NEXT_PAGE, PAGE_SIZE, PREVIOUS_PAGE
 from step_envs.webshop.shop.reward import MATCH_ABOVE, normalize_color, token_set_ratio
 
@@ -18,71 +23,73 @@ _MOST_PAGES: Final = 5
 _BRACKETS: Final = re.compile(r"[\[\]]+")
 
 
-class ShopOracle:
-    """Finds the way to full marks from any page of one shop.
-
-    Its plans are tried out in a second engine before they are given, so a plan that is given works.
+class PurchasePlanner:
+    """Finds the actions that lead to full marks from any page of one shop.
 
     Args:
-        engine: The engine it belongs to; it is never changed.
+        engine: The engine whose shop, rules and running episode it plans for; it is never changed.
     """
 
     def __init__(self, engine: ShopEngine) -> None:
         self._engine = engine
-        self._scout = engine.twin()
+        self._twin = engine.twin()
 
     def plan(self, saved: Any = None, after: Iterable[str] = ()) -> list[str] | None:
-        """Find actions that lead to full marks.
+        """Compute actions that lead to full marks.
 
         Args:
-            saved: The state to start from, as ``ShopEngine.save`` gives it; None is the state as it now is.
+            saved: The state to start from, as ``ShopEngine.save`` returns it; None is the engine's present state.
             after: Actions to imagine carried out first.
 
         Returns:
-            The actions, empty where a purchase with full marks was already made, or None where no way is known: the
+            The actions, empty where a purchase with full marks was already made, or None where no plan is known: the
             original has goals whose own target does not get full marks.
         """
         found = self.best_plan(saved, after)
         return found[0] if found is not None and found[1] == 1.0 else None
 
     def best_plan(self, saved: Any = None, after: Iterable[str] = ()) -> tuple[list[str], float] | None:
-        """Find the actions that buy the target as well as can be, and the reward; None where it cannot be bought."""
-        scout = self._scout
-        scout.load(self._engine.save() if saved is None else saved)
+        """Compute the actions that buy the target for the highest reward, and that reward.
+
+        Args:
+            saved: See ``plan``.
+            after: See ``plan``.
+
+        Returns:
+            The actions and the reward, or None where the target cannot be bought.
+        """
+        twin = self._twin
+        twin.load(self._engine.save() if saved is None else saved)
         for action in after:
-            scout.act(action)
-        if scout.page.kind == "done":
-            return [], scout.page.reward
-        plan = self._route(scout)
+            twin.act(action)
+        if twin.page.kind == "done":
+            return [], twin.page.reward
+        plan = self._route(twin)
         if plan is None:
             return None
         outcome = None
         for action in plan:
-            outcome = scout.act(action)
+            outcome = twin.act(action)
             if not outcome.valid:
                 return None
         return None if outcome is None else (plan, outcome.reward)
 
-    def thought(self, action: str) -> str:
-        """Say in the first person why to take an action on the page as it now is."""
-        return describe(self._engine, action)
-
-    def _route(self, scout: ShopEngine) -> list[str] | None:
-        goal, catalogue = scout.goal, scout.catalogue
+    def _route(self, engine: ShopEngine) -> list[str] | None:
+        goal, catalogue = engine.goal, engine.catalogue
         number = catalogue.number_of(goal.asin)
         if number is None:
             return None
         target = catalogue.product(number)
-        rest = self._purchase(scout, target)
-        page = scout.page
-        if page.kind in ("item", "sub") and scout.session.asin == target.asin:
-            chosen = scout.session.options
+        rest = self._purchase(engine, target)
+        page = engine.page
+        if page.kind in ("item", "sub") and engine.session.asin == target.asin:
+            chosen = engine.session.options
             clicks = [click for click in rest if click[1] is None or chosen.get(click[1]) != click[0]]
             back = [_click(PREVIOUS_PAGE)] if page.kind == "sub" else []
             return [*back, *(_click(name) for name, _ in clicks)]
         buy = [_click(target.asin), *(_click(name) for name, _ in rest)]
-        if page.kind == "results" and scout.session.keywords is not None:
-            turns = self._turns(scout, number)
+        if page.kind == "results" and engine.session.keywords is not None:
+            turns = self._turns(engine, number)
             if turns is not None:
                 return [*turns, *buy]
         query = best_query(catalogue, goal, number)
@@ -92,27 +99,27 @@ class ShopOracle:
         back = [_click(BACK_TO_SEARCH)] if page.kind in ("results", "item", "sub") else []
         return [*back, f"search[{words}]", *[_click(NEXT_PAGE)] * (place // PAGE_SIZE), *buy]
 
-    def _turns(self, scout: ShopEngine, number: int) -> list[str] | None:
-        """Turn pages to the target, where it is among the results and not farther than a new search."""
-        found = [int(place) for place in scout.results()]
+    def _turns(self, engine: ShopEngine, number: int) -> list[str] | None:
+        """List the clicks to the page of results with the target; None where there is none, or a new search is nearer."""
+        found = [int(place) for place in engine.results()]
         if number not in found:
             return None
-        away = found.index(number) // PAGE_SIZE + 1 - scout.page.number
+        away = found.index(number) // PAGE_SIZE + 1 - engine.page.number
         if abs(away) > 2:
             return None
         return [_click(NEXT_PAGE if away > 0 else PREVIOUS_PAGE)] * abs(away)
 
-    def _purchase(self, scout: ShopEngine, target: Product) -> list[tuple[str, str | None]]:
-        """List what to click on the target's page: choices with their option, then the purchase."""
-        choices = choose_options(scout, target)
+    def _purchase(self, engine: ShopEngine, target: Product) -> list[tuple[str, str | None]]:
+        """List what to click on the target's page, each with the option it is for: the choices, then the purchase."""
+        choices = choose_options(engine, target)
         return [*((value, name) for name, value in choices.items()), (BUY_NOW.lower(), None)]
 
 
 def choose_options(engine: ShopEngine, product: Product) -> dict[str, str]:
-    """Find the fewest choices that make a product worth most for the goal.
+    """Find the fewest choices that give a product its highest reward.
 
     Args:
-        engine: Knows the goal and the reward.
+        engine: Has the goal, and computes the reward; it is not changed.
         product: What is to be bought.
 
     Returns:
@@ -135,7 +142,7 @@ def choose_options(engine: ShopEngine, product: Product) -> dict[str, str]:
 
 
 def best_query(catalogue: Catalogue, goal: Goal, number: int) -> tuple[str, int] | None:
-    """Choose words that bring up a product: the plainest that put it on the first page, else those that put it highest.
+    """Choose words to search for a product: the plainest that put it on the first page, else those that put it highest.
 
     Args:
         catalogue: Where to search.
@@ -143,7 +150,7 @@ def best_query(catalogue: Catalogue, goal: Goal, number: int) -> tuple[str, int]
         number: The product.
 
     Returns:
-        The words and the product's place among the results, or None where nothing brings it up.
+        The words and the product's place among the results, or None where none of the words tried finds it.
     """
     product = catalogue.product(number)
     kind = goal.query
@@ -184,7 +191,7 @@ def _fits(value: str, asked: list[str]) -> bool:
 
 
 def _fitness(value: str, asked: list[str]) -> tuple[bool, int, str]:
-    """Sort the very value asked for before others that match, and closer ones before farther ones."""
+    """Return a sort key: the value asked for comes first, then the others by how well they match it."""
     return value not in asked, -max(token_set_ratio(value, wanted) for wanted in asked), value
 
 

@@ -63,7 +63,7 @@ def spacy_nouns() -> NounTagger:
     return nouns
 
 
-def choose_nouns(choice: NounChoice) -> tuple[str, NounTagger]:
+def choose_tagger(choice: NounChoice) -> tuple[str, NounTagger]:
     """Settle on a tagger.
 
     Args:

@@ -26,8 +26,8 @@ _ITEM_BUTTONS: Final = frozenset(name.lower() for name in (BACK_TO_SEARCH, PREVI
 _ITEM_BUTTONS_WITH_ATTRIBUTES: Final = _ITEM_BUTTONS | {SUB_PAGES[-1].lower()}
 
 
-class Kind(Enum):
-    """What a piece of text on a page is."""
+class ElementKind(Enum):
+    """What a element of text on a page is."""
 
     TEXT = "span"
     BUTTON = "button"
@@ -36,10 +36,10 @@ class Kind(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """A piece of text on a page, as a browser finds it between two tags."""
+class PageElement:
+    """A element of text on a page, as a browser finds it between two tags."""
 
-    kind: Kind
+    kind: ElementKind
     text: str
     option: str = ""
 
@@ -70,23 +70,23 @@ class Page:
     options: dict[str, str] = field(default_factory=dict)
     reward: float = 0.0
 
-    def pieces(self, *, show_attrs: bool) -> list[Piece]:
+    def elements(self, *, show_attrs: bool) -> list[PageElement]:
         """List the texts on the page in order.
 
         Args:
             show_attrs: Offer the page of attributes, which is as good as an answer sheet.
         """
-        pieces: list[Piece] = []
-        add = _Adder(pieces)
+        elements: list[PageElement] = []
+        add = _ElementList(elements)
         if self.kind == "done":
             self._done(add)
-            return pieces
+            return elements
         if self.kind == "index":
             add.text("WebShop")
             add.text("Instruction: ")
             add.text(self.instruction)
             add.button("Search")
-            return pieces
+            return elements
         add.text("Instruction:")
         add.text(self.instruction)
         add.button(BACK_TO_SEARCH)
@@ -97,7 +97,7 @@ class Page:
             add.button(NEXT_PAGE)
             for product in self.products:
                 _entry(add, product)
-            return pieces
+            return elements
         add.button(PREVIOUS_PAGE)
         (product,) = self.products
         if self.kind == "item":
@@ -112,9 +112,9 @@ class Page:
                 add.text(" " + attribute)
             for text in (product.category, product.query, product.product_category):
                 add.text(text)
-        return pieces
+        return elements
 
-    def _done(self, add: "_Adder") -> None:
+    def _done(self, add: "_ElementList") -> None:
         (product,) = self.products
         # Everything the page would say about purchase and target is hidden on it, and mostly empty: only the reward is not.
         for text in ("Thank you for shopping with us!", "Your code: ", "None", " (Paste it in your MTurk interface.)"):
@@ -131,35 +131,35 @@ class Page:
         # The pages of a product are shown again and again: what does not change on them is joined once.
         if self.kind == "item" and self.instruction.strip(_BLANK):
             head = f"Instruction:{SEPARATOR}{self.instruction.strip()}{SEPARATOR}{BACK_TO_SEARCH}{SEPARATOR}"
-            return head + PREVIOUS_PAGE + SEPARATOR + _card(self.products[0]).page(show_attrs=show_attrs)
+            return head + PREVIOUS_PAGE + SEPARATOR + _texts_of(self.products[0]).page(show_attrs=show_attrs)
         if self.kind == "results" and self.instruction.strip(_BLANK):
             found = f"Page {self.number} (Total results: {self.total})"
             turns = [PREVIOUS_PAGE, NEXT_PAGE] if self.number > 1 else [NEXT_PAGE]
             top = ["Instruction:", self.instruction.strip(), BACK_TO_SEARCH, found, *turns]
-            return SEPARATOR.join([*top, *(_card(product).entry for product in self.products)])
-        return SEPARATOR.join(piece.text.strip() for piece in self.pieces(show_attrs=show_attrs))
+            return SEPARATOR.join([*top, *(_texts_of(product).entry for product in self.products)])
+        return SEPARATOR.join(element.text.strip() for element in self.elements(show_attrs=show_attrs))
 
     def rich_text(self, visited: set[str], *, show_attrs: bool) -> str:
         """Show the page as lines, with buttons marked and choices told.
 
         Args:
             visited: Ids of the products opened since the last visit of the start page.
-            show_attrs: As ``pieces``.
+            show_attrs: As ``elements``.
         """
         lines: list[str] = []
         clicked: list[str] = []
-        for piece in self.pieces(show_attrs=show_attrs):
-            text = piece.text
-            if piece.kind is Kind.BUTTON:
+        for element in self.elements(show_attrs=show_attrs):
+            text = element.text
+            if element.kind is ElementKind.BUTTON:
                 lines.append(f"[button] {text} [button_]")
-            elif piece.kind is Kind.OPTION:
+            elif element.kind is ElementKind.OPTION:
                 chosen = f'"{text}"' in self.url
                 if chosen:
                     clicked.append(f"You have clicked {text}.")
                 lines.append(
                     f"  [clicked button] {text} [clicked button_]" if chosen else f"  [button] {text} [button_]"
                 )
-            elif piece.kind is Kind.LINK:
+            elif element.kind is ElementKind.LINK:
                 button = "clicked button" if text in visited else "button"
                 lines.append(f"\n[{button}] {text} [{button}_]")
             else:
@@ -169,20 +169,20 @@ class Page:
     def html(self, *, show_attrs: bool) -> str:
         """Show the page as HTML with the original's texts, classes and names, but not its layout."""
         parts = ["<!DOCTYPE html>", "<html>", "<body>", '<div class="container">']
-        for piece in self.pieces(show_attrs=show_attrs):
-            text = html.escape(piece.text)
-            if piece.kind is Kind.BUTTON:
+        for element in self.elements(show_attrs=show_attrs):
+            text = html.escape(element.text)
+            if element.kind is ElementKind.BUTTON:
                 if self.kind == "index":
                     parts.append('<input id="search_input" type="text" name="search_query">')
-                purchase = " purchase" if piece.text == BUY_NOW else ""
+                purchase = " purchase" if element.text == BUY_NOW else ""
                 parts.append(f'<button type="submit" class="btn{purchase}">{text}</button>')
-            elif piece.kind is Kind.LINK:
+            elif element.kind is ElementKind.LINK:
                 parts.append(f'<h4 class="product-asin"><a class="product-link" href="#">{text}</a></h4>')
-            elif piece.kind is Kind.OPTION:
-                name = html.escape(piece.option)
+            elif element.kind is ElementKind.OPTION:
+                name = html.escape(element.option)
                 parts.append(f'<input type="radio" name="{name}" value="{text}">')
                 parts.append(f"<label>{text}</label>")
-            elif piece.text == self.instruction:
+            elif element.text == self.instruction:
                 parts.append(f'<div id="instruction-text"><h4>{text}</h4></div>')
             else:
                 parts.append(f"<p>{text}</p>")
@@ -197,7 +197,7 @@ class Page:
 
         Args:
             name: In lower case.
-            show_attrs: As ``pieces``.
+            show_attrs: As ``elements``.
         """
         if self.kind == "results":
             if name in (BACK_TO_SEARCH.lower(), NEXT_PAGE.lower()):
@@ -207,93 +207,93 @@ class Page:
             return any(product.asin.lower() == name for product in self.products)
         if self.kind == "item":
             names = _ITEM_BUTTONS_WITH_ATTRIBUTES if show_attrs else _ITEM_BUTTONS
-            return name in names or name in _card(self.products[0]).option_of
+            return name in names or name in _texts_of(self.products[0]).option_of
         if self.kind == "sub":
             return name in (BACK_TO_SEARCH.lower(), PREVIOUS_PAGE.lower())
         return self.kind == "index" and name == "search"
 
     def option_of(self, value: str) -> str:
         """Name the option that a choice on this page belongs to: of equal values, the last one counts."""
-        return _card(self.products[0]).option_of[value]
+        return _texts_of(self.products[0]).option_of[value]
 
     def clickables(self, *, show_attrs: bool) -> list[str]:
         """List what can be clicked, in the original's order: buttons, products, options."""
-        pieces = self.pieces(show_attrs=show_attrs)
-        buttons = [piece.text.lower() for piece in pieces if piece.kind is Kind.BUTTON]
-        links = [piece.text.lower() for piece in pieces if piece.kind is Kind.LINK]
+        elements = self.elements(show_attrs=show_attrs)
+        buttons = [element.text.lower() for element in elements if element.kind is ElementKind.BUTTON]
+        links = [element.text.lower() for element in elements if element.kind is ElementKind.LINK]
         # A choice without a text can be clicked in principle, though it leaves no text on the page.
         options = [value for values in self.choices().values() for value in values]
         return list(dict.fromkeys([*buttons, *links, *options]))
 
 
-class _Adder:
+class _ElementList:
     """Adds texts as an HTML parser finds them: an empty one leaves no trace, a blank one is at most a space."""
 
-    def __init__(self, pieces: list[Piece]) -> None:
-        self._pieces = pieces
+    def __init__(self, elements: list[PageElement]) -> None:
+        self._pieces = elements
 
     def text(self, text: str) -> None:
-        self._add(Kind.TEXT, text)
+        self._add(ElementKind.TEXT, text)
 
     def button(self, text: str) -> None:
-        self._pieces.append(Piece(Kind.BUTTON, text))
+        self._pieces.append(PageElement(ElementKind.BUTTON, text))
 
     def link(self, text: str) -> None:
-        self._add(Kind.LINK, text)
+        self._add(ElementKind.LINK, text)
 
     def option(self, name: str, value: str) -> None:
-        self._add(Kind.OPTION, value, name)
+        self._add(ElementKind.OPTION, value, name)
 
-    def _add(self, kind: Kind, text: str, option: str = "") -> None:
+    def _add(self, kind: ElementKind, text: str, option: str = "") -> None:
         if not text.strip(_BLANK):
             if not text or "\n" in text:
                 return
             text = " "
-        self._pieces.append(Piece(kind, text, option))
+        self._pieces.append(PageElement(kind, text, option))
 
 
-class _Card:
+class _ProductTexts:
     """What the pages say about a product, joined once."""
 
     def __init__(self, product: Product) -> None:
-        pieces: list[Piece] = []
-        _entry(_Adder(pieces), product)
-        self.entry = _joined(pieces)
+        elements: list[PageElement] = []
+        _entry(_ElementList(elements), product)
+        self.entry = _joined(elements)
         self.option_of = {value: name for name, values in product.options.items() for value in values}
         # Only what is on it is kept, and not the product, or neither would ever be let go.
-        self._pages = tuple(_joined(_item_pieces(product, show_attrs=show)) for show in (False, True))
+        self._pages = tuple(_joined(_item_elements(product, show_attrs=show)) for show in (False, True))
 
     def page(self, *, show_attrs: bool) -> str:
         return self._pages[show_attrs]
 
 
-_CARDS: Final["WeakKeyDictionary[Product, _Card]"] = WeakKeyDictionary()
+_PRODUCT_TEXTS: Final["WeakKeyDictionary[Product, _ProductTexts]"] = WeakKeyDictionary()
 
 
-def _card(product: Product) -> _Card:
-    card = _CARDS.get(product)
+def _texts_of(product: Product) -> _ProductTexts:
+    card = _PRODUCT_TEXTS.get(product)
     if card is None:
-        card = _CARDS[product] = _Card(product)
+        card = _PRODUCT_TEXTS[product] = _ProductTexts(product)
     return card
 
 
-def _joined(pieces: list[Piece]) -> str:
-    return SEPARATOR.join(piece.text.strip() for piece in pieces)
+def _joined(elements: list[PageElement]) -> str:
+    return SEPARATOR.join(element.text.strip() for element in elements)
 
 
-def _item_pieces(product: Product, *, show_attrs: bool) -> list[Piece]:
-    pieces: list[Piece] = []
-    _item(_Adder(pieces), product, show_attrs=show_attrs)
-    return pieces
+def _item_elements(product: Product, *, show_attrs: bool) -> list[PageElement]:
+    elements: list[PageElement] = []
+    _item(_ElementList(elements), product, show_attrs=show_attrs)
+    return elements
 
 
-def _entry(add: _Adder, product: Product) -> None:
+def _entry(add: _ElementList, product: Product) -> None:
     add.link(product.asin)
     add.text(product.title)
     add.text(product.price_tag)
 
 
-def _item(add: _Adder, product: Product, *, show_attrs: bool) -> None:
+def _item(add: _ElementList, product: Product, *, show_attrs: bool) -> None:
     for name, values in product.options.items():
         add.text(name)
         for value in values:

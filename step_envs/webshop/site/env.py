@@ -1,32 +1,31 @@
-"""``STeP-WebShop-v0`` with ``backend="http"``: the contract over a running original site."""
+"""``STeP-WebShop-v0`` with ``backend="http"``: a running original site behind the contract."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Unpack
 
-from step_envs.core import TextEnv, WorldState
-from step_envs.oracle import Oracle
-from step_envs.snapshots import Snapshot
+from typing_extensions import override
+
+from step_envs.core import TextEnv, TextEnvOptions, WorldState
+from step_envs.spaces import require_text
+from step_envs.webshop.engine import goes_back, verb_of
 from step_envs.webshop.prompt import REACT
-from step_envs.webshop.shop.instruction_parser import describe_blindly, search_words
+from step_envs.webshop.shop.instruction_parser import search_action
+from step_envs.webshop.site.oracle import SiteOracle
 from step_envs.webshop.site.shop import DEFAULT_ADDRESS, SiteShop, SiteTasks
 
 
 class WebShopSiteEnv(TextEnv):
     """A running original WebShop site.
 
-    What only the site knows is not here: ``details`` holds the address, and ``original_error`` where the site died on a
-    special search; the oracle knows no way.
+    ``details`` holds the address of the page, and ``original_error`` where the site died on a special search. What a goal
+    asks for and what a purchase is worth, only the site knows, so the oracle has no plans.
 
     Args:
-        site_url: Where the site is.
-        site_goals: How many goals it has.
+        site_url: Address of the site.
+        site_goals: How many goals it has; None is the number of human goals in the original.
         site_timeout: Seconds to wait for an answer.
-        split: See ``WebShopEnv``.
-        task_types: See ``TextEnv``; a site has only the type ``"site"``.
         observation_mode: ``"text"``, ``"html"`` or ``"url"``.
-        max_steps: See ``TextEnv``.
-        admissible_actions: See ``TextEnv``.
-        render_mode: See ``TextEnv``.
+        **options: See ``TextEnv``. ``split`` is ``train``, ``eval`` or ``test``; a site has one task type, ``"site"``.
     """
 
     env_id: ClassVar[str] = "STeP-WebShop-v0"
@@ -41,85 +40,74 @@ class WebShopSiteEnv(TextEnv):
         site_url: str = DEFAULT_ADDRESS,
         site_goals: int | None = None,
         site_timeout: float = 30.0,
-        split: str = "train",
-        task_types: Sequence[str] | None = None,
         observation_mode: str = "text",
-        max_steps: int | Literal["eto"] | None = "eto",
-        admissible_actions: bool = False,
-        render_mode: str | None = None,
+        **options: Unpack[TextEnvOptions],
     ) -> None:
         self._site_tasks = self.task_set(site_goals=site_goals)
-        super().__init__(
-            self._site_tasks,
-            split=split,
-            task_types=task_types,
-            max_steps=max_steps,
-            admissible_actions=admissible_actions,
-            render_mode=render_mode,
-        )
+        super().__init__(self._site_tasks, **options)
         self._shop = SiteShop(site_url, observation_mode=observation_mode, timeout=site_timeout)
-        self._oracle = _NoOracle(self)
+        self._oracle = SiteOracle(self)
         self._address = site_url
 
     @classmethod
+    @override
     def task_set(cls, **kwargs: Any) -> SiteTasks:
-        """Number the goals of the site; it is not asked."""
         count = kwargs.get("site_goals")
         return SiteTasks() if count is None else SiteTasks(count)
 
     @property
-    def oracle(self) -> Oracle[None]:
-        """Knows no way: what the goal's product is, only the site knows."""
+    @override
+    def oracle(self) -> SiteOracle:
         return self._oracle
 
     def available_actions(self) -> dict[str, Any]:
-        """Tell what can be done, in the original's form: ``has_search_bar`` and ``clickables``."""
+        """List what can be done, in the original's form: ``has_search_bar`` and ``clickables``."""
         return self._shop.available_actions()
 
+    @override
+    def verb_of(self, action: str) -> str:
+        return verb_of(require_text(action, "An action"))
+
+    @override
+    def is_move(self, action: str) -> bool:
+        return goes_back(require_text(action, "An action"))
+
+    @override
     def _accepts(self, action: str) -> bool:
         return self._shop.accepts(action)
 
+    @override
     def provenance(self) -> dict[str, str]:
-        """Name the site."""
         return {"webshop_site": self._address}
 
+    @override
     def close(self) -> None:
-        """Close the connections."""
         self._shop.close()
         super().close()
 
+    @override
     def _begin(self, task_id: str, options: Mapping[str, Any]) -> WorldState:
         return self._shop.begin(self._site_tasks.number(task_id))
 
+    @override
     def _act(self, action: str) -> WorldState:
         return self._shop.act(action)
 
+    @override
     def _instruction(self) -> str:
         return self._shop.instruction
 
+    @override
     def _admissible(self) -> Sequence[str]:
         available = self._shop.available_actions()
         if available["has_search_bar"]:
-            words = search_words(self._shop.instruction).replace("[", " ").replace("]", " ").strip()
-            return (f"search[{words or 'shop'}]",)
+            return (search_action(self._shop.instruction),)
         return tuple(f"click[{name}]" for name in available["clickables"] if self.accepts(f"click[{name}]"))
 
+    @override
     def _save(self) -> Any:
         return self._shop.save()
 
+    @override
     def _load(self, task_id: str, saved: Any) -> None:
         self._shop.load(saved)
-
-
-class _NoOracle(Oracle[None]):
-    def _state_now(self) -> None:
-        return None
-
-    def _state_of(self, snapshot: Snapshot) -> None:
-        return None
-
-    def _plan(self, state: None, after: Sequence[str]) -> list[str] | None:
-        return None
-
-    def _thought(self, action: str) -> str:
-        return describe_blindly(action)

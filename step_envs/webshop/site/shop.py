@@ -1,16 +1,24 @@
-"""A running original WebShop site as the shop: the same contract, spoken over HTTP."""
+"""A running original WebShop site as the shop: its tasks, its pages over HTTP, and its state.
+
+The original writes the whole state of a visit into the addresses of its pages, so an address and the page it showed make a
+snapshot, and a request that failed in the network can be sent again.
+"""
 
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import quote, urljoin
 
+from typing_extensions import override
+
 from step_envs.core import WorldState
-from step_envs.errors import EngineError, SnapshotError, UnknownNameError, missing_package, unknown_name
+from step_envs.errors import EngineError, UnknownNameError, missing_package, unknown_name
+from step_envs.snapshots import snapshot_faults
+from step_envs.spaces import require_text
 from step_envs.tasks import TaskSet
 from step_envs.webshop.engine import parse_action
 from step_envs.webshop.site.page import SitePage, read_page
-from step_envs.webshop.tasks import EVAL_GOALS, FULL_HUMAN_GOALS, MAX_STEPS, OFFICIAL_SPLITS, TEST_GOALS
+from step_envs.webshop.tasks import EVAL_GOALS, FULL_HUMAN_GOALS, MAX_STEPS, OFFICIAL_SPLITS, TEST_GOALS, read_number
 
 DEFAULT_ADDRESS: Final = "http://127.0.0.1:3000"
 MODES: Final = ("text", "html", "url")
@@ -22,7 +30,7 @@ _CRASHING_SEARCHES: Final = ("<a>", "<c>", "<r>")
 
 
 class SiteTasks(TaskSet):
-    """The goals of a site by number, in its own fixed order; what they are only the site knows.
+    """The goals of a site by number, in the site's fixed order; only the site knows what they ask for.
 
     Args:
         count: How many goals the site has.
@@ -36,8 +44,8 @@ class SiteTasks(TaskSet):
             raise ValueError(f"site_goals must be a whole number from 1 on, got {count!r}.")
         self._count = count
 
+    @override
     def ids(self, split: str) -> Sequence[str]:
-        """See ``TaskSet``."""
         if split not in self.splits:
             raise unknown_name("split", split, self.splits)
         ends = {"test": (0, TEST_GOALS), "eval": (TEST_GOALS, TEST_GOALS + EVAL_GOALS)}
@@ -45,43 +53,76 @@ class SiteTasks(TaskSet):
         return [f"site/{number}" for number in range(min(first, self._count), min(last, self._count))]
 
     def number(self, task_id: str) -> int:
-        """Give the number of a goal.
+        """Return the number of a goal.
 
         Raises:
+            TypeError: The task id is not a str.
             UnknownNameError: There is no such task.
         """
-        digits = task_id.removeprefix("site/")
-        named = digits != task_id and digits.isascii() and digits.isdigit() and str(int(digits)) == digits
-        if named and int(digits) < self._count:
-            return int(digits)
+        name, _, digits = require_text(task_id, "A task id").rpartition("/")
+        number = read_number(digits)
+        if name == "site" and number is not None and number < self._count:
+            return number
         raise UnknownNameError(f"Unknown task {task_id!r}. Tasks are named site/0 to site/{self._count - 1}.")
 
+    @override
     def split_of(self, task_id: str) -> str:
-        """See ``TaskSet``."""
         number = self.number(task_id)
         return "test" if number < TEST_GOALS else "eval" if number < TEST_GOALS + EVAL_GOALS else "train"
 
+    @override
     def type_of(self, task_id: str) -> str:
-        """See ``TaskSet``."""
         self.number(task_id)
         return "site"
 
+    @override
     def max_steps(self, task_id: str) -> int | None:
-        """See ``TaskSet``."""
         return MAX_STEPS
+
+
+class SiteState(NamedTuple):
+    """The state of a visit, as it is put into snapshots.
+
+    Attributes:
+        session_id: What the site calls the visit.
+        url: Address of the page, without that of the site.
+        html: The page.
+        instruction: What to shop for.
+        score: What was bought was worth, 0 to 1; 0 before a purchase.
+    """
+
+    session_id: str
+    url: str
+    html: str
+    instruction: str
+    score: float
+
+    @classmethod
+    def from_json(cls, saved: Any) -> "SiteState":
+        """Read a state that was saved as JSON, and check every field.
+
+        Raises:
+            SnapshotError: A field is missing or wrong.
+        """
+        with snapshot_faults():
+            state = cls(**{name: saved[name] for name in cls._fields})
+            for name, value in zip(cls._fields, state, strict=True):
+                if type(value) not in ((int, float) if name == "score" else (str,)):
+                    raise ValueError(f"{name} is {str(value)[:80]!r}")
+            return state._replace(score=float(state.score))
 
 
 class SiteShop:
     """One visitor of a site.
 
     Args:
-        address: Where the site is.
+        address: Address of the site.
         observation_mode: ``"text"``, ``"html"`` or ``"url"``.
         timeout: Seconds to wait for an answer.
 
     Raises:
         UnknownNameError: There is no such mode over HTTP.
-        ValueError: The address is none of the web, or the timeout is not positive.
+        ValueError: The address does not begin with ``http://`` or ``https://``, or the timeout is not positive.
         gymnasium.error.DependencyNotInstalled: ``requests`` is not installed.
     """
 
@@ -113,10 +154,12 @@ class SiteShop:
         self._score = 0.0
 
     def begin(self, number: int) -> WorldState:
-        """Visit the start page of a goal; a session whose name says "fixed" gets the goal it names.
+        """Open the start page of a goal.
+
+        The original gives a session whose name contains "fixed" the goal whose number follows.
 
         Raises:
-            EngineError: The site does not answer, or not with a start page of WebShop.
+            EngineError: The site does not answer, or its answer is not a start page of WebShop.
         """
         self._session_id = f"fixed_{number}"
         self._score = 0.0
@@ -135,7 +178,7 @@ class SiteShop:
             return self._state(valid=False)
         verb, argument = parse_action(action)
         if verb == "search":
-            # Half a character, which UTF-8 has not, is a question mark to the site.
+            # Half of a surrogate pair has no form in UTF-8; the site gets a question mark.
             words = (argument or "").encode("utf-8", "replace")
             may_fail = words.split(b" ")[0].decode() in _CRASHING_SEARCHES
             if not self._ask("POST", f"{self._address}/{self._session_id}", {"search_query": words}, may_fail=may_fail):
@@ -148,57 +191,50 @@ class SiteShop:
         return self._state(valid=True)
 
     def accepts(self, action: str) -> bool:
-        """Say whether an action would be understood on this page."""
+        """Return True if the site would understand an action on this page."""
         verb, argument = parse_action(action)
         if not argument:
             return False
         return verb == "search" or (verb == "click" and argument != "search" and argument in self._page.clickables)
 
     def available_actions(self) -> dict[str, Any]:
-        """Tell what can be done: ``has_search_bar`` and ``clickables``."""
+        """List what can be done: ``has_search_bar`` and ``clickables``."""
         return {"has_search_bar": self._page.has_search_bar, "clickables": list(self._page.clickables)}
 
     def save(self) -> dict[str, Any]:
-        """Give the state as JSON values: a site keeps none, everything is in the address and the page."""
-        return {
-            "session_id": self._session_id,
-            "url": self._url.removeprefix(self._address),
-            "html": self._html,
-            "instruction": self.instruction,
-            "score": self._score,
-        }
+        """Return the state as JSON values."""
+        url = self._url.removeprefix(self._address)
+        return SiteState(self._session_id, url, self._html, self.instruction, self._score)._asdict()
 
     def load(self, saved: Any) -> None:
-        """Go back to a state that ``save`` gave.
+        """Go back to a state that ``save`` returned.
 
         Raises:
-            SnapshotError: The state does not fit.
+            SnapshotError: A field is missing or wrong; then nothing was changed.
         """
-        try:
-            self._session_id, html, url = str(saved["session_id"]), str(saved["html"]), str(saved["url"])
-            self.instruction, self._score = str(saved["instruction"]), float(saved["score"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise SnapshotError(f"The snapshot of the site lacks or garbles a field: {error}.") from error
-        self._url, self._html, self._page = self._address + url, html, read_page(html)
+        state = SiteState.from_json(saved)
+        page = read_page(state.html)
+        self._session_id, self.instruction, self._score = state.session_id, state.instruction, state.score
+        self._url, self._html, self._page = self._address + state.url, state.html, page
 
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
 
     def _ask(self, method: str, url: str, form: Mapping[str, bytes] | None = None, *, may_fail: bool = False) -> bool:
-        """Ask for a page and show it.
+        """Request a page and make it the current one.
 
         Args:
             method: ``GET`` or ``POST``.
             url: The address.
-            form: What is sent along.
-            may_fail: The original may die on this by a fault of its own: then the page stays.
+            form: Fields to send.
+            may_fail: The original may die on this request by a fault of its own; then the current page stays.
 
         Returns:
-            Whether the page is there.
+            True if the page came, False if the original died.
 
         Raises:
-            EngineError: It is not, and should be.
+            EngineError: The site did not answer, or with an error.
         """
         try:
             answer = self._client.request(method, url, data=form, timeout=self._timeout)

@@ -1,0 +1,192 @@
+"""The shop's oracle: it plans with the knowledge of the goal's product, or as a shopper who only reads would act."""
+
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple, Protocol
+
+from typing_extensions import override
+
+from step_envs.oracle import Oracle, OracleEnv
+from step_envs.snapshots import Snapshot, snapshot_faults
+from step_envs.webshop.engine import ShopEngine, parse_action
+from step_envs.webshop.expert import NO_LIMIT, Shopper, ShopperMove, explore
+from step_envs.webshop.planning.purchase_plan import PurchasePlanner
+from step_envs.webshop.shop.pages import BUY_NOW
+from step_envs.webshop.shop.session_state import PlayedActions, SavedEpisode, ShopState
+from step_envs.webshop.thoughts import describe
+
+EXPERTS = ("shortest", "explorer")
+
+Expert = Literal["shortest", "explorer"]
+
+_INFORMATIVE = ("click[description]", "click[features]", "click[reviews]", "click[attributes]", "click[next >]")
+
+
+class ShopWorld(OracleEnv, Protocol):
+    """What the oracle needs of its environment; ``WebShopEnv`` has it."""
+
+    @property
+    def engine(self) -> ShopEngine:
+        """The shop, with the running episode in it."""
+
+    @property
+    def history(self) -> PlayedActions:
+        """How the running episode came to its state; it is recorded for ``expert="explorer"`` only."""
+
+    @property
+    def step_limit(self) -> int | None:
+        """Steps after which an episode is truncated; None: never."""
+
+    @property
+    def steps_taken(self) -> int:
+        """Steps of the running episode."""
+
+
+class PlanningState(NamedTuple):
+    """What the oracle plans from.
+
+    Attributes:
+        shop: The state of the shop, as ``ShopEngine.save`` returns it.
+        history: How the episode came to it; empty with ``expert="shortest"``, which does not need it.
+        steps: Steps taken so far.
+    """
+
+    shop: dict[str, Any]
+    history: PlayedActions
+    steps: int
+
+
+class WebShopOracle(Oracle[PlanningState]):
+    """Plans purchases in the shop of one environment.
+
+    Args:
+        env: The environment it belongs to.
+        expert: ``"shortest"`` knows the goal's product and goes straight to it; ``"explorer"`` knows what the pages of the
+            episode have said, and its plan is what it would do from here, if that ends with full marks.
+    """
+
+    def __init__(self, env: ShopWorld, expert: Expert = "shortest") -> None:
+        super().__init__(env)
+        self._world = env
+        self._expert = expert
+        self._planner = PurchasePlanner(env.engine)
+        self._replay = _Replay(env.engine)
+
+    def best_plan(self, snapshot: bytes | None = None, *, after: Sequence[str] = ()) -> tuple[list[str], float] | None:
+        """Compute how to buy the target for the highest reward, also where full marks are out of reach.
+
+        This is the planner's answer with any ``expert``.
+
+        Args:
+            snapshot: See ``plan``.
+            after: See ``plan``.
+
+        Returns:
+            The actions and the reward, or None where the target cannot be bought.
+
+        Raises:
+            SnapshotError: The bytes are not a snapshot of this environment.
+            gymnasium.error.ResetNeeded: No episode is running, and no snapshot was given.
+        """
+        if snapshot is None:
+            self._world.require_episode("asking the oracle")
+            return self._planner.best_plan(None, after)
+        opened = self._world.open_snapshot(snapshot)
+        with snapshot_faults():
+            state = self._state_of(opened)
+        return self._planner.best_plan(state.shop, after)
+
+    @override
+    def _state_now(self) -> PlanningState:
+        world = self._world
+        return PlanningState(world.engine.save(), world.history, world.steps_taken)
+
+    @override
+    def _state_of(self, snapshot: Snapshot) -> PlanningState:
+        saved = SavedEpisode.from_json(snapshot.world, self._world.engine.catalogue)
+        return PlanningState(saved.shop.to_json(), saved.history, snapshot.steps)
+
+    @override
+    def _plan(self, state: PlanningState, after: Sequence[str]) -> list[str] | None:
+        if self._expert == "shortest":
+            return self._planner.plan(state.shop, after)
+        engine = self._world.engine.twin()
+        engine.load(state.shop)
+        history = state.history
+        for action in after:
+            engine.act(action)
+            history = history.then(action)
+        if engine.page.kind == "done":
+            return [] if engine.page.reward == 1.0 else None
+        shopper = self._replay.shopper_after(history, state.shop)
+        return explore(engine, shopper, self._steps_left(state.steps + len(after)))
+
+    @override
+    def _next_action(self) -> str | None:
+        if self._expert == "shortest":
+            return super()._next_action()
+        move = self._next_move(self._shopper_now())
+        return None if move is None else move.action
+
+    @override
+    def _thought(self, action: str) -> str:
+        if self._expert == "explorer":
+            shopper = self._shopper_now()
+            move, asked = self._next_move(shopper), parse_action(action)
+            if move is not None and parse_action(move.action) == asked:
+                return move.thought
+            if asked == ("click", BUY_NOW.lower()) and self._world.engine.page.kind == "item":
+                # ``describe`` would name the goal's attributes, which no page tells.
+                return shopper.why_buy()
+        return describe(self._world.engine, action)
+
+    @override
+    def _is_informative(self, action: str) -> bool:
+        # Reading about a product is no mistake.
+        return action.lower() in _INFORMATIVE
+
+    def _shopper_now(self) -> Shopper:
+        return self._replay.shopper_after(self._world.history, self._world.engine.save())
+
+    def _next_move(self, shopper: Shopper) -> ShopperMove | None:
+        return shopper.next_move(self._steps_left(self._world.steps_taken))
+
+    def _steps_left(self, steps: int) -> int:
+        limit = self._world.step_limit
+        return NO_LIMIT if limit is None else limit - steps
+
+
+class _Replay:
+    """Finds what a shopper knows in a state, by playing the episode again up to it in a second engine.
+
+    The last episode is kept, so that an action more costs one step and not the whole episode.
+    """
+
+    def __init__(self, engine: ShopEngine) -> None:
+        self._engine = engine.twin()
+        self._begun_with: tuple[Any, ...] = ()
+        self._played: tuple[str, ...] = ()
+        self._shopper = Shopper("")
+
+    def shopper_after(self, history: PlayedActions, shop: dict[str, Any]) -> Shopper:
+        """Return the shopper after the actions of an episode.
+
+        Args:
+            history: Its actions.
+            shop: The state they led to, which names the goal and the visit.
+        """
+        begun_with = (history.start, shop["goal"], shop["session_id"])
+        count = len(self._played)
+        if begun_with != self._begun_with or history.actions[:count] != self._played:
+            state = ShopState.from_json(shop, self._engine.catalogue)
+            if history.start is None:
+                self._engine.begin(state.goal, state.session_id)
+            else:
+                self._engine.load(history.start)
+            self._shopper = Shopper(state.goal.instruction_text)
+            self._shopper.see(self._engine.observe("text"))
+            self._begun_with, count = begun_with, 0
+        for action in history.actions[count:]:
+            self._engine.act(action)
+            self._shopper.see(self._engine.observe("text"), action)
+        self._played = history.actions
+        return self._shopper
