@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from step_envs.sciworld.env import SciWorldEnv
-from step_envs.sciworld.planning.gold_plans import GoldCache
-from step_envs.sciworld.planning.replay_simulator import Scout
-from step_envs.sciworld.planning.steps import Kind, kind_of
+from step_envs.sciworld.planning.gold_plans import GoldPlanCache
+from step_envs.sciworld.planning.replay_simulator import ReplaySimulator
+from step_envs.sciworld.planning.steps import ActionKind, action_kind
 from step_envs.sciworld.tasks import TASK_TYPES
 
 DRAWS = ("even", "by-verb", "even+focus")
@@ -69,7 +69,7 @@ def main() -> None:
 
 def measure_lengths(env: SciWorldEnv, tasks: Iterable[str], file: Path) -> None:
     known = {(row["task"], row["variation"]) for row in read(file)}
-    scout, kept = Scout(None, 60.0), GoldCache("gold")
+    simulator, kept = ReplaySimulator(None, 60.0), GoldPlanCache("gold")
     for task in tasks:
         for variation in range(VARIATIONS):
             if (task, variation) in known:
@@ -80,12 +80,12 @@ def measure_lengths(env: SciWorldEnv, tasks: Iterable[str], file: Path) -> None:
             seconds = time.perf_counter() - started
             if plan is None:
                 raise SystemExit(f"No plan from the start of {task}/{variation}.")
-            gold = kept.read(env.episode) or scout.gold_path(env.episode)
-            moments = scout.history(env.episode.then(*gold))
-            cut = next(i for i, moment in enumerate(moments) if moment.solved)
+            gold = kept.read(env.history) or simulator.gold_path(env.history)
+            views = simulator.observe_all(env.history.then(*gold))
+            cut = next(i for i, view in enumerate(views) if view.solved)
             row = {"task": task, "variation": variation, "gold": len(gold), "gold_until_solved": cut}
             append(file, row | {"plan": len(plan), "limit": TASK_TYPES[task].max_steps, "seconds": round(seconds, 2)})
-    scout.close()
+    simulator.close()
 
 
 def measure_recovery(env: SciWorldEnv, task: str, draw: str, k: int, number: int, file: Path) -> None:
@@ -122,7 +122,7 @@ def pick(valid: tuple[str, ...], draw: str, rng: random.Random) -> str:
     allowed = [
         action
         for action in valid
-        if kind_of(action) is not Kind.LOOK and (draw == "even+focus" or not action.startswith("focus "))
+        if action_kind(action) is not ActionKind.LOOK and (draw == "even+focus" or not action.startswith("focus "))
     ]
     if not allowed:
         return "wait1"

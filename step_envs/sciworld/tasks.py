@@ -11,7 +11,10 @@ from functools import cached_property
 from importlib.resources import files
 from typing import NamedTuple
 
-from step_envs.errors import unknown_name
+from typing_extensions import override
+
+from step_envs.errors import UnknownNameError, unknown_name
+from step_envs.spaces import require_text
 from step_envs.tasks import TaskSet
 
 
@@ -60,6 +63,18 @@ TASK_TYPES: dict[str, TaskType] = {
 }
 """Task name -> its figures, in the original's order."""
 
+SIMPLIFICATIONS = (
+    "easy",
+    "teleportAction",
+    "openDoors",
+    "openContainers",
+    "selfWateringFlowerPots",
+    "noElectricalAction",
+)
+"""Names of the engine's simplifications; ``easy`` is a set of them that depends on the task."""
+
+_NEEDS_ELECTRICITY = ("power-component", "conductivity")
+
 OFFICIAL_SPLITS = ("train", "dev", "test")
 ETO_SPLITS = ("eto_train", "eto_dev", "eto_test", "eto_train_published")
 _ETO_TEST_PER_TASK = 10  # ETO's test list is the first ten of each task's official test variations
@@ -71,41 +86,41 @@ class SciWorldTasks(TaskSet):
     splits = OFFICIAL_SPLITS + ETO_SPLITS
     types = tuple(TASK_TYPES)
 
+    @override
     def ids(self, split: str) -> Sequence[str]:
-        """List a split's tasks by task type, then variation."""
+        # By task type, then by variation.
         variations = self._variations(split)
         return tuple(f"{name}/{i}" for name in TASK_TYPES for i in variations.get(name, ()))
 
+    @override
     def split_of(self, task_id: str) -> str:
-        """Name the official split of a task."""
         name, variation = self.parse(task_id)
         quarter = TASK_TYPES[name].variations // 4
         if variation < 2 * quarter:
             return "train"
         return "dev" if variation < 3 * quarter else "test"
 
+    @override
     def type_of(self, task_id: str) -> str:
-        """Name the task type."""
         return self.parse(task_id)[0]
 
+    @override
     def max_steps(self, task_id: str) -> int:
-        """Give the step limit of the task's type."""
         return TASK_TYPES[self.type_of(task_id)].max_steps
 
     def parse(self, task_id: str) -> tuple[str, int]:
-        """Take a task id apart.
-
-        Returns:
-            Task name and variation.
+        """Split a task id into task name and variation.
 
         Raises:
+            TypeError: The task id is not a str.
             UnknownNameError: There is no such task or variation.
         """
+        require_text(task_id, "A task id")
         name, slash, number = task_id.partition("/")
         if name not in TASK_TYPES or not slash:
             raise unknown_name("task", task_id, [f"{known}/0" for known in TASK_TYPES])
         count = TASK_TYPES[name].variations
-        # The plain spelling only, so that one task has one name.
+        # Compared as text: "boil/03" or other digits of Unicode would be second names of the same task.
         if number not in map(str, range(count)):
             raise unknown_name("task", task_id, [f"{name}/{i}" for i in (0, count - 1)])
         return name, int(number)
@@ -132,6 +147,29 @@ class SciWorldTasks(TaskSet):
         text = files("step_envs.sciworld").joinpath("data/eto_splits.json").read_text()
         lists = json.loads(text)
         return {split: lists[split] for split in ("eto_train_published", "eto_dev")}
+
+
+def check_simplification(simplification: str, task: str | None = None) -> None:
+    """Check a list of simplifications: the engine would answer a wrong one with an episode that has failed at its start.
+
+    Args:
+        simplification: Names separated by commas; an empty string means none.
+        task: Name of the task to be played with them; None if that is not known yet.
+
+    Raises:
+        UnknownNameError: A name does not exist, ``easy`` is not alone, or the task cannot be done with a simplification.
+    """
+    names = simplification.split(",") if simplification else []
+    for name in names:
+        if name not in SIMPLIFICATIONS:
+            raise unknown_name("simplification", name, SIMPLIFICATIONS)
+        if name == "noElectricalAction" and task is not None and any(word in task for word in _NEEDS_ELECTRICITY):
+            raise UnknownNameError(f"Task {task!r} cannot be done with {name}: take it out of the simplifications.")
+    if "easy" in names and len(names) > 1:
+        raise UnknownNameError(
+            f'The engine takes "easy" only alone, got {simplification!r}: name what it stands for instead, '
+            '"teleportAction,openDoors,selfWateringFlowerPots", and noElectricalAction where the task allows it.'
+        )
 
 
 def _official(split: str, count: int) -> range:

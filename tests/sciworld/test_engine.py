@@ -18,8 +18,8 @@ import psutil
 import pytest
 
 from step_envs.errors import EngineError, UnknownNameError
-from step_envs.sciworld.engine import Reply, Simulator, _writable
-from step_envs.sciworld.java.engine_copy import Session
+from step_envs.sciworld.engine import EngineReply, Simulator, _utf8_text
+from step_envs.sciworld.java.engine_copy import EngineCopy
 from step_envs.sciworld.java.jvm import shared_jvm
 
 ROOT = Path(__file__).parents[2]
@@ -48,12 +48,12 @@ def simulator() -> Iterator[Simulator]:
     one.close()
 
 
-def play(simulator: Simulator, task: tuple[str, int, str], actions: list[str]) -> list[Reply]:
+def play(simulator: Simulator, task: tuple[str, int, str], actions: list[str]) -> list[EngineReply]:
     return [simulator.load(*task), *(simulator.step(action) for action in actions)]
 
 
 @pytest.fixture(scope="module")
-def solo(simulator: Simulator) -> list[list[Reply]]:
+def solo(simulator: Simulator) -> list[list[EngineReply]]:
     """What the episodes give, each played alone from start to end."""
     return [play(simulator, task, actions) for task, actions in EPISODES]
 
@@ -73,7 +73,7 @@ def transcripts(test_data: Path) -> list[dict[str, Any]]:
 @pytest.mark.slow
 @pytest.mark.parity
 def test_every_transcript_replays_in_all_that_was_recorded(simulator: Simulator, test_data: Path) -> None:
-    def check(reply: Reply, recorded: dict[str, Any], where: str) -> None:
+    def check(reply: EngineReply, recorded: dict[str, Any], where: str) -> None:
         found = {
             "obs": reply.observation,
             "score": reply.score,
@@ -130,7 +130,7 @@ print(json.dumps(out))
 
 @pytest.mark.slow
 def test_it_is_the_stock_library_that_it_equals(simulator: Simulator) -> None:
-    from step_envs.sciworld.java.jvm import find_java
+    from step_envs.sciworld.java.installation import find_java
 
     environment = {
         **os.environ,
@@ -148,7 +148,7 @@ def test_it_is_the_stock_library_that_it_equals(simulator: Simulator) -> None:
     assert found == stock
 
 
-def test_looking_on_changes_nothing(simulator: Simulator, solo: list[list[Reply]]) -> None:
+def test_looking_on_changes_nothing(simulator: Simulator, solo: list[list[EngineReply]]) -> None:
     for (task, actions), alone in zip(EPISODES, solo, strict=True):
         rng = random.Random(7)
         questions = (
@@ -164,7 +164,7 @@ def test_looking_on_changes_nothing(simulator: Simulator, solo: list[list[Reply]
 
 
 @pytest.mark.slow
-def test_interleaved_episodes_equal_episodes_played_alone(solo: list[list[Reply]]) -> None:
+def test_interleaved_episodes_equal_episodes_played_alone(solo: list[list[EngineReply]]) -> None:
     several = [Simulator() for _ in EPISODES]
     found = [[one.load(*task)] for one, (task, _) in zip(several, EPISODES, strict=True)]
     for step in range(max(len(actions) for _, actions in EPISODES)):
@@ -176,9 +176,9 @@ def test_interleaved_episodes_equal_episodes_played_alone(solo: list[list[Reply]
         one.close()
 
 
-def test_parallel_episodes_equal_episodes_played_alone(simulator: Simulator, solo: list[list[Reply]]) -> None:
+def test_parallel_episodes_equal_episodes_played_alone(simulator: Simulator, solo: list[list[EngineReply]]) -> None:
     several = [Simulator() for _ in EPISODES]
-    found: dict[int, list[Reply]] = {}
+    found: dict[int, list[EngineReply]] = {}
 
     def work(index: int) -> None:
         found[index] = play(several[index], *EPISODES[index])
@@ -189,7 +189,7 @@ def test_parallel_episodes_equal_episodes_played_alone(simulator: Simulator, sol
     for thread in threads:
         thread.join()
     assert [found[index] for index in range(len(several))] == solo
-    pids = {one._holder.session.jvm.pid for one in [simulator, *several] if one._holder.session}
+    pids = {one._holder.engine.jvm.pid for one in [simulator, *several] if one._holder.engine}
     assert len(pids) == 1
     for one in several:
         one.close()
@@ -212,10 +212,10 @@ def test_simulators_share_the_library_and_not_the_generator(simulator: Simulator
     assert loads[0] == loads[1]
 
     def is_private(one: Simulator, name: str) -> bool:
-        session = one._holder.session
-        assert session is not None
-        loaders = session._line.gateway.jvm.java.lang.ClassLoader
-        own = session._server.getClass().getClassLoader()
+        copy = one._holder.engine
+        assert copy is not None
+        loaders = copy._connection.gateway.jvm.java.lang.ClassLoader
+        own = copy._server.getClass().getClassLoader()
         return not own.loadClass(name).getClassLoader().equals(loaders.getSystemClassLoader())
 
     for name, private in [
@@ -231,7 +231,7 @@ def test_simulators_share_the_library_and_not_the_generator(simulator: Simulator
 
 
 @pytest.mark.slow
-def test_without_the_shared_half_it_is_the_same(solo: list[list[Reply]], tmp_path: Path) -> None:
+def test_without_the_shared_half_it_is_the_same(solo: list[list[EngineReply]], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     digests = _elsewhere({"STEP_ENVS_CACHE": str(tmp_path / "file")}, [0, 1, 2])
     assert digests == [_digest(replies) for replies in solo]
@@ -250,7 +250,7 @@ print(json.dumps([out[index] for index in sorted(out)]))
 """
 
 
-def _digest(replies: list[Reply]) -> str:
+def _digest(replies: list[EngineReply]) -> str:
     return sha1(repr(replies))
 
 
@@ -264,7 +264,7 @@ def _elsewhere(environment: dict[str, str], order: list[int]) -> list[str]:
     return digests
 
 
-def test_another_process_another_order_the_same_bytes(solo: list[list[Reply]]) -> None:
+def test_another_process_another_order_the_same_bytes(solo: list[list[EngineReply]]) -> None:
     """Nor do options that the user's shell has for every Java program make a difference."""
     hostile = "-XX:+UnlockExperimentalVMOptions -XX:hashCode=5 -Dfile.encoding=ISO-8859-1 -Duser.language=tr"
     inherited = {"JDK_JAVA_OPTIONS": hostile, "JAVA_TOOL_OPTIONS": hostile, "LC_ALL": "C", "PYTHONHASHSEED": "3"}
@@ -291,8 +291,8 @@ def test_an_ambiguous_request_waits_for_a_number(simulator: Simulator) -> None:
     assert prompt.observation.startswith("Ambiguous request: Please enter the number")
     assert simulator.valid_actions() == ("0", "1", "2", "3", "4", "5")
     assert simulator.valid_actions() != before
-    assert simulator.step("0") == Reply("The door is now open.", 0, False, 1)
-    assert simulator.step("0") == Reply("No known action matches that input.", 0, False, 1)
+    assert simulator.step("0") == EngineReply("The door is now open.", 0, False, 1)
+    assert simulator.step("0") == EngineReply("No known action matches that input.", 0, False, 1)
 
 
 @pytest.mark.parametrize("answer", ["look around", "", "7", "no", "open door to kitchen"])
@@ -317,10 +317,10 @@ def test_questions_to_the_engine_leave_a_pending_request_pending(simulator: Simu
 def test_a_wrong_focus_fails_and_a_reset_of_the_task_forgives(simulator: Simulator) -> None:
     simulator.load("boil", 0, "easy")
     simulator.step("go to kitchen")
-    assert simulator.step("focus on thermometer") == Reply("You focus on the thermometer.", -100, True, 2)
+    assert simulator.step("focus on thermometer") == EngineReply("You focus on the thermometer.", -100, True, 2)
     assert simulator.step("look around").score == -100
     assert simulator.step("help").done
-    assert simulator.step("reset task") == Reply("You reset the goal progress and focus.", 0, False, 3)
+    assert simulator.step("reset task") == EngineReply("You reset the goal progress and focus.", 0, False, 3)
 
 
 def test_easy_opens_doors_and_not_containers(simulator: Simulator) -> None:
@@ -347,7 +347,9 @@ def test_a_gold_path_succeeds_and_asking_for_it_changes_nothing(simulator: Simul
     assert replies[-1].done
 
 
-def test_after_a_gold_path_other_episodes_are_what_they_were(simulator: Simulator, solo: list[list[Reply]]) -> None:
+def test_after_a_gold_path_other_episodes_are_what_they_were(
+    simulator: Simulator, solo: list[list[EngineReply]]
+) -> None:
     simulator.load("melt", 1, "easy")
     assert simulator.gold_path()
     assert [play(simulator, *episode) for episode in EPISODES] == solo
@@ -372,17 +374,17 @@ def test_any_string_is_answered(action: str, simulator: Simulator) -> None:
 
 def test_text_comes_back_as_it_was_sent(simulator: Simulator) -> None:
     simulator.load("boil", 0, "easy")
-    session = simulator._holder.session
-    assert session is not None
-    echo = session._line.gateway.jvm.java.util.Objects.toString
+    copy = simulator._holder.engine
+    assert copy is not None
+    echo = copy._connection.gateway.jvm.java.util.Objects.toString
     for text in STRINGS:
-        assert echo(_writable(text)) == _writable(text)
+        assert echo(_utf8_text(text)) == _utf8_text(text)
 
 
 def test_only_lone_surrogates_are_changed() -> None:
-    assert _writable("a\ud800b\udfff") == "a\ufffdb\ufffd"
-    assert _writable("\ud83d\ude00") == "\U0001f600"
-    assert all(_writable(text) == text for text in STRINGS if not any("\ud800" <= char <= "\udfff" for char in text))
+    assert _utf8_text("a\ud800b\udfff") == "a\ufffdb\ufffd"
+    assert _utf8_text("\ud83d\ude00") == "\U0001f600"
+    assert all(_utf8_text(text) == text for text in STRINGS if not any("\ud800" <= char <= "\udfff" for char in text))
 
 
 @pytest.mark.parametrize(
@@ -429,10 +431,10 @@ def test_sixteen_simulators_fit_in_a_gigabyte() -> None:
     for index, one in enumerate(several):
         one.load(*EPISODES[index % 3][0])
         one.valid_actions()
-    session = several[0]._holder.session
-    assert session is not None
-    assert psutil.Process(session.jvm.pid).memory_info().rss < 1.0e9
-    assert len({one._holder.session.jvm.pid for one in several if one._holder.session}) == 1
+    copy = several[0]._holder.engine
+    assert copy is not None
+    assert psutil.Process(copy.jvm.pid).memory_info().rss < 1.0e9
+    assert len({one._holder.engine.jvm.pid for one in several if one._holder.engine}) == 1
     for one in several:
         one.close()
 
@@ -441,18 +443,18 @@ def test_no_more_questions_are_under_way_than_there_are_turns(monkeypatch: pytes
     """More than the processors can work on would each take so long that they seem to hang."""
     simulators = [Simulator() for _ in range(3)]
     under_way, most = 0, 0
-    look = Session.look
+    look = EngineCopy.look
 
-    def slow_look(session: Session) -> str:
+    def slow_look(copy: EngineCopy) -> str:
         nonlocal under_way, most
         under_way += 1
         most = max(most, under_way)
         time.sleep(0.2)
         under_way -= 1
-        return look(session)
+        return look(copy)
 
-    monkeypatch.setattr(Session, "look", slow_look)
-    monkeypatch.setattr(shared_jvm(), "turns", threading.Semaphore(2))
+    monkeypatch.setattr(EngineCopy, "look", slow_look)
+    monkeypatch.setattr(shared_jvm(), "call_slots", threading.Semaphore(2))
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(lambda simulator: simulator.load("boil", 0), simulators))
         looks = list(pool.map(Simulator.look, simulators))

@@ -10,8 +10,8 @@ import psutil
 import pytest
 
 from step_envs.errors import EngineError
-from step_envs.sciworld.engine import Reply, Simulator
-from step_envs.sciworld.java.engine_copy import Session
+from step_envs.sciworld.engine import EngineReply, Simulator
+from step_envs.sciworld.java.engine_copy import EngineCopy
 
 TASK = ("grow-fruit", 7, "easy")
 ACTIONS = [
@@ -34,7 +34,7 @@ def simulator() -> Iterator[Simulator]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def expected() -> Iterator[list[Reply]]:
+def expected() -> Iterator[list[EngineReply]]:
     """What the episode gives undisturbed. Its simulator keeps the Java process for the tests that do not kill it."""
     one = Simulator()
     yield [one.load(*TASK), *map(one.step, ACTIONS)]
@@ -53,9 +53,9 @@ def gone(pid: int) -> bool:
 
 
 def pid_of(simulator: Simulator) -> int:
-    session = simulator._holder.session
-    assert session is not None
-    return session.jvm.pid
+    copy = simulator._holder.engine
+    assert copy is not None
+    return copy.jvm.pid
 
 
 def kill(simulator: Simulator) -> int:
@@ -64,7 +64,7 @@ def kill(simulator: Simulator) -> int:
     return pid
 
 
-def test_an_episode_goes_on_after_its_process_is_killed(simulator: Simulator, expected: list[Reply]) -> None:
+def test_an_episode_goes_on_after_its_process_is_killed(simulator: Simulator, expected: list[EngineReply]) -> None:
     found, pids = [simulator.load(*TASK)], set()
     for index, action in enumerate(ACTIONS):
         if index in (2, 6):  # with a question pending
@@ -78,13 +78,13 @@ def test_an_episode_goes_on_after_its_process_is_killed(simulator: Simulator, ex
     assert all(gone(pid) for pid in pids)
 
 
-def test_a_task_is_loaded_though_the_process_was_killed(simulator: Simulator, expected: list[Reply]) -> None:
+def test_a_task_is_loaded_though_the_process_was_killed(simulator: Simulator, expected: list[EngineReply]) -> None:
     simulator.load("boil", 0, "")
     kill(simulator)
     assert simulator.load(*TASK) == expected[0]
 
 
-def test_a_process_killed_while_it_works_is_replaced_too(simulator: Simulator, expected: list[Reply]) -> None:
+def test_a_process_killed_while_it_works_is_replaced_too(simulator: Simulator, expected: list[EngineReply]) -> None:
     simulator.load(*TASK)
     for action in ACTIONS[:-1]:
         simulator.step(action)
@@ -101,9 +101,9 @@ def test_a_process_killed_while_it_works_is_replaced_too(simulator: Simulator, e
     assert simulator.step(ACTIONS[-1]) == expected[-1]
 
 
-def test_all_simulators_of_a_killed_process_go_on(simulator: Simulator, expected: list[Reply]) -> None:
+def test_all_simulators_of_a_killed_process_go_on(simulator: Simulator, expected: list[EngineReply]) -> None:
     other = Simulator()
-    found: dict[str, list[Reply]] = {"one": [simulator.load(*TASK)], "other": [other.load(*TASK)]}
+    found: dict[str, list[EngineReply]] = {"one": [simulator.load(*TASK)], "other": [other.load(*TASK)]}
     killed = kill(simulator)
 
     def work(name: str, one: Simulator) -> None:
@@ -120,20 +120,20 @@ def test_all_simulators_of_a_killed_process_go_on(simulator: Simulator, expected
 
 
 def test_a_question_that_kills_the_process_is_asked_twice_and_no_more(
-    simulator: Simulator, expected: list[Reply], monkeypatch: pytest.MonkeyPatch
+    simulator: Simulator, expected: list[EngineReply], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bystander = Simulator()
     bystander.load(*TASK)
     simulator.load(*TASK)
-    real, killed = Session.step, []
+    real, killed = EngineCopy.step, []
 
-    def step(self: Session, action: str) -> Reply:
+    def step(self: EngineCopy, action: str) -> EngineReply:
         if action == "die":
             killed.append(self.jvm.pid)
             os.kill(self.jvm.pid, signal.SIGKILL)
         return real(self, action)
 
-    monkeypatch.setattr(Session, "step", step)
+    monkeypatch.setattr(EngineCopy, "step", step)
     with pytest.raises(EngineError, match=r"died again and again \(action 'die', step 1 of grow-fruit/7\): .*SIGKILL"):
         simulator.step("die")
     assert len(set(killed)) == len(killed) == 2
@@ -144,13 +144,13 @@ def test_a_question_that_kills_the_process_is_asked_twice_and_no_more(
     bystander.close()
 
 
-def test_a_hung_process_is_given_up_and_the_others_recover(expected: list[Reply]) -> None:
+def test_a_hung_process_is_given_up_and_the_others_recover(expected: list[EngineReply]) -> None:
     impatient, patient = Simulator(), Simulator()
     impatient.load(*TASK)
     patient.load(*TASK)
-    session = impatient._holder.session
-    assert session is not None
-    session._line.patience(1.5)
+    copy = impatient._holder.engine
+    assert copy is not None
+    copy._connection.set_timeout(1.5)
     replies = [*map(patient.step, ACTIONS[:4])]
     pid = pid_of(impatient)
     os.kill(pid, signal.SIGSTOP)
@@ -200,7 +200,7 @@ def test_a_simulator_takes_the_calls_of_several_threads_one_at_a_time(simulator:
     assert simulator.step("look around").moves == 30
 
 
-def test_an_interrupted_call_leaves_the_episode_as_it_was(simulator: Simulator, expected: list[Reply]) -> None:
+def test_an_interrupted_call_leaves_the_episode_as_it_was(simulator: Simulator, expected: list[EngineReply]) -> None:
     found = [simulator.load(*TASK), *map(simulator.step, ACTIONS[:5])]
 
     def interrupt(*_: object) -> None:
@@ -217,32 +217,34 @@ def test_an_interrupted_call_leaves_the_episode_as_it_was(simulator: Simulator, 
     assert [*found, *map(simulator.step, ACTIONS[5:])] == expected
 
 
-def test_an_answer_that_was_not_recorded_is_taken_back(simulator: Simulator, expected: list[Reply]) -> None:
+def test_an_answer_that_was_not_recorded_is_taken_back(simulator: Simulator, expected: list[EngineReply]) -> None:
     found = [simulator.load(*TASK), *map(simulator.step, ACTIONS[:5])]
-    session = simulator._holder.session
-    assert session is not None
-    session.step("wait")  # as if an interrupt had come between the answer and the record
+    copy = simulator._holder.engine
+    assert copy is not None
+    copy.step("wait")  # as if an interrupt had come between the answer and the record
     assert [*found, *map(simulator.step, ACTIONS[5:])] == expected
 
 
 def test_an_exception_in_the_engine_is_an_engine_error_with_its_words(
-    simulator: Simulator, expected: list[Reply], monkeypatch: pytest.MonkeyPatch
+    simulator: Simulator, expected: list[EngineReply], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = [simulator.load(*TASK), *map(simulator.step, ACTIONS[:3])]
     with monkeypatch.context() as patch:
-        patch.setattr(Session, "step", lambda self, action: self._line.gateway.jvm.java.lang.Integer.parseInt(action))
+        patch.setattr(
+            EngineCopy, "step", lambda self, action: self._connection.gateway.jvm.java.lang.Integer.parseInt(action)
+        )
         with pytest.raises(EngineError, match=r"action 'wait', step 4 of .*NumberFormatException.*\"wait\""):
             simulator.step("wait")
     assert [*found, *map(simulator.step, ACTIONS[3:])] == expected
 
 
 def test_a_replay_that_comes_out_different_is_an_error_and_not_a_result(
-    simulator: Simulator, expected: list[Reply]
+    simulator: Simulator, expected: list[EngineReply]
 ) -> None:
     simulator.load(*TASK)
     simulator.step("wait")
-    assert simulator._episode is not None
-    simulator._episode.actions[0] = "wait1"
+    assert simulator._record is not None
+    simulator._record.actions[0] = "wait1"
     kill(simulator)
     with pytest.raises(EngineError, match="step 1 of grow-fruit/7 differently when it was replayed"):
         simulator.look()
@@ -264,7 +266,7 @@ def in_child(work: Callable[[], bool]) -> int:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_a_forked_child_has_a_process_of_its_own(simulator: Simulator, expected: list[Reply]) -> None:
+def test_a_forked_child_has_a_process_of_its_own(simulator: Simulator, expected: list[EngineReply]) -> None:
     found = [simulator.load(*TASK), *map(simulator.step, ACTIONS[:5])]
     parents = pid_of(simulator)
 
@@ -297,9 +299,9 @@ def test_a_fork_in_the_middle_of_another_threads_call_does_no_harm(simulator: Si
 
 def test_closed_simulators_leave_no_classes_behind(simulator: Simulator) -> None:
     simulator.load(*TASK)
-    session = simulator._holder.session
-    assert session is not None
-    java = session._line.gateway.jvm.java
+    copy = simulator._holder.engine
+    assert copy is not None
+    java = copy._connection.gateway.jvm.java
 
     def classes() -> int:
         java.lang.System.gc()

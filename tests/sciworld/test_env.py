@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from step_envs import testing
 from step_envs.errors import EngineError, UnknownNameError
 from step_envs.sciworld.engine import Simulator
-from step_envs.sciworld.env import SIMPLIFICATIONS, SciWorldEnv
-from step_envs.sciworld.tasks import TASK_TYPES
+from step_envs.sciworld.env import SciWorldEnv
+from step_envs.sciworld.tasks import SIMPLIFICATIONS, TASK_TYPES
 from step_envs.testing import check_text_env
 
 FIND_PLANT = {"task_id": "find-plant/0"}
@@ -248,10 +248,10 @@ def test_after_an_engine_was_given_up_restore_and_reset_go_on() -> None:
     snapshot = env.snapshot()
     expected = env.step("wait1")
     for again in ("restore", "reset"):
-        session = env._simulator._holder.session
-        assert session is not None
-        session._line.patience(1.0)
-        os.kill(session.jvm.pid, signal.SIGSTOP)
+        copy = env._simulator._holder.engine
+        assert copy is not None
+        copy._connection.set_timeout(1.0)
+        os.kill(copy.jvm.pid, signal.SIGSTOP)
         with pytest.raises(EngineError, match=r"no answer within 1 s .*call reset\(\) or restore\(\)"):
             env.step("wait1")
         with pytest.raises(EngineError, match=r"was given up: call reset\(\) or restore\(\)"):

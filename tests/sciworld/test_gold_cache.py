@@ -6,18 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from step_envs.sciworld.planning.action_history import Episode
-from step_envs.sciworld.planning.gold_plans import GoldCache
+from step_envs.sciworld.planning.action_history import ActionHistory
+from step_envs.sciworld.planning.gold_plans import GoldPlanCache
 
-TASK = Episode("boil", 3, "easy", ())
+TASK = ActionHistory("boil", 3, "easy", ())
 
 
 def test_cache_keeps_what_it_is_given(tmp_path: Path) -> None:
-    cache = GoldCache(folder=tmp_path)
+    cache = GoldPlanCache(folder=tmp_path)
     assert cache.read(TASK) is None
     cache.write(TASK, ["look around", "wait"])
-    assert GoldCache(folder=tmp_path).read(TASK) == ["look around", "wait"]
-    assert cache.read(Episode("boil", 3, "", ())) is None
+    assert GoldPlanCache(folder=tmp_path).read(TASK) == ["look around", "wait"]
+    assert cache.read(ActionHistory("boil", 3, "", ())) is None
     assert [path.suffix for path in tmp_path.rglob("*") if path.is_file()] == [".json"]
 
 
@@ -34,7 +34,7 @@ def test_cache_keeps_what_it_is_given(tmp_path: Path) -> None:
     ],
 )
 def test_cache_takes_a_damaged_file_for_an_absent_one(tmp_path: Path, damage: bytes) -> None:
-    cache = GoldCache(folder=tmp_path)
+    cache = GoldPlanCache(folder=tmp_path)
     cache.write(TASK, ["wait"])
     cache.path(TASK).write_bytes(damage)
     assert cache.read(TASK) is None
@@ -45,7 +45,7 @@ def test_cache_takes_a_damaged_file_for_an_absent_one(tmp_path: Path, damage: by
 def test_cache_without_a_writable_folder_says_so_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("")
-    cache = GoldCache(folder=blocked)
+    cache = GoldPlanCache(folder=blocked)
     cache.write(TASK, ["wait"])
     cache.write(TASK, ["wait"])
     assert cache.read(TASK) is None
@@ -54,7 +54,7 @@ def test_cache_without_a_writable_folder_says_so_once(tmp_path: Path, caplog: py
 
 def _write_often(folder: Path, length: int) -> None:
     for _ in range(50):
-        GoldCache(folder=folder).write(TASK, ["wait"] * length)
+        GoldPlanCache(folder=folder).write(TASK, ["wait"] * length)
 
 
 def test_cache_is_whole_while_many_write(tmp_path: Path) -> None:
@@ -64,11 +64,11 @@ def test_cache_is_whole_while_many_write(tmp_path: Path) -> None:
         writer.start()
     lengths = set()
     while any(writer.is_alive() for writer in writers):
-        actions = GoldCache(folder=tmp_path).read(TASK)
+        actions = GoldPlanCache(folder=tmp_path).read(TASK)
         lengths.add(0 if actions is None else len(actions))
     for writer in writers:
         writer.join()
         assert writer.exitcode == 0
     assert lengths <= {0, 500, 1000, 1500}
-    assert GoldCache(folder=tmp_path).read(TASK)
+    assert GoldPlanCache(folder=tmp_path).read(TASK)
     assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 1

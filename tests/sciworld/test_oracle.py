@@ -9,11 +9,11 @@ from gymnasium.error import ResetNeeded
 
 from step_envs.errors import SnapshotError
 from step_envs.sciworld.env import SciWorldEnv
-from step_envs.sciworld.planning.gold_plans import GoldCache
-from step_envs.sciworld.planning.plan_compression import _without_to_and_fro
+from step_envs.sciworld.planning.gold_plans import GoldPlanCache
+from step_envs.sciworld.planning.plan_compression import _without_needless_moves
 from step_envs.sciworld.planning.plan_executor import CANCEL
 from step_envs.sciworld.planning.rooms import DOORS
-from step_envs.sciworld.planning.steps import Step
+from step_envs.sciworld.planning.steps import PlanStep
 from step_envs.sciworld.tasks import TASK_TYPES
 
 
@@ -72,7 +72,7 @@ def test_plan_from_start_succeeds_at_its_last_action_and_keeps_to_the_limit(env:
 
 def test_plan_is_shorter_than_the_engines_own_solution(env: SciWorldEnv) -> None:
     begin(env, "test-conductivity/1")
-    gold = GoldCache().read(env.episode)
+    gold = GoldPlanCache().read(env.history)
     plan = env.oracle.plan()
     assert gold is not None
     assert plan is not None
@@ -82,15 +82,15 @@ def test_plan_is_shorter_than_the_engines_own_solution(env: SciWorldEnv) -> None
 
 
 def test_nothing_is_put_down_to_be_picked_up_again_at_once() -> None:
-    def steps(*actions: str) -> list[Step]:
-        return [Step(action, "kitchen", "", 1, 0) for action in actions]
+    def steps(*actions: str) -> list[PlanStep]:
+        return [PlanStep(action, "kitchen", "", 1, 0) for action in actions]
 
     broken_sink = steps(
         "pick up pot", "move pot to sink", "pick up pot", "move pot to tub", "activate tub", "pick up pot"
     )
-    assert _without_to_and_fro(broken_sink) == [broken_sink[0], *broken_sink[3:]]
+    assert _without_needless_moves(broken_sink) == [broken_sink[0], *broken_sink[3:]]
     chocolate = steps("move chocolate to pot", "pick up pot", "move pot to stove")
-    assert _without_to_and_fro(chocolate) == chocolate
+    assert _without_needless_moves(chocolate) == chocolate
 
 
 def test_plan_goes_on_foot_where_there_is_no_teleport(bare_env: SciWorldEnv) -> None:
@@ -110,13 +110,13 @@ def test_on_the_plan_every_step_shortens_it_by_one_and_costs_no_search(env: SciW
     begin(env, "find-living-thing/0")
     plan = env.oracle.plan()
     assert plan is not None
-    steps = env.oracle._scout.steps
+    steps = env.oracle.planner.simulator.steps
     while plan:
         env.step(plan[0].upper())  # the engine does not mind the case
         assert env.oracle.plan() == plan[1:] or len(plan) == 1
         plan = plan[1:]
         if plan:
-            assert env.oracle._scout.steps == steps
+            assert env.oracle.planner.simulator.steps == steps
 
 
 def test_plan_after_imagined_actions_leaves_the_environment_alone(env: SciWorldEnv) -> None:
@@ -143,7 +143,7 @@ def test_plan_from_a_snapshot(env: SciWorldEnv) -> None:
 
 def test_there_is_no_plan_where_the_engines_own_solution_fails(env: SciWorldEnv, cache: Path) -> None:
     begin(env, "find-plant/77")
-    GoldCache("gold").write(env.episode, ["look around", "wait1", "teleport to kitchen"])
+    GoldPlanCache("gold").write(env.history, ["look around", "wait1", "teleport to kitchen"])
     assert env.oracle.plan() is None
     env.step("look around")
     assert env.oracle.plan() is None
@@ -284,9 +284,9 @@ def test_asked_before_the_first_episode() -> None:
 def test_no_simulator_is_started_before_it_is_needed() -> None:
     env = SciWorldEnv()
     try:
-        assert env.oracle._scout._simulator is None
+        assert env.oracle.planner.simulator.started is False
         assert env.oracle.is_informative("look around")
-        assert env.oracle._scout._simulator is None
+        assert env.oracle.planner.simulator.started is False
     finally:
         env.close()
 

@@ -4,19 +4,19 @@ import re
 
 import pytest
 
-from step_envs.sciworld.planning.thought_templates import GOALS, WORDINGS
+from step_envs.sciworld.planning.thought_templates import GOALS, THOUGHT_TEMPLATES
 from step_envs.sciworld.tasks import TASK_TYPES
-from step_envs.sciworld.thoughts import Situation, the, thought
+from step_envs.sciworld.thoughts import ThoughtContext, the, word
 
 
 def test_every_task_and_every_case_has_words() -> None:
     assert set(GOALS) == set(TASK_TYPES)
     fields = {"goal", "thing", "place", "room", "to", "at", "purpose", "number", "reason", "doing", "extreme"}
     fields |= {"one", "other", "target"}
-    for case, wordings in WORDINGS.items():
-        assert wordings, case
-        for wording in wordings:
-            assert set(re.findall(r"{(\w+)}", wording)) <= fields, wording
+    for case, templates in THOUGHT_TEMPLATES.items():
+        assert templates, case
+        for template in templates:
+            assert set(re.findall(r"{(\w+)}", template)) <= fields, template
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_every_task_and_every_case_has_words() -> None:
     ],
 )
 def test_a_thought_for_any_action(action: str) -> None:
-    words = thought(Situation("boil", action, (), (), "", "boil/0 0"))
+    words = word(ThoughtContext("boil", action, (), (), "", "boil/0 0"))
     assert words.endswith((".", "?"))
 
 

@@ -2,7 +2,7 @@
 
 from step_envs.sciworld.planning.plan_executor import object_of, options_of
 from step_envs.sciworld.planning.rooms import DOORS, door_is_shut, holder_of, room_of, route
-from step_envs.sciworld.planning.steps import Kind, kind_of, without_effect
+from step_envs.sciworld.planning.steps import ActionKind, action_kind, had_no_effect
 
 KITCHEN = "\n\t".join(
     (
@@ -43,15 +43,15 @@ def test_routes_lead_through_doors() -> None:
 
 
 def test_kinds_of_actions() -> None:
-    assert kind_of("Look  Around") is Kind.LOOK
-    assert kind_of("use thermometer in inventory on ice") is Kind.MEASURE
-    assert kind_of("wait1") is Kind.WAIT
-    assert kind_of("3") is Kind.ANSWER
-    assert kind_of("go to kitchen") is Kind.TRAVEL
-    assert kind_of("move jug to sink") is Kind.WATER
-    assert kind_of("open fridge") is Kind.ACT
-    assert without_effect("The door is already open.")
-    assert without_effect("No known action matches that input.")
-    assert not without_effect("The fridge is now open.")
+    assert action_kind("Look  Around") is ActionKind.LOOK
+    assert action_kind("use thermometer in inventory on ice") is ActionKind.MEASURE
+    assert action_kind("wait1") is ActionKind.WAIT
+    assert action_kind("3") is ActionKind.ANSWER
+    assert action_kind("go to kitchen") is ActionKind.TRAVEL
+    assert action_kind("move jug to sink") is ActionKind.WATER
+    assert action_kind("open fridge") is ActionKind.ACT
+    assert had_no_effect("The door is already open.")
+    assert had_no_effect("No known action matches that input.")
+    assert not had_no_effect("The fridge is now open.")
     assert object_of("move metal pot to stove") == "metal pot"
     assert options_of("Ambiguous request: ...\n0:\tfocus on apple\n12:\tgo\n") == {"0": "focus on apple", "12": "go"}

@@ -1,10 +1,11 @@
 """One isolated copy of the ScienceWorld engine inside the shared Java process.
 
-The engine keeps its random generator, its counters and its simplifications in global variables, so each copy
-has a class loader and a connection of its own, which is also what lets copies run in parallel.
+The engine keeps its random generator, its counters and its simplifications in global variables, so two engines in one class
+loader corrupt each other's episodes. A process for each engine would be isolated too, but takes 200 MB and a second to
+start. So each copy has a class loader and a connection of its own; then copies also run in parallel.
 
-A session knows nothing of recovery: when the process is dead or silent it raises, and is finished. Bringing
-the episode back is the trade of :mod:`step_envs.sciworld.engine`.
+A copy does not recover: if the process is dead or does not answer, its methods raise and the copy is of no more use.
+``step_envs.sciworld.engine`` makes a new one and replays the episode.
 """
 
 from dataclasses import dataclass, replace
@@ -15,24 +16,24 @@ from step_envs.sciworld.java.jvm import Jvm
 
 _ENGINE = "scienceworld.runtime.pythonapi.PythonInterface"
 
-# What the engine answers by itself, outside the world: no tick, no change of score.
+# The engine answers these outside the world: they take no tick and do not change the score.
 _QUERIES = frozenset({"help", "objects", "task"})
-_JAVA_BLANKS = "".join(map(chr, range(0x21)))  # what Java's String.trim() takes off
+_JAVA_BLANKS = "".join(map(chr, range(0x21)))  # the characters that Java's String.trim() removes
 
-# The outer interface says this where the world says nothing: a pending question was answered with no number.
+# The stock interface says this if the world says nothing: a pending question was not answered with a number.
 _NO_ANSWER = (
     "Unknown action.  Type 'help' for a list of actions, and 'objects' for a list of possible object referents. "
 )
 
 
 @dataclass(frozen=True)
-class Reply:
-    """What the engine answers to an action or to a task start.
+class EngineReply:
+    """What the engine answers to an action or to the start of a task.
 
     Attributes:
         observation: The engine's text.
         score: The engine's score, from -100 (failed) to 100 (task fully done).
-        done: Whether the engine ended the episode: task completed, or failed. Knows nothing of a step limit.
+        done: Whether the engine ended the episode: task completed, or failed. The engine knows no step limit.
         moves: Ticks of the engine's clock so far. One action takes 0, 1 or more.
     """
 
@@ -42,48 +43,48 @@ class Reply:
     moves: int
 
 
-class Session:
-    """A copy of the engine, ready to load tasks. Not for two threads at once.
-
-    Attributes:
-        jvm: The process it lives in.
-        answers: How many replies it has given since the task was loaded, the look around included.
+class EngineCopy:
+    """A copy of the engine, ready to load tasks. Not safe for two threads at once.
 
     Args:
         jvm: The process to live in.
         timeout: Seconds that a call may take.
 
     Raises:
-        JvmDeadError: The process is dead. So may every method.
-        JvmSilentError: The process does not answer in time. So may every method.
+        JvmDeadError: The process is dead. Every method may raise this.
+        JvmTimeoutError: The process does not answer in time. Every method may raise this.
+
+    Attributes:
+        jvm: The process that it lives in.
+        replies_given: How many replies it has given since the task was loaded, the first look around included.
     """
 
     def __init__(self, jvm: Jvm, timeout: float) -> None:
-        from step_envs.sciworld.java.py4j_connection import Line  # py4j: imported where it is used
+        from step_envs.sciworld.java.py4j_connection import Py4jConnection  # py4j is imported only when it is used
 
         self.jvm = jvm
-        self.answers = 0
-        self._held: list[str] = []
+        self.replies_given = 0
+        self._kept_ids: list[str] = []
         self._world: Any = None
-        self._last = Reply("", 0, False, 0)
+        self._last = EngineReply("", 0, False, 0)
         self._valid: tuple[str, ...] | None = ()
-        self._line = Line(jvm, timeout)
+        self._connection = Py4jConnection(jvm, timeout)
         self._timeout = timeout
         try:
             for target in jvm.take_garbage():
-                self._line.free(target)
+                self._connection.free(target)
             self._server = self._start()
         except BaseException:
             self.close()
             raise
 
     def _start(self) -> Any:
-        gateway, jars, keep = self._line.gateway, self.jvm.jars, self._keep
+        gateway, jars, keep = self._connection.gateway, self.jvm.jars, self._keep
         java = gateway.jvm.java
-        if not self.jvm.silenced:
-            # The engine narrates every step on standard output; nobody reads it.
+        if not self.jvm.stdout_closed:
+            # The engine prints every step to standard output. Nobody reads the pipe, and a full one would block Java.
             java.lang.System.setOut(java.io.PrintStream(java.io.OutputStream.nullOutputStream()))
-            self.jvm.silenced = True
+            self.jvm.stdout_closed = True
         self._join = java.lang.String.join
         loaders = java.lang.ClassLoader
         parent = loaders.getSystemClassLoader() if jars.shared is not None else loaders.getPlatformClassLoader()
@@ -95,12 +96,12 @@ class Session:
         return keep(constructor.newInstance(keep(gateway.new_array(java.lang.Object, 0))))
 
     def _keep(self, java_object: Any) -> Any:
-        """Notes an object to be freed with the session: one that is forgotten keeps all the classes alive."""
-        self._held.append(java_object._get_object_id())
+        """Record an object that is to be freed with this copy; one forgotten object keeps all its classes in memory."""
+        self._kept_ids.append(java_object._get_object_id())
         return java_object
 
-    def load(self, task: str, variation: int, simplification: str) -> Reply:
-        """Loads a task and looks around, as the stock ``reset()`` does; that takes no time."""
+    def load(self, task: str, variation: int, simplification: str) -> EngineReply:
+        """Load a task and look around, as the stock library's ``reset()`` does; that takes no tick."""
         self._load(task, variation, simplification, gold=False)
         return self.step("look around")
 
@@ -114,109 +115,112 @@ class Session:
         self._world = option.get()
         self._free(option)
         self._valid = ()
-        self.answers = 0
+        self.replies_given = 0
 
-    def step(self, action: str) -> Reply:
-        """Gives the engine one input."""
-        self._draw()
+    def step(self, action: str) -> EngineReply:
+        """Give the engine one input and return its answer."""
+        self._draw_random_numbers()
         if action.strip(_JAVA_BLANKS).lower() in _QUERIES:
             self._last = replace(self._last, observation=self._server.step(action))
         else:
             self._last = self._act(action)
         self._valid = None
-        self.answers += 1
+        self.replies_given += 1
         return self._last
 
-    def _act(self, action: str) -> Reply:
-        # Not through the outer interface's step(), which does this and then twice as much again for a history
-        # that nobody asked for. The answer is a Scala tuple, here as text: "(observation,score,completed)".
+    def _act(self, action: str) -> EngineReply:
+        # The stock interface's step() does this and then as much again, for a history that nobody asked for. The answer
+        # is a Scala tuple, which arrives as the text "(observation,score,completed)".
         answer = self._world.step(action)
         observation, score, completed = answer.toString()[1:-1].rsplit(",", 2)
         self._free(answer)
         points = round(100 * float(score))
-        return Reply(
+        return EngineReply(
             observation=observation or _NO_ANSWER,
             score=points,
             done=completed == "true" or points < 0,
             moves=self._world.getCurIterations(),
         )
 
-    def _draw(self) -> None:
-        """Takes the random numbers that the stock library takes between two steps.
+    def _draw_random_numbers(self) -> None:
+        """Draw the random numbers that the stock library draws between two steps.
 
-        Listing the valid actions draws from the generator that also moves the bees, and the stock library lists
-        them once after every step. The episode that it plays is only met by drawing as often: neither less,
-        where nobody asks for the list, nor more, where somebody asks twice.
+        Listing the valid actions draws from the generator that also moves the bees, and the stock library lists them once
+        after every step. To play the same episode we must draw exactly as often: also if nobody asks for the list, and only
+        once if somebody asks twice.
         """
         if self._valid is None:
             self._free(self._world.getValidActionObjectCombinations())
 
     def look(self) -> str:
-        """What a look around shows, without it being an action."""
+        """Return what a look around shows; this is no action."""
         text: str = self._server.freeActionLook()
         return text
 
     def inventory(self) -> str:
-        """What the agent carries, without looking being an action."""
+        """Return what the agent carries; this is no action."""
         text: str = self._server.freeActionInventory()
         return text
 
     def task_description(self) -> str:
-        """The task in the engine's words."""
+        """Return the task in the engine's words."""
         text: str = self._server.freeActionTaskDesc()
         return text
 
     def goal_progress(self) -> str:
-        """The engine's table of subgoals."""
+        """Return the engine's table of subgoals."""
         text: str = self._server.getGoalProgressStr()
         return text
 
     def valid_actions(self) -> tuple[str, ...]:
-        """Every action that the engine would carry out now, sorted. Asking again gives the same list."""
+        """Return every action that the engine would carry out now, sorted. Asking again gives the same list."""
         if self._valid is None:
             self._valid = self._texts(self._server.getValidActionObjectCombinations())
         return self._valid
 
     def gold_path(self, task: str, variation: int, simplification: str, timeout: float) -> tuple[str, ...]:
-        """The engine's own solution. Leaves the engine at the start of the task, before the look around."""
-        self._line.patience(timeout)
+        """Return the engine's own solution. It leaves the engine at the start of the task, before the first look around."""
+        self._connection.set_timeout(timeout)
         self._load(task, variation, simplification, gold=True)
         path = self._texts(self._server.getGoldActionSequence())
-        self._line.patience(self._timeout)
+        self._connection.set_timeout(self._timeout)
         return path
 
     def task_variations(self, task: str) -> int:
-        """How many variations a task has; the engine says 0 to a task that it does not know."""
+        """Return the number of variations of a task; 0 for a task that the engine does not know."""
         count: int = self._server.getTaskMaxVariations(task)
         return count
 
     def task_names(self) -> tuple[str, ...]:
-        """The tasks that the engine knows."""
+        """Return the names of the engine's tasks."""
         return self._texts(self._server.getTaskNames())
 
     def simplifications(self) -> tuple[str, ...]:
-        """The simplifications that the engine knows, without ``easy``."""
+        """Return the names of the engine's simplifications, without ``easy``."""
         return tuple(self._server.getPossibleSimplifications().split(", "))
 
-    def java_words(self, error: BaseException) -> str | None:
-        """What Java says of an exception that engine code threw; None for any other error."""
-        return self._line.java_words(error)
+    def java_message(self, error: BaseException) -> str | None:
+        """Return Java's message if engine code threw the error; None for any other error."""
+        return self._connection.java_message(error)
 
     def close(self) -> None:
-        """Ends the copy. The process frees its memory when the next copy is made."""
+        """End the copy. The process frees its memory when the next copy is made."""
         world = [] if self._world is None else [self._world._get_object_id()]
-        self.jvm.discard([*self._held, *world])
-        self._line.close()
+        self.jvm.discard([*self._kept_ids, *world])
+        self._connection.close()
 
     def abandon(self) -> None:
-        """In a forked child: lets go of the parent's copy without disturbing it."""
-        self._line.abandon()
+        """Let go of the parent's copy in a forked child, without disturbing the parent."""
+        self._connection.abandon()
 
     def _free(self, java_object: Any) -> None:
-        self._line.free(java_object._get_object_id())
+        self._connection.free(java_object._get_object_id())
 
     def _texts(self, texts: Any) -> tuple[str, ...]:
-        """A Java list of lines in one call: a round trip for each is what makes the stock library slow."""
+        """Return the lines of a Java list.
+
+        They come in one call: the stock library is slow because it asks for each element separately.
+        """
         joined: str = self._join("\n", texts)
         self._free(texts)
         return tuple(joined.split("\n")) if joined else ()

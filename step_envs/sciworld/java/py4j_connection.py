@@ -1,9 +1,9 @@
-"""The line to the Java process: py4j with one connection, a time limit, and failures told apart.
+"""The connection to the Java process: py4j with one connection, a time limit, and failures told apart.
 
-py4j's own client keeps a pool of connections, tries again by itself, frees objects from whatever thread the
-garbage collector happens to run in, and writes tracebacks to the log when the process is gone. A copy of the
-engine needs the opposite: one connection for life (py4j's Java half remembers methods by class name for each
-connection, and would mistake two copies of the engine for each other), and one clear answer to what happened.
+py4j's own client keeps a pool of connections, retries by itself, frees Java objects from whatever thread the garbage
+collector runs in, and writes tracebacks to the log when the process is gone. An engine copy needs the opposite: one
+connection for its whole life (py4j's Java half remembers methods by class name for each connection, and would mistake two
+engine copies for each other), and an error that says whether the process is dead or only slow.
 """
 
 import contextlib
@@ -16,16 +16,16 @@ from py4j import protocol
 from py4j.java_gateway import GatewayClient, GatewayConnection, GatewayParameters, JavaGateway
 from py4j.protocol import Py4JError, Py4JJavaError, Py4JNetworkError
 
-from step_envs.sciworld.java.jvm import Jvm, JvmDeadError, JvmSilentError
+from step_envs.sciworld.java.jvm import Jvm, JvmDeadError, JvmTimeoutError
 
 _BUFFER_BYTES = 1 << 16
 
 
 class _PromptReader(socket.SocketIO):
-    """Acknowledges what comes in at once.
+    """Reads from a socket and acknowledges every packet at once.
 
-    Java sends a long answer in pieces and waits, before the last, to hear that the others arrived. Linux would
-    wait 40 ms before it says so, which is four times what listing 2,700 valid actions takes.
+    Java sends a long answer in pieces, and sends the last one only when the others are acknowledged. Linux would delay the
+    acknowledgement by 40 ms, which is four times what listing 2,700 valid actions takes.
     """
 
     def __init__(self, connection: socket.socket) -> None:
@@ -39,7 +39,7 @@ class _PromptReader(socket.SocketIO):
 
 
 class _Connection(GatewayConnection):  # type: ignore[misc]
-    """py4j's connection, without the entry at error level when nobody listens: a dead process is foreseen."""
+    """py4j's connection with our errors, and without its log entries about a dead process, which is expected here."""
 
     def start(self) -> None:
         try:
@@ -56,7 +56,7 @@ class _Connection(GatewayConnection):  # type: ignore[misc]
             answer: str = super().send_command(command)
         except Py4JNetworkError as error:
             if isinstance(error.cause, TimeoutError):
-                raise JvmSilentError(f"no answer within {self.socket.gettimeout():g} s") from error
+                raise JvmTimeoutError(f"no answer within {self.socket.gettimeout():g} s") from error
             raise JvmDeadError(str(error.cause or error)) from error
         if protocol.is_fatal_error(answer):
             raise JvmDeadError(answer)
@@ -64,7 +64,7 @@ class _Connection(GatewayConnection):  # type: ignore[misc]
 
 
 class _Client(GatewayClient):  # type: ignore[misc]
-    """py4j's client with exactly one connection, and no calls but those that the session makes."""
+    """py4j's client with exactly one connection, which makes no calls of its own."""
 
     connection: _Connection
 
@@ -72,7 +72,7 @@ class _Client(GatewayClient):  # type: ignore[misc]
         return self.connection.send_command(command)
 
     def garbage_collect_object(self, target_id: str) -> None:
-        """Does nothing: a session frees its objects itself, never from inside the garbage collector."""
+        """Do nothing: an engine copy frees its objects itself, never from inside the garbage collector."""
 
 
 class _Gateway(JavaGateway):  # type: ignore[misc]
@@ -80,16 +80,16 @@ class _Gateway(JavaGateway):  # type: ignore[misc]
         return _Client(gateway_parameters=self.gateway_parameters)
 
 
-class Line:
+class Py4jConnection:
     """One authenticated connection to a Java process.
 
     Args:
         jvm: The process.
-        timeout: Seconds that a call may take, unless :meth:`patience` says otherwise.
+        timeout: Seconds that a call may take; ``set_timeout`` changes it.
 
     Attributes:
-        gateway: py4j's gateway over this connection. Calls through it raise ``JvmDeadError`` when the process
-            is dead, ``JvmSilentError`` when it does not answer, and ``Py4JJavaError`` when Java code throws.
+        gateway: py4j's gateway over this connection. Calls through it raise ``JvmDeadError`` if the process is dead,
+            ``JvmTimeoutError`` if it does not answer in time, and ``Py4JJavaError`` if Java code throws.
     """
 
     def __init__(self, jvm: Jvm, timeout: float) -> None:
@@ -105,31 +105,31 @@ class Line:
         self._client.connection = _Connection(parameters, self.gateway.gateway_property)
         self._client.connection.start()
 
-    def patience(self, seconds: float) -> None:
-        """Sets the time limit of the calls to come."""
+    def set_timeout(self, seconds: float) -> None:
+        """Set the time limit of the following calls."""
         self._client.connection.socket.settimeout(seconds)
 
     def free(self, target: str) -> None:
-        """Lets Java collect an object that it keeps for us, by py4j's name for it."""
+        """Let Java collect an object that it keeps for us, by py4j's name for it."""
         command = protocol.MEMORY_COMMAND_NAME + protocol.MEMORY_DEL_SUBCOMMAND_NAME
         self._client.send_command(f"{command}{target}\n{protocol.END_COMMAND_PART}")
 
-    def java_words(self, error: BaseException) -> str | None:
-        """What Java says of an exception that Java code threw; None for any other error."""
+    def java_message(self, error: BaseException) -> str | None:
+        """Return Java's message if Java code threw the error; None for any other error."""
         if isinstance(error, Py4JJavaError):
-            with contextlib.suppress(JvmDeadError, JvmSilentError):
+            with contextlib.suppress(JvmDeadError, JvmTimeoutError):
                 return str(error.java_exception.toString())
         return str(error) if isinstance(error, Py4JError) else None
 
     def close(self) -> None:
-        """Closes the connection; the Java thread behind it ends."""
+        """Close the connection; the Java thread behind it ends."""
         with contextlib.suppress(OSError):
             self._client.connection.close()
 
     def abandon(self) -> None:
-        """Closes this process's copy of a connection that is in use on the other side of a fork.
+        """Close a forked child's copy of its parent's connection.
 
-        A plain close would first shut the connection down, and with it the parent's.
+        A plain close would first shut the connection down, for the parent as well.
         """
         with contextlib.suppress(OSError):
             os.close(self._client.connection.socket.detach())

@@ -1,11 +1,15 @@
-"""How to take back what an action did, read from what the engine answered to it."""
+"""The steps that undo an action, derived from the engine's answer to it.
+
+The engine has no undo, and the words of an action do not say what it did ("move jug" may pour, spill or fail). Its answer
+does, so the inverse is read from there: a thing that was moved is moved back, what was opened is closed, and so on.
+"""
 
 import re
 from collections.abc import Sequence
 
-from step_envs.sciworld.planning.replay_simulator import Moment
+from step_envs.sciworld.planning.replay_simulator import StateView
 from step_envs.sciworld.planning.rooms import DOORS, holder_of
-from step_envs.sciworld.planning.steps import Step
+from step_envs.sciworld.planning.steps import PlanStep
 
 _MOVED = re.compile(r"(?:\(disconnecting .+?\))?You move the (?P<thing>.+) to the (?P<place>.+?)\.$")
 _POURED = re.compile(r"You pour the contents of the (?P<thing>.+) into the (?P<place>.+?)\.")
@@ -17,21 +21,21 @@ _DISCONNECTED = re.compile(r"(?P<thing>.+) has been disconnected")
 _OPPOSITE = {"open": "close", "closed": "open", "activated": "deactivate", "deactivated": "activate"}
 
 
-def undo(action: str, before: Moment, after: Moment) -> list[list[Step]]:
-    """Give the steps that take an action back.
+def invert_action(action: str, before: StateView, after: StateView) -> list[list[PlanStep]]:
+    """Return steps that undo an action.
 
     Args:
-        action: What was done.
-        before: What there was to see before it.
-        after: What there was to see after it.
+        action: The action.
+        before: What could be seen before it.
+        after: What could be seen after it.
 
     Returns:
-        Steps to try, those together that make no sense alone; none where the action had no effect or there is no way to
-        take it back.
+        Groups of steps to try; the steps of a group belong together. Empty if the action had no effect or cannot be undone.
     """
     observation = after.reply.observation
     if moved := _MOVED.search(observation):
-        return [*_fetch(moved["thing"], moved["place"], before), _steps(before, _move_back(moved["thing"], before))]
+        thing, place = moved["thing"], moved["place"]
+        return [*_fetch_from_next_room(thing, place, before), _steps(before, _move_back(thing, before))]
     if poured := _POURED.search(observation) or _DUNKED.search(observation):
         return [_steps(before, [f"pour {poured['place']} into {poured['thing']}"])]
     if spilt := _SPILT.search(observation):
@@ -48,7 +52,7 @@ def undo(action: str, before: Moment, after: Moment) -> list[list[Step]]:
 
 
 def things_touched(observation: str) -> list[str]:
-    """Name the things that an answer of the engine says something was done to."""
+    """Return the names of the things that were moved, poured, switched or connected, by the engine's answer."""
     for pattern in (_MOVED, _POURED, _SPILT, _DUNKED):
         if found := pattern.search(observation):
             return [found["thing"].lower(), found["place"].lower()]
@@ -58,7 +62,7 @@ def things_touched(observation: str) -> list[str]:
 
 
 def connected(observation: str) -> list[str]:
-    """Name the components that were just connected; none where nothing was."""
+    """Return the names of the components that were just connected; empty if none were."""
     found = _CONNECTED.search(observation)
     if found is None:
         return []
@@ -66,19 +70,19 @@ def connected(observation: str) -> list[str]:
 
 
 def disconnected(observation: str) -> list[str]:
-    """Name the component that was just disconnected; none where none was."""
+    """Return the name of the component that was just disconnected; empty if none was."""
     found = _DISCONNECTED.search(observation)
     return [] if found is None else [found["thing"].strip().lower()]
 
 
-def _fetch(thing: str, place: str, before: Moment) -> list[list[Step]]:
-    """Bring a thing back that went through a door."""
+def _fetch_from_next_room(thing: str, place: str, before: StateView) -> list[list[PlanStep]]:
+    """Bring a thing back that was moved into the next room."""
     if place not in DOORS or place == before.room:
         return []
-    return [[Step(f"move {thing} to {before.room}", place, "", 1, 0, soft=True)]]
+    return [[PlanStep(f"move {thing} to {before.room}", place, "", 1, 0, soft=True)]]
 
 
-def _move_back(thing: str, before: Moment) -> list[str]:
+def _move_back(thing: str, before: StateView) -> list[str]:
     if _carried(thing, before.inventory):
         return [f"pick up {thing}"]
     holder = holder_of(thing, before.look)
@@ -91,6 +95,6 @@ def _carried(thing: str, inventory: str) -> bool:
     return re.search(rf"\b{re.escape(thing.lower())}\b", inventory.lower()) is not None
 
 
-def _steps(before: Moment, actions: Sequence[str]) -> list[Step]:
-    # Soft: what cannot be taken back may not matter.
-    return [Step(action, before.room, "", 1, 0, soft=True) for action in actions]
+def _steps(before: StateView, actions: Sequence[str]) -> list[PlanStep]:
+    # Soft, because a plan may succeed even if an action cannot be undone.
+    return [PlanStep(action, before.room, "", 1, 0, soft=True) for action in actions]

@@ -1,153 +1,162 @@
-"""The engine's own solution made fit to learn from: no detours, no empty steps, no waiting tick by tick.
+"""Compresses the engine's own solution into a plan that is worth learning from.
 
-The engine's solutions walk through rooms they have no business in, type things that are not understood, read a thermometer
-a hundred times and go on after the task is done. What is left here is what has an effect, in the same order, with a look
-around on entering a room. Every change is tried out; one that keeps the task from being solved is not made.
+The engine's solutions walk through rooms where they do nothing, type actions that are not understood, read a thermometer a
+hundred times, and go on after the task is done. A model that imitates them learns that too. The compressed plan keeps the
+actions that have an effect, in the same order, waits in few long steps, and looks around on entering a room.
+
+To drop steps by rule alone is not safe: without its detours an agent may arrive before a plant has grown. So every variant
+is executed, and one that does not solve the task is discarded.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 
-from step_envs.sciworld.planning.action_history import Episode
-from step_envs.sciworld.planning.plan_executor import play
-from step_envs.sciworld.planning.replay_simulator import Scout
-from step_envs.sciworld.planning.steps import Kind, Step, kind_of, without_effect
+from step_envs.sciworld.planning.action_history import ActionHistory
+from step_envs.sciworld.planning.plan_executor import execute_plan
+from step_envs.sciworld.planning.replay_simulator import ReplaySimulator
+from step_envs.sciworld.planning.steps import ActionKind, PlanStep, action_kind, had_no_effect
 
 VERSION = 4
-"""To be raised with every change of what is made here, so that what was kept on disk is made anew."""
+"""To be increased with every change of the plans made here, so that plans kept on disk are made again."""
 
 _WAIT_TICKS = 11
 _WAIT1_TICKS = 2
-_SHORTEST_PATIENCE = 4
-# What must not be done too early: an organism has to reach a stage; a substance cools until it is picked up.
+_MIN_WATCH_STEPS = 4
+# Task and action that fail if they come too early: an organism has to reach a stage, a substance has to cool down.
 _TIMED = (("identify-", "focus on "), ("use-thermometer", "pick up "))
-_EFFORT = 3_000  # steps of the engine that the shortening of one solution may take
+_MAX_ENGINE_STEPS = 3_000  # for compressing one solution
 
-Shorten = Callable[[Sequence[Step]], list[Step]]
+WaitShortener = Callable[[Sequence[PlanStep]], list[PlanStep]]
+"""Returns a shorter replacement for a run of steps that only let time pass."""
 
 
-def read_steps(scout: Scout, task: Episode, actions: Sequence[str]) -> list[Step]:
-    """Replay a solution and note what each of its steps does and where, without the travel in between."""
-    moments = scout.history(task.beginning().then(*actions))
-    steps: list[Step] = []
+def extract_steps(simulator: ReplaySimulator, task: ActionHistory, actions: Sequence[str]) -> list[PlanStep]:
+    """Replay a solution and return its steps, without travel and without actions that had no effect."""
+    views = simulator.observe_all(task.beginning().then(*actions))
+    steps: list[PlanStep] = []
     for index, action in enumerate(actions):
-        before, after = moments[index], moments[index + 1]
+        before, after = views[index], views[index + 1]
         if before.solved:
             break
         observation, ticks = after.reply.observation, after.reply.moves - before.reply.moves
-        if before.asks:
+        if before.asks_which_object:
             asked = steps.pop()
-            if kind_of(action) is Kind.ANSWER and not without_effect(observation):
+            if action_kind(action) is ActionKind.ANSWER and not had_no_effect(observation):
                 ticks, score = asked.ticks + ticks, after.reply.score
                 steps.append(replace(asked, answer=action, observation=observation, ticks=ticks, score=score))
             continue
-        if kind_of(action) in (Kind.TRAVEL, Kind.ANSWER) and not (
+        if action_kind(action) in (ActionKind.TRAVEL, ActionKind.ANSWER) and not (
             action.startswith("close") and "closed" in observation
         ):
             continue
-        if without_effect(observation) or (action.startswith("pick up ") and after.inventory == before.inventory):
+        if had_no_effect(observation) or (action.startswith("pick up ") and after.inventory == before.inventory):
             continue
-        steps.append(Step(action, before.room, observation, ticks, after.reply.score, start=before.reply.moves))
+        steps.append(PlanStep(action, before.room, observation, ticks, after.reply.score, start=before.reply.moves))
     return _mark_soft(steps)
 
 
-def make_way(scout: Scout, task: Episode, gold: Sequence[str]) -> list[str]:
-    """Turn the engine's solution into a plan.
+def compress_plan(simulator: ReplaySimulator, task: ActionHistory, gold: Sequence[str]) -> list[str]:
+    """Compress the engine's solution.
 
     Returns:
-        Actions that were tried out and lead to success; the engine's own where nothing better does. An empty list where
-        not even those do, as in ``freeze/11`` with ``openContainers``.
+        Actions that were tried out and lead to success; the engine's own if no shorter ones do. An empty list if not even
+        those do, as in ``freeze/11`` with ``openContainers``.
     """
-    end = scout.steps + _EFFORT
+    end = simulator.steps + _MAX_ENGINE_STEPS
     task = task.beginning()
-    steps = _tidy(read_steps(scout, task, gold))
-    for attempt in (_without_to_and_fro(steps), steps, _on_time(steps, task)):
-        plan = _shortest(scout, task, attempt, end)
+    steps = _look_once_per_room(extract_steps(simulator, task, gold))
+    for attempt in (_without_needless_moves(steps), steps, _with_waits(steps, task)):
+        plan = _with_least_waiting(simulator, task, attempt, end)
         if plan is not None:
             return plan
-    return _until_solved(scout, task, gold)
+    return _until_solved(simulator, task, gold)
 
 
-def _shortest(scout: Scout, task: Episode, steps: Sequence[Step], end: int) -> list[str] | None:
-    """Try the steps with less waiting: everywhere at once, then as they are, then in one place after the other."""
-    runs = _patience(steps, task)
+def _with_least_waiting(
+    simulator: ReplaySimulator, task: ActionHistory, steps: Sequence[PlanStep], end: int
+) -> list[str] | None:
+    """Shorten all waits at once if that works, else one after the other; None if not even the unchanged steps succeed."""
+    runs = _waiting_runs(steps, task)
     for shorten in (_by_tens, _to_the_tick):
         everywhere = {run: _not_at_all if _is_idle(steps[slice(*run)]) else shorten for run in runs}
-        plan = play(scout, task, _rewrite(steps, everywhere), mend=False) if runs else None
+        plan = execute_plan(simulator, task, _rewrite(steps, everywhere), repair=False) if runs else None
         if plan is not None:
             return plan
-    best = play(scout, task, steps, mend=False)
+    best = execute_plan(simulator, task, steps, repair=False)
     if best is None:
         return None
-    chosen: dict[tuple[int, int], Shorten] = {}
+    chosen: dict[tuple[int, int], WaitShortener] = {}
     for run in runs:
         for shorten in (_not_at_all, _by_tens, _to_the_tick):
-            if scout.steps > end:
+            if simulator.steps > end:
                 return best
-            plan = play(scout, task, _rewrite(steps, {**chosen, run: shorten}), mend=False)
+            plan = execute_plan(simulator, task, _rewrite(steps, {**chosen, run: shorten}), repair=False)
             if plan is not None and len(plan) < len(best):
                 best, chosen[run] = plan, shorten
                 break
     return best
 
 
-def _until_solved(scout: Scout, task: Episode, gold: Sequence[str]) -> list[str]:
-    moments = scout.history(task.then(*gold))
-    return list(gold[: next((i for i, moment in enumerate(moments) if moment.solved), 0)])
+def _until_solved(simulator: ReplaySimulator, task: ActionHistory, gold: Sequence[str]) -> list[str]:
+    views = simulator.observe_all(task.then(*gold))
+    return list(gold[: next((i for i, view in enumerate(views) if view.solved), 0)])
 
 
-def _mark_soft(steps: list[Step]) -> list[Step]:
-    """Looking and waiting is soft, and so is every measurement but the last of a thing that is measured again."""
-    last = max((i for i, step in enumerate(steps) if step.kind is Kind.MEASURE), default=-1)
+def _mark_soft(steps: list[PlanStep]) -> list[PlanStep]:
+    """Mark steps that may be left out: looking, waiting, and every measurement but the last."""
+    last = max((i for i, step in enumerate(steps) if step.kind is ActionKind.MEASURE), default=-1)
     return [
-        replace(step, soft=step.kind in (Kind.LOOK, Kind.WAIT) or (step.kind is Kind.MEASURE and i != last))
+        replace(
+            step,
+            soft=step.kind in (ActionKind.LOOK, ActionKind.WAIT) or (step.kind is ActionKind.MEASURE and i != last),
+        )
         for i, step in enumerate(steps)
     ]
 
 
-def _tidy(steps: Sequence[Step]) -> list[Step]:
-    """Look around once on entering a room, and not again until time has passed; do nothing twice running."""
-    tidy: list[Step] = []
+def _look_once_per_room(steps: Sequence[PlanStep]) -> list[PlanStep]:
+    """Look around on first entering a room and after time has passed, not otherwise; and drop immediate repetitions."""
+    kept: list[PlanStep] = []
     room, waited, seen = "", False, set[str]()
     for index, step in enumerate(steps):
         around = step.action == "look around"
         entered = step.room != room
         if entered and step.room not in seen and not around:
-            tidy.append(Step("look around", step.room, "", 0, step.score, start=step.start, soft=True))
+            kept.append(PlanStep("look around", step.room, "", 0, step.score, start=step.start, soft=True))
         repeated = (
             index > 0
             and step == replace(steps[index - 1], score=step.score, start=step.start)
-            and step.kind is Kind.ACT
+            and step.kind is ActionKind.ACT
         )
         if not repeated and (not around or entered or waited):
-            tidy.append(step)
-        waited = (waited or step.kind in (Kind.WAIT, Kind.WATER)) and not around
+            kept.append(step)
+        waited = (waited or step.kind in (ActionKind.WAIT, ActionKind.WATER)) and not around
         room = step.room
         seen.add(room)
-    return tidy
+    return kept
 
 
-def _without_to_and_fro(steps: Sequence[Step]) -> list[Step]:
-    """Do not put a thing where it is picked up again at once, as before a sink or a stove that turns out to be broken."""
-    kept: list[Step] = []
+def _without_needless_moves(steps: Sequence[PlanStep]) -> list[PlanStep]:
+    """Drop moves of a thing that is picked up again at once, as at a sink or stove that turns out to be broken."""
+    kept: list[PlanStep] = []
     for step in steps:
         thing = step.action.removeprefix("pick up ")
         if kept and thing != step.action and kept[-1].action.startswith(f"move {thing} to "):
             kept.pop()
-            # What had not been carried before still has to be picked up.
+            # Drop the picking up as well if the thing had been carried before.
             if f"pick up {thing}" in (earlier.action for earlier in kept):
                 continue
         kept.append(step)
     return kept
 
 
-def _on_time(steps: Sequence[Step], task: Episode) -> list[Step]:
-    """Wait before what can be done too early until the clock says what it does in the engine's solution.
+def _with_waits(steps: Sequence[PlanStep], task: ActionHistory) -> list[PlanStep]:
+    """Add waits before actions that may come too early, until the clock shows the same as in the engine's solution.
 
-    Without its detours the agent may be there before a plant has grown or a substance has cooled.
+    Without the solution's detours the agent may be there before a plant has grown or a substance has cooled.
     """
-    timely: list[Step] = []
+    timely: list[PlanStep] = []
     clock, room = 0, ""
     for step in steps:
         clock += step.room != room
@@ -162,31 +171,35 @@ def _on_time(steps: Sequence[Step], task: Episode) -> list[Step]:
     return timely
 
 
-def _waters_itself(task: Episode) -> bool:
+def _waters_itself(task: ActionHistory) -> bool:
     return bool({"easy", "selfWateringFlowerPots"} & set(task.simplification.split(",")))
 
 
-def _patience(steps: Sequence[Step], task: Episode) -> list[tuple[int, int]]:
-    """Find the runs of steps that only let time pass: first index and the one after the last."""
-    kinds = {Kind.WAIT, Kind.LOOK, Kind.MEASURE} | ({Kind.WATER} if _is_gardening(task) else set())
+def _waiting_runs(steps: Sequence[PlanStep], task: ActionHistory) -> list[tuple[int, int]]:
+    """Find the runs of steps that only let time pass: index of the first step, and index after the last."""
+    kinds = {ActionKind.WAIT, ActionKind.LOOK, ActionKind.MEASURE} | (
+        {ActionKind.WATER} if _is_gardening(task) else set()
+    )
     runs = []
-    for passes_time, group in groupby(enumerate(steps), lambda item: item[1].kind in kinds and _may_go(item[1])):
+    for passes_time, group in groupby(enumerate(steps), lambda item: item[1].kind in kinds and _is_optional(item[1])):
         run = list(group)
-        idle = all(step.kind is Kind.WAIT for _, step in run)
-        if passes_time and (idle or (len(run) >= _SHORTEST_PATIENCE and any(s.kind is not Kind.LOOK for _, s in run))):
+        idle = all(step.kind is ActionKind.WAIT for _, step in run)
+        if passes_time and (
+            idle or (len(run) >= _MIN_WATCH_STEPS and any(s.kind is not ActionKind.LOOK for _, s in run))
+        ):
             runs.append((run[0][0], run[-1][0] + 1))
     return runs
 
 
-def _is_gardening(task: Episode) -> bool:
+def _is_gardening(task: ActionHistory) -> bool:
     return _waters_itself(task) and task.task.startswith(("grow-", "mendelian-"))
 
 
-def _may_go(step: Step) -> bool:
-    return step.soft or step.kind is Kind.WATER
+def _is_optional(step: PlanStep) -> bool:
+    return step.soft or step.kind is ActionKind.WATER
 
 
-def _rewrite(steps: Sequence[Step], shorten: Mapping[tuple[int, int], Shorten]) -> list[Step]:
+def _rewrite(steps: Sequence[PlanStep], shorten: Mapping[tuple[int, int], WaitShortener]) -> list[PlanStep]:
     rewritten, position = [], 0
     for (first, after), change in sorted(shorten.items(), key=lambda item: item[0]):
         run = steps[first:after]
@@ -194,7 +207,7 @@ def _rewrite(steps: Sequence[Step], shorten: Mapping[tuple[int, int], Shorten]) 
         if (
             shorter
             and after < len(steps)
-            and shorter[-1].kind is Kind.MEASURE
+            and shorter[-1].kind is ActionKind.MEASURE
             and shorter[-1].action == steps[after].action
         ):
             shorter = shorter[:-1]
@@ -203,8 +216,8 @@ def _rewrite(steps: Sequence[Step], shorten: Mapping[tuple[int, int], Shorten]) 
     return [*rewritten, *steps[position:]]
 
 
-def _by_tens(run: Sequence[Step]) -> list[Step]:
-    """Wait ten ticks at a time, rather too long than too short, and look after each."""
+def _by_tens(run: Sequence[PlanStep]) -> list[PlanStep]:
+    """Wait ten ticks at a time, at least as long as the engine's solution does, and look after each wait."""
     head, ticks = _head(run)
     steps = list(head)
     while ticks < sum(step.ticks for step in run):
@@ -217,8 +230,8 @@ def _by_tens(run: Sequence[Step]) -> list[Step]:
     return steps
 
 
-def _to_the_tick(run: Sequence[Step]) -> list[Step]:
-    """Wait as long as the engine's solution does, and look at the end."""
+def _to_the_tick(run: Sequence[PlanStep]) -> list[PlanStep]:
+    """Wait exactly as long as the engine's solution does, and look at the end."""
     total = sum(step.ticks for step in run)
     head, ticks = _head(run)
     look = _look_at_tick(run, total)
@@ -229,26 +242,30 @@ def _to_the_tick(run: Sequence[Step]) -> list[Step]:
     return [*head, *waits, *([look] if look is not None else [])]
 
 
-def _not_at_all(run: Sequence[Step]) -> list[Step]:
-    """Leave out a short wait that nothing comes of."""
+def _not_at_all(run: Sequence[PlanStep]) -> list[PlanStep]:
+    """Leave out a short wait."""
     return [] if _is_idle(run) else list(run)
 
 
-def _is_idle(run: Sequence[Step]) -> bool:
-    return len(run) < _SHORTEST_PATIENCE and all(step.kind is Kind.WAIT for step in run)
+def _is_idle(run: Sequence[PlanStep]) -> bool:
+    return len(run) < _MIN_WATCH_STEPS and all(step.kind is ActionKind.WAIT for step in run)
 
 
-def _head(run: Sequence[Step]) -> tuple[list[Step], int]:
-    """The first measurement, with the look before it."""
-    first = next((i for i, step in enumerate(run) if step.kind is Kind.MEASURE), None)
-    head = [] if first is None else [step for step in run[: first + 1] if step.kind in (Kind.LOOK, Kind.MEASURE)]
+def _head(run: Sequence[PlanStep]) -> tuple[list[PlanStep], int]:
+    """Return the first measurement with the looks before it, and the ticks that these take."""
+    first = next((i for i, step in enumerate(run) if step.kind is ActionKind.MEASURE), None)
+    head = (
+        []
+        if first is None
+        else [step for step in run[: first + 1] if step.kind in (ActionKind.LOOK, ActionKind.MEASURE)]
+    )
     return head, sum(step.ticks for step in head)
 
 
-def _look_at_tick(run: Sequence[Step], ticks: int) -> Step | None:
-    """The look or measurement that the engine's solution takes about then."""
-    measures = [step for step in run if step.kind is Kind.MEASURE]
-    kind = Kind.MEASURE if measures else Kind.LOOK
+def _look_at_tick(run: Sequence[PlanStep], ticks: int) -> PlanStep | None:
+    """Return the look or measurement that the engine's solution makes at about that tick."""
+    measures = [step for step in run if step.kind is ActionKind.MEASURE]
+    kind = ActionKind.MEASURE if measures else ActionKind.LOOK
     passed, found = 0, None
     for step in run:
         passed += step.ticks
@@ -257,5 +274,5 @@ def _look_at_tick(run: Sequence[Step], ticks: int) -> Step | None:
     return found
 
 
-def _wait(model: Step, action: str, ticks: int) -> Step:
-    return Step(action, model.room, "", ticks, model.score, start=model.start, soft=True)
+def _wait(model: PlanStep, action: str, ticks: int) -> PlanStep:
+    return PlanStep(action, model.room, "", ticks, model.score, start=model.start, soft=True)

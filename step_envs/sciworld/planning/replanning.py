@@ -1,88 +1,92 @@
-"""Ways back to a solution for an agent that has left it: what to try, and in which order.
+"""A new plan for an agent that has left the solution.
 
-Nothing here is trusted before it has been tried out. What comes first is what keeps most of what the agent has done: going
-on from where it is, then taking back what it did wrong, then doing parts of the solution again.
+Searching all actions is hopeless: there are up to 3,000 in a state, and each costs milliseconds. But the solution is
+known, so what is tried are variants of it: first to go on with the steps that remain, then to undo what the agent did
+wrong, then to repeat some of the steps that were done before. The order prefers plans that keep most of what the agent has
+done. No variant is trusted before it was executed in the replay simulator and ended in success.
 """
 
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import NamedTuple
 
-from step_envs.sciworld.planning.action_history import Episode
-from step_envs.sciworld.planning.inverse_actions import connected, disconnected, things_touched, undo
-from step_envs.sciworld.planning.plan_executor import CANCEL, options_of, play
-from step_envs.sciworld.planning.progress import Progress, declares, measure
-from step_envs.sciworld.planning.replay_simulator import Moment, Scout
-from step_envs.sciworld.planning.steps import Kind, Step, kind_of, normal
+from step_envs.sciworld.planning.action_history import ActionHistory
+from step_envs.sciworld.planning.inverse_actions import connected, disconnected, invert_action, things_touched
+from step_envs.sciworld.planning.plan_executor import CANCEL, execute_plan, options_of
+from step_envs.sciworld.planning.plan_progress import PlanProgress, is_focus, measure_progress
+from step_envs.sciworld.planning.replay_simulator import ReplaySimulator, StateView
+from step_envs.sciworld.planning.steps import ActionKind, PlanStep, action_kind, normalize
 
-_TRIALS = 12
-_TRIALS_TO_TRIM = 6
-_EFFORT = 1_500  # steps of the engine that one search may take
-_BACK = (1, 2, 3, 5, 8, 13)
+_MAX_TRIALS = 12
+_MAX_TRIALS_TO_SHORTEN = 6
+_MAX_ENGINE_STEPS = 1_500  # of one search
+_STEPS_TO_REPEAT = (1, 2, 3, 5, 8, 13)
 
 
-class Candidate(NamedTuple):
-    """A way that may lead to success.
+class CandidatePlan(NamedTuple):
+    """Steps that may lead to success.
 
     Attributes:
-        undone: What is taken back first, each thing by its steps.
-        steps: What is done then.
+        inverse: Steps that undo what the agent did, grouped by the action that they undo; they come first.
+        steps: Steps of the solution.
     """
 
-    undone: list[list[Step]]
-    steps: list[Step]
+    inverse: list[list[PlanStep]]
+    steps: list[PlanStep]
 
     @property
-    def all_steps(self) -> list[Step]:
-        """Everything in order."""
-        return [*chain.from_iterable(self.undone), *self.steps]
+    def all_steps(self) -> list[PlanStep]:
+        """All steps in order."""
+        return [*chain.from_iterable(self.inverse), *self.steps]
 
 
-def way_back(scout: Scout, state: Episode, steps: Sequence[Step]) -> list[str] | None:
+def replan(simulator: ReplaySimulator, state: ActionHistory, steps: Sequence[PlanStep]) -> list[str] | None:
     """Find actions that lead to success from a state on or off a solution.
 
     Args:
-        scout: Where to try.
+        simulator: Where to try candidates.
         state: Where the agent is.
         steps: A solution of the task from its start.
 
     Returns:
-        Actions that were tried out; None where no way was found.
+        Actions that were tried out; None if none of the candidates succeeds.
     """
-    moments = scout.history(state)
-    now = moments[-1]
+    views = simulator.observe_all(state)
+    now = views[-1]
     if now.solved:
         return []
     if now.reply.done or not steps:
         return None
-    end = scout.steps + _EFFORT
-    progress = measure(steps, state.actions, moments)
+    end = simulator.steps + _MAX_ENGINE_STEPS
+    progress = measure_progress(steps, state.actions, views)
     trials = 0
-    for said in _answers(now, progress):
-        for candidate in _candidates(progress, state.then(*said), moments):
-            if trials == _TRIALS or (trials and scout.steps > end):
+    for reply in _replies_to_question(now, progress):
+        for candidate in _candidates(progress, state.then(*reply), views):
+            if trials == _MAX_TRIALS or (trials and simulator.steps > end):
                 return None
             trials += 1
-            plan = play(scout, state.then(*said), candidate.all_steps)
+            plan = execute_plan(simulator, state.then(*reply), candidate.all_steps)
             if plan is not None:
-                return [*said, *_trimmed(scout, state.then(*said), candidate, plan)]
+                return [*reply, *_shortened(simulator, state.then(*reply), candidate, plan)]
     return None
 
 
-def _trimmed(scout: Scout, state: Episode, candidate: Candidate, plan: list[str]) -> list[str]:
-    """Leave out what need not be taken back."""
-    undone = candidate.undone
-    for steps in undone[:_TRIALS_TO_TRIM]:
-        fewer = candidate._replace(undone=[others for others in undone if others is not steps])
-        shorter = play(scout, state, fewer.all_steps)
+def _shortened(
+    simulator: ReplaySimulator, state: ActionHistory, candidate: CandidatePlan, plan: list[str]
+) -> list[str]:
+    """Leave out inverse steps that are not needed."""
+    inverse = candidate.inverse
+    for group in inverse[:_MAX_TRIALS_TO_SHORTEN]:
+        fewer = candidate._replace(inverse=[others for others in inverse if others is not group])
+        shorter = execute_plan(simulator, state, fewer.all_steps)
         if shorter is not None and len(shorter) < len(plan):
-            plan, undone = shorter, fewer.undone
+            plan, inverse = shorter, fewer.inverse
     return plan
 
 
-def _answers(now: Moment, progress: Progress) -> list[tuple[str, ...]]:
-    """What to say first, where the engine waits for an answer."""
-    if not now.asks:
+def _replies_to_question(now: StateView, progress: PlanProgress) -> list[tuple[str, ...]]:
+    """List what to type first: nothing, or an answer if the engine asks which object is meant."""
+    if not now.asks_which_object:
         return [()]
     options = options_of(now.reply.observation)
     if progress.pending is not None and options:
@@ -91,62 +95,67 @@ def _answers(now: Moment, progress: Progress) -> list[tuple[str, ...]]:
     return [(CANCEL,)]
 
 
-def _candidates(progress: Progress, state: Episode, moments: Sequence[Moment]) -> Iterator[Candidate]:
+def _candidates(progress: PlanProgress, state: ActionHistory, views: Sequence[StateView]) -> Iterator[CandidatePlan]:
     seen: set[tuple[tuple[str, ...], ...]] = set()
-    for candidate in _all_candidates(progress, state, moments):
+    for candidate in _candidates_with_repetitions(progress, state, views):
         key = tuple((step.room, *step.inputs) for step in candidate.all_steps)
         if key and key not in seen:
             seen.add(key)
             yield candidate
 
 
-def _all_candidates(progress: Progress, state: Episode, moments: Sequence[Moment]) -> Iterator[Candidate]:
-    left = progress.left
+def _candidates_with_repetitions(
+    progress: PlanProgress, state: ActionHistory, views: Sequence[StateView]
+) -> Iterator[CandidatePlan]:
+    remaining = progress.remaining
     if progress.pending is not None and state.actions[-1:] != (CANCEL,):
-        left = [step for step in left if step is not progress.pending]
-    waited = state.actions and kind_of(state.actions[-1]) in (Kind.WAIT, Kind.LOOK, Kind.MEASURE)
-    if waited and len(left) > 1 and left[0].kind is Kind.WAIT:
-        yield Candidate([], left[1:])
-    strays = _Strays(progress, state, moments)
-    yield from strays.with_mendings(left)
+        remaining = [step for step in remaining if step is not progress.pending]
+    passive = (ActionKind.WAIT, ActionKind.LOOK, ActionKind.MEASURE)
+    waited = state.actions and action_kind(state.actions[-1]) in passive
+    if waited and len(remaining) > 1 and remaining[0].kind is ActionKind.WAIT:
+        yield CandidatePlan([], remaining[1:])
+    unplanned = _UnplannedActions(progress, state, views)
+    yield from unplanned.with_inverses(remaining)
     first = next((i for i, done in enumerate(progress.done) if not done), len(progress.done))
-    if any(normal(action) == "reset task" for action in state.actions):
-        yield Candidate([], list(progress.steps[first:]))
-        yield Candidate([], list(progress.steps))
-    for back in (*_BACK, first):
-        again = [step for step in progress.steps[max(first - back, 0) : first] if not declares(step)]
-        yield from strays.with_mendings([*again, *left])
-    yield Candidate([], [*left, *_more_time(progress.steps[-1])])
-    hard = next((i for i, step in enumerate(left) if not step.soft), None)
+    if any(normalize(action) == "reset task" for action in state.actions):
+        yield CandidatePlan([], list(progress.steps[first:]))
+        yield CandidatePlan([], list(progress.steps))
+    for count in (*_STEPS_TO_REPEAT, first):
+        repeated = [step for step in progress.steps[max(first - count, 0) : first] if not is_focus(step)]
+        yield from unplanned.with_inverses([*repeated, *remaining])
+    yield CandidatePlan([], [*remaining, *_more_time(progress.steps[-1])])
+    hard = next((i for i, step in enumerate(remaining) if not step.soft), None)
     if hard is not None:
-        yield Candidate([], [*left[:hard], *left[hard + 1 :]])
+        yield CandidatePlan([], [*remaining[:hard], *remaining[hard + 1 :]])
 
 
-def _more_time(last: Step) -> list[Step]:
-    return [Step("wait", last.room, "", 11, 0, soft=True)] * 3
+def _more_time(last: PlanStep) -> list[PlanStep]:
+    return [PlanStep("wait", last.room, "", 11, 0, soft=True)] * 3
 
 
-class _Strays:
-    """What the agent did that belongs to no step, and how to take it back."""
+class _UnplannedActions:
+    """The agent's actions that belong to no step of the solution, each with the steps that undo it."""
 
-    def __init__(self, progress: Progress, state: Episode, moments: Sequence[Moment]) -> None:
+    def __init__(self, progress: PlanProgress, state: ActionHistory, views: Sequence[StateView]) -> None:
         self._progress = progress
-        self._undone: list[tuple[list[str], list[Step]]] = []
-        for place in reversed(progress.strays):
-            before, after = moments[place], moments[place + 1]
+        self._inverses: list[tuple[list[str], list[PlanStep]]] = []
+        for index in reversed(progress.unplanned):
+            before, after = views[index], views[index + 1]
             observation = after.reply.observation
-            groups = [*undo(state.actions[place], before, after), self._reconnect(observation)]
-            self._undone += [(things_touched(observation), steps) for steps in groups if steps]
+            groups = [*invert_action(state.actions[index], before, after), self._reconnect(observation)]
+            self._inverses += [(things_touched(observation), steps) for steps in groups if steps]
 
-    def with_mendings(self, steps: list[Step]) -> Iterator[Candidate]:
-        """Do steps at once; after taking back what concerns them; after taking back everything."""
-        yield Candidate([], steps)
+    def with_inverses(self, steps: list[PlanStep]) -> Iterator[CandidatePlan]:
+        """Put before some steps: nothing; inverses of actions on things that the steps need; inverses of all actions."""
+        yield CandidatePlan([], steps)
         text = " ".join(step.action.lower() for step in steps)
-        yield Candidate([undone for things, undone in self._undone if any(thing in text for thing in things)], steps)
-        yield Candidate([undone for _, undone in self._undone], steps)
+        yield CandidatePlan(
+            [group for things, group in self._inverses if any(thing in text for thing in things)], steps
+        )
+        yield CandidatePlan([group for _, group in self._inverses], steps)
 
-    def _reconnect(self, observation: str) -> list[Step]:
-        """Connections of the solution that are lost with a component, or by taking it out of the circuit again."""
+    def _reconnect(self, observation: str) -> list[PlanStep]:
+        """Return the connections of the solution that are lost when the components in an observation are disconnected."""
         parts = connected(observation) + disconnected(observation)
         return [
             step

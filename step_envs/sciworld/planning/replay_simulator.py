@@ -1,57 +1,62 @@
-"""A second simulator that the oracle tries things out in, so that the environment's own is never disturbed."""
+"""A second engine in which the oracle tries actions out, so that the environment's own engine is never disturbed.
+
+The obvious way to look ahead, a copy of the running engine, does not exist: ScienceWorld cannot clone its state. So a state
+is reached by replaying its actions from the start of the task. What can be seen in each state on the way is remembered,
+and a state that continues the present one is reached without starting again.
+"""
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from step_envs.sciworld.engine import Reply, Simulator
-from step_envs.sciworld.planning.action_history import Episode
+from step_envs.sciworld.engine import EngineReply, Simulator
+from step_envs.sciworld.planning.action_history import ActionHistory
 from step_envs.sciworld.planning.rooms import room_of
 
 FULL_SCORE = 100
-_MOMENTS_KEPT = 4_000
+_VIEWS_KEPT = 4_000
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
-    """What there is to see in a state.
+class StateView:
+    """What can be seen in a state.
 
     Attributes:
         reply: What the engine answered to the last action.
-        look: A look around.
+        look: What a look around shows.
         inventory: What the agent carries.
     """
 
-    reply: Reply
+    reply: EngineReply
     look: str
     inventory: str
 
     @property
     def room(self) -> str:
-        """Where the agent is."""
+        """The room that the agent is in."""
         return room_of(self.look)
 
     @property
     def solved(self) -> bool:
-        """The task is fully done."""
+        """True if the task is fully done."""
         return self.reply.score == FULL_SCORE
 
     @property
-    def asks(self) -> bool:
-        """The engine waits to be told which of several objects is meant."""
+    def asks_which_object(self) -> bool:
+        """True if the engine waits to be told which of several objects is meant."""
         return self.reply.observation.startswith("Ambiguous request")
 
 
-class Scout:
-    """Goes to any state by replay, and goes on from where it is when that is on the way.
+class ReplaySimulator:
+    """Shows any state of any task, by memory or by replay.
 
-    What was seen in a state is remembered, so that asking twice costs nothing. Starts no engine before it is first asked.
+    It starts no engine before it is first needed.
 
     Args:
         java: See ``Simulator``.
         timeout: See ``Simulator``.
 
     Attributes:
-        steps: Steps that the engine has taken so far, a measure of effort that does not depend on the machine.
+        steps: Steps that the engine has taken so far: a measure of effort that does not depend on the machine.
     """
 
     def __init__(self, java: str | os.PathLike[str] | None, timeout: float) -> None:
@@ -59,55 +64,69 @@ class Scout:
         self._java = java
         self._timeout = timeout
         self._simulator: Simulator | None = None
-        self._at: Episode | None = None
-        self._moments: dict[Episode, Moment] = {}
+        self._at: ActionHistory | None = None
+        self._views: dict[ActionHistory, StateView] = {}
+        self._descriptions: dict[ActionHistory, str] = {}
 
-    def see(self, state: Episode) -> Moment:
-        """Say what there is to see in a state, by memory or by going there."""
-        if state not in self._moments:
+    @property
+    def started(self) -> bool:
+        """True if an engine was started."""
+        return self._simulator is not None
+
+    def observe(self, state: ActionHistory) -> StateView:
+        """Return what can be seen in a state."""
+        if state not in self._views:
             self._go(state)
-        return self._moments[state]
+        return self._views[state]
 
-    def history(self, state: Episode) -> list[Moment]:
-        """Give what was to be seen at the task's start and after every action up to a state."""
-        before = [replace(state, actions=state.actions[:count]) for count in range(len(state.actions) + 1)]
-        if any(earlier not in self._moments for earlier in before):
+    def observe_all(self, state: ActionHistory) -> list[StateView]:
+        """Return what could be seen at the start of the task and after every action up to a state."""
+        prefixes = [state.up_to(count) for count in range(len(state.actions) + 1)]
+        if any(prefix not in self._views for prefix in prefixes):
             self._at = None
             self._go(state)
-        return [self._moments[earlier] for earlier in before]
+        return [self._views[prefix] for prefix in prefixes]
 
-    def valid_actions(self, state: Episode) -> tuple[str, ...]:
-        """List what the engine would carry out in a state."""
+    def valid_actions(self, state: ActionHistory) -> tuple[str, ...]:
+        """List the actions that the engine would carry out in a state."""
         return self._go(state).valid_actions()
 
-    def gold_path(self, task: Episode) -> list[str]:
-        """Have the engine work out its own solution of a task."""
+    def task_description(self, state: ActionHistory) -> str:
+        """Return the task of a state in the engine's words."""
+        task = state.beginning()
+        if task not in self._descriptions:
+            self._descriptions[task] = self._go(state).task_description()
+        return self._descriptions[task]
+
+    def gold_path(self, task: ActionHistory) -> list[str]:
+        """Have the engine compute its own solution of a task."""
         return self._go(task.beginning()).gold_path()
 
     def close(self) -> None:
-        """End the simulator, if one was started."""
+        """End the engine, if one was started."""
         if self._simulator is not None:
             self._simulator.close()
         self._simulator = None
         self._at = None
 
-    def _go(self, state: Episode) -> Simulator:
+    def _go(self, state: ActionHistory) -> Simulator:
         if self._simulator is None:
             self._simulator = Simulator(self._java, self._timeout)
         simulator = self._simulator
-        at, self._at = self._at, None  # not to be trusted if the engine fails on the way
+        # If the engine fails on the way, its state is unknown: then the next call starts the task again.
+        at, self._at = self._at, None
         if at is None or not at.leads_to(state):
-            if len(self._moments) > _MOMENTS_KEPT:
-                self._moments.clear()
+            if len(self._views) > _VIEWS_KEPT:
+                self._views.clear()
             at = state.beginning()
-            self._note(simulator, at, simulator.load(at.task, at.variation, at.simplification))
+            self._remember(simulator, at, simulator.load(at.task, at.variation, at.simplification))
         for action in state.actions[len(at.actions) :]:
             at = at.then(action)
-            self._note(simulator, at, simulator.step(action))
+            self._remember(simulator, at, simulator.step(action))
         self._at = state
         return simulator
 
-    def _note(self, simulator: Simulator, state: Episode, reply: Reply) -> None:
+    def _remember(self, simulator: Simulator, state: ActionHistory, reply: EngineReply) -> None:
         self.steps += 1
-        if state not in self._moments:
-            self._moments[state] = Moment(reply, simulator.look(), simulator.inventory())
+        if state not in self._views:
+            self._views[state] = StateView(reply, simulator.look(), simulator.inventory())

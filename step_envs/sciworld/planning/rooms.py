@@ -1,4 +1,8 @@
-"""The house and what a look around says of it: where the agent is, which doors are shut, what lies in what."""
+"""The map of the house, and what a look around says about it: the agent's room, closed doors, and which thing holds which.
+
+The engine can print its whole world as JSON, but only for its present state and through a file. A look around is remembered
+for every state anyway, and says enough.
+"""
 
 import re
 from collections import deque
@@ -15,7 +19,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "bathroom": ("kitchen",),
     "foundry": ("outside",),
 }
-"""Room -> rooms behind its doors. The house is the same in all tasks."""
+"""Room -> the rooms behind its doors. The house is the same in all tasks."""
 
 _ROOM = re.compile(r"This (?:room|outside location) is called the ([^.]+)\.")
 _SHUT_DOOR = re.compile(r"A door to the ([^(\n]+?) \(that is closed\)")
@@ -23,43 +27,43 @@ _ARTICLE = re.compile(r"^(?:a )?substance called |^(?:an?|the|some) ", re.IGNORE
 
 
 def room_of(look: str) -> str:
-    """Name the room that a look around shows; empty where it shows none."""
+    """Return the name of the room that a look around shows; empty if the text is no look around."""
     found = _ROOM.match(look)
     return found[1] if found else ""
 
 
 def route(look: str, room: str) -> list[str]:
-    """Give the rooms to pass through on foot, the goal included.
+    """Return the rooms to walk through, the goal included.
 
     Args:
         look: A look around where the agent is.
         room: Where to go.
 
     Returns:
-        The rooms in order; empty where the agent is there already or there is no such room.
+        The rooms in order; empty if the agent is there already or there is no such room.
     """
     start = room_of(look)
-    ways: dict[str, list[str]] = {start: []}
+    routes: dict[str, list[str]] = {start: []}
     queue = deque([start])
     while queue:
         here = queue.popleft()
         for there in DOORS.get(here, ()):
-            if there not in ways:
-                ways[there] = [*ways[here], there]
+            if there not in routes:
+                routes[there] = [*routes[here], there]
                 queue.append(there)
-    return ways.get(room, [])
+    return routes.get(room, [])
 
 
 def door_is_shut(look: str, room: str) -> bool:
-    """Say whether the door to a room is closed, by a look around on this side of it."""
+    """Return True if a look around shows a closed door to a room."""
     return room in _SHUT_DOOR.findall(look)
 
 
 def holder_of(thing: str, look: str) -> str | None:
-    """Name what holds a thing in the room, by a look around.
+    """Return the name of what holds a thing, by a look around.
 
     Returns:
-        The innermost container or surface; ``""`` where the thing stands in the room itself; None where it is not seen.
+        The innermost container or surface; ``""`` if the thing stands in the room itself; None if it is not seen.
     """
     for line in look.split("You also see:", 1)[0].splitlines()[1:]:
         holder = _holder_in_line(thing.lower(), line.strip())

@@ -1,13 +1,17 @@
-"""What an action is for: travel, looking, measuring, waiting, watering, or doing something that counts."""
+"""What an action is for (travel, looking, measuring, waiting, watering, or anything else), and the steps of a solution.
+
+A plan can only be shortened or repaired if it is known which of its actions change the world, which only pass the time, and
+where each is done. This is read from the action's words and from the engine's answer.
+"""
 
 import re
 from dataclasses import dataclass
 from enum import Enum, auto
 
 NOT_UNDERSTOOD = ("No known action matches that input.", "Unknown action.")
-"""How the engine's answer begins when it did not understand an action."""
+"""How the engine's answer begins if it did not understand an action."""
 
-_WITHOUT_EFFECT = re.compile(
+_NO_EFFECT = re.compile(
     "|".join(
         (
             *map(re.escape, NOT_UNDERSTOOD),
@@ -20,7 +24,7 @@ _WITHOUT_EFFECT = re.compile(
 )
 
 
-class Kind(Enum):
+class ActionKind(Enum):
     """What an action is for."""
 
     TRAVEL = auto()
@@ -33,47 +37,50 @@ class Kind(Enum):
 
 
 _KINDS = (
-    (Kind.TRAVEL, re.compile(r"(go( to)?|teleport( to)?|open door to|close door to) .+")),
+    (ActionKind.TRAVEL, re.compile(r"(go( to)?|teleport( to)?|open door to|close door to) .+")),
     (
-        Kind.LOOK,
+        ActionKind.LOOK,
         re.compile(r"look( around| at .+| in .+)?|examine .+|read .+|inventory|inv|task|objects|help"),
     ),
-    (Kind.MEASURE, re.compile(r"use thermometer\b.* on .+")),
-    (Kind.WAIT, re.compile(r"wait1?|wait 1")),
-    (Kind.WATER, re.compile(r"(de)?activate sink|move jug to sink|pour jug (into|in) (self watering )?flower pot .+")),
-    (Kind.ANSWER, re.compile(r"\d+")),
+    (ActionKind.MEASURE, re.compile(r"use thermometer\b.* on .+")),
+    (ActionKind.WAIT, re.compile(r"wait1?|wait 1")),
+    (
+        ActionKind.WATER,
+        re.compile(r"(de)?activate sink|move jug to sink|pour jug (into|in) (self watering )?flower pot .+"),
+    ),
+    (ActionKind.ANSWER, re.compile(r"\d+")),
 )
 
 
-def normal(action: str) -> str:
-    """Give an action as the engine reads it: without regard to case and spacing."""
+def normalize(action: str) -> str:
+    """Return an action as the engine reads it: in lower case, with single spaces."""
     return " ".join(action.lower().split())
 
 
-def kind_of(action: str) -> Kind:
-    """Say what an action is for."""
-    text = normal(action)
-    return next((kind for kind, pattern in _KINDS if pattern.fullmatch(text)), Kind.ACT)
+def action_kind(action: str) -> ActionKind:
+    """Return what an action is for."""
+    text = normalize(action)
+    return next((kind for kind, pattern in _KINDS if pattern.fullmatch(text)), ActionKind.ACT)
 
 
-def without_effect(observation: str) -> bool:
-    """Say whether the engine's answer means that the action changed nothing but the clock."""
-    return _WITHOUT_EFFECT.match(observation) is not None
+def had_no_effect(observation: str) -> bool:
+    """Return True if the engine's answer means that the action changed nothing but the clock."""
+    return _NO_EFFECT.match(observation) is not None
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """An action of a solution, freed of how the agent came to the room it is done in.
+class PlanStep:
+    """An action of a solution and the room it is done in, without the travel to that room.
 
     Attributes:
         action: The action.
         room: Where it is done.
-        observation: What the engine answered (to the answer, where it asked which object is meant).
+        observation: What the engine answered (to the number, if it asked which object is meant).
         ticks: Ticks of the engine's clock that it took.
         score: The engine's score after it.
-        answer: The number that was answered when the engine asked; None where it did not ask.
+        answer: The number that was given when the engine asked which object is meant; None if it did not ask.
         start: The engine's clock before it.
-        soft: It shows something or lets time pass, so that it may be left out where the goal is reached without it.
+        soft: True if it only shows something or lets time pass: it may be left out if the goal is reached without it.
     """
 
     action: str
@@ -86,11 +93,11 @@ class Step:
     soft: bool = False
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> ActionKind:
         """What the action is for."""
-        return kind_of(self.action)
+        return action_kind(self.action)
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """What is typed."""
+        """What has to be typed: the action, and the answer if there is one."""
         return (self.action,) if self.answer is None else (self.action, self.answer)

@@ -1,4 +1,4 @@
-"""The sentences that thoughts are made of, and nothing else."""
+"""The sentence templates of thoughts. How a template is chosen and filled in is in ``step_envs/sciworld/thoughts.py``."""
 
 GOALS: dict[str, str] = {
     "boil": "bring the substance to a boil",
@@ -32,7 +32,7 @@ GOALS: dict[str, str] = {
     "mendelian-genetics-known-plant": "find out which trait is dominant",
     "mendelian-genetics-unknown-plant": "find out which trait is dominant",
 }
-"""Task name -> what it is about, after "to"."""
+"""Task name -> the goal, as words that follow "to"."""
 
 PURPOSES: tuple[tuple[str, str], ...] = (
     ("pick up", "get {thing}"),
@@ -53,7 +53,7 @@ PURPOSES: tuple[tuple[str, str], ...] = (
     ("drop", "set down {thing}"),
     ("put down", "set down {thing}"),
 )
-"""Verb -> what it is for, after "to"."""
+"""Verb -> the purpose of the action, as words that follow "to"."""
 
 REASONS_TO_WAIT: dict[str, str] = {
     "heat": "it takes time for the substance to heat up",
@@ -65,9 +65,9 @@ REASONS_TO_WAIT: dict[str, str] = {
     "power": "the circuit needs a moment to settle",
     "any": "this needs a little time",
 }
-"""What is going on -> why to wait, as a clause."""
+"""Kind of task -> a reason to wait, as a clause."""
 
-WORDINGS: dict[str, tuple[str, ...]] = {
+THOUGHT_TEMPLATES: dict[str, tuple[str, ...]] = {
     "cancel": (
         "That question came from something I did not mean to do. I take it back.",
         "I do not want any of these. I cancel and go on with the task.",
@@ -89,6 +89,16 @@ WORDINGS: dict[str, tuple[str, ...]] = {
     "travel on": (
         "What I need next is likely to be found there, so I go {to}.",
         "I should go on {to}.",
+    ),
+    "search thing": (
+        "I have not seen {thing} yet, so I go {to} to look for it.",
+        "Where is {thing}? I have not seen it yet. I go {to} and look there.",
+        "I still have to find {thing}. It may be there, so I go {to}.",
+    ),
+    "search": (
+        "I have not seen what I need yet, so I go {to} and look around there.",
+        "To {goal}, I first have to find what I need. I go {to} to look for it.",
+        "I do not know yet where to find what I need. I go {to} to look.",
     ),
     "pass through": (
         "My way leads through {room}, so I go there first.",
@@ -294,4 +304,4 @@ WORDINGS: dict[str, tuple[str, ...]] = {
         "The next thing I have to do is to {doing}.",
     ),
 }
-"""Situation -> the ways to put it."""
+"""Case -> the templates for it; a seed chooses among them."""
