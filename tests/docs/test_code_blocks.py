@@ -1,8 +1,8 @@
 """Run every code block of the README and the documentation, in the order of its page.
 
-The Python blocks of a page share one namespace, and its shell blocks share one folder. If a block needs a network, a GPU or
-a large download, a comment above it says so: ``<!-- skip: next "reason" -->``. Sybil reads this comment. To save time, no run
-plays more than a few episodes, and every endpoint is a scripted server.
+The Python blocks of a page share one namespace, and its shell blocks share one folder. If a block needs a network, a
+GPU or a large download, a comment above it says so: ``<!-- skip: next "reason" -->``. Sybil reads this comment. To save
+time, no run plays more than a few episodes, and every endpoint is a scripted server.
 """
 
 import os
