@@ -1,4 +1,4 @@
-"""Every example runs and shows what it is there to show."""
+"""Run every example, and check its output."""
 
 import json
 import os
@@ -38,11 +38,11 @@ def test_example_shows(module: ModuleType, shown: str, capsys: pytest.CaptureFix
     assert shown in capsys.readouterr().out
 
 
-def test_a_world_of_ones_own_keeps_the_contract() -> None:
+def test_own_world_keeps_the_contract() -> None:
     check_text_env("Coin-v0")
 
 
-def test_a_teacher_of_ones_own_is_recorded_and_leads_to_success() -> None:
+def test_own_teacher_is_recorded_and_leads_to_success() -> None:
     trajectory = own_teacher.taught(seed=11)
     assert trajectory.teacher is not None and trajectory.teacher.name == "rules"
     assert trajectory.success and trajectory.errors == 3
@@ -51,7 +51,7 @@ def test_a_teacher_of_ones_own_is_recorded_and_leads_to_success() -> None:
 
 
 @pytest.mark.slow
-def test_the_learner_improves_on_households_it_has_not_seen(capsys: pytest.CaptureFixture[str]) -> None:
+def test_policy_improves_in_unseen_households(capsys: pytest.CaptureFixture[str]) -> None:
     outcome = rl_loop.train(updates=50)
     assert outcome["before"] < 0.1
     assert outcome["after"] > 0.4
@@ -71,7 +71,7 @@ def test_a_model_plays(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.M
     assert trajectories[0].agent.model == "a-model"
 
 
-def test_ones_own_are_named_by_their_place(tmp_path: Path) -> None:
+def test_own_classes_are_named_by_their_module(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "step_envs.cli", "collect", "--env", "own_world:Coin-v0", "--episodes", "3"]
     command += ["--agent", "own_agent.CuriousAgent:boldness=0.3", "--teacher", "own_teacher.RuleTeacher:often=2"]
     path = os.pathsep.join([str(ROOT), str(ROOT / "examples")])
@@ -89,7 +89,7 @@ def test_ones_own_are_named_by_their_place(tmp_path: Path) -> None:
     assert first["teacher"] == {"name": "rules", "model": None, "params": {"often": 2}}
 
 
-def test_what_is_not_there_is_said() -> None:
+def test_unknown_classes_are_reported() -> None:
     with pytest.raises(
         ValueError, match=r"^The agent 'no_module\.Agent' cannot be found: No module named 'no_module'\. "
     ):

@@ -1,4 +1,4 @@
-"""The examples that train: the one that goes the whole way, and the hand-over to other trainers."""
+"""Run the examples that train: fine-tuning here, and the dataset class for verl."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ def test_collect_and_finetune_learns(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "of them trained" in capsys.readouterr().out
 
 
-def test_rows_for_verl_train_what_carries_loss(tmp_path: Path) -> None:
+def test_rows_for_verl_train_on_turns_with_loss(tmp_path: Path) -> None:
     import torch
     import verl_dataset
     from transformers import AutoTokenizer

@@ -1,4 +1,4 @@
-"""What is written by a script says what the code says now."""
+"""Compare the generated pages with the code."""
 
 import json
 import sys
@@ -28,7 +28,7 @@ def test_every_field_of_the_schema_is_described() -> None:
         assert not missing, f"{model['title']} does not say what {missing} are."
 
 
-def test_what_is_recorded_is_valid_by_the_schema(tmp_path: Path) -> None:
+def test_recorded_trajectories_match_the_schema(tmp_path: Path) -> None:
     jsonschema = pytest.importorskip("jsonschema", reason="needs jsonschema, of the extra dev")
     import gymnasium as gym
 
