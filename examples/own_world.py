@@ -129,6 +129,9 @@ class CoinEnv(TextEnv):
     def provenance(self) -> dict[str, str]:
         return {"coin-world": "1"}
 
+    def is_move(self, action: str) -> bool:
+        return super().is_move(action) or action.startswith("go ")
+
     def _begin(self, task_id: str, options: Mapping[str, Any]) -> WorldState:
         _, coin, start = task_id.split("/")
         self.state = {"room": ROOMS.index(start), "coin": ROOMS.index(coin)}

@@ -18,6 +18,7 @@ from step_envs.errors import EndpointDownError, RequestRefusedError
 from step_envs.trajectory import Trajectory
 from step_envs.wrappers import ReActWrapper, RecordTrajectory, TeacherMonitorWrapper
 from step_envs.wrappers.teachers import OracleTeacher
+from step_envs.wrappers.teachers.making import make_teacher
 
 WAY = ("go right", "take coin", "go left", "put coin in box")
 
@@ -178,6 +179,35 @@ def test_an_agent_is_made_from_text_and_no_key_is_taken() -> None:
     with pytest.raises(ValueError, match="A key does not belong into the agent 'chat'") as caught:
         make_agent("chat:model=a,api_key=sk-marker")
     assert "sk-marker" not in str(caught.value)
+
+
+@pytest.mark.parametrize("finish", ["stop", "length"])
+def test_a_reply_says_how_it_ended(finish: str) -> None:
+    env = ReActWrapper(gym.make("Coin-v0"))
+    env.reset(seed=0)
+    with ChatServer([Answer("Thought: so\nAction: look", finish=finish)]) as server:
+        reply = agent(server).act(env)
+    assert reply is not None
+    assert (reply.finish, reply.action, reply.kind) == (finish, "look", "agent")
+
+
+@pytest.mark.parametrize(
+    ("make", "spec", "sentence"),
+    [
+        (make_agent, "chat", "The agent 'chat' cannot be made from '{}': ChatAgent.__init__() got"),
+        (make_teacher, "openai", "The teacher 'openai' cannot be made from '{}': OpenAITeacher.__init__() got"),
+        (make_teacher, "hybrid", "The teacher 'hybrid' cannot be made from '{}': HybridTeacher.__init__() got"),
+    ],
+)
+def test_options_of_the_model_are_handed_on_and_others_are_refused(make: Any, spec: str, sentence: str) -> None:
+    made = make(f"{spec}:model=m,base_url=http://localhost:1/v1,top_p=0.5,timeout=9,max_tokens=7,temperature=null")
+    params = made.describe().params
+    assert (params["top_p"], params["max_tokens"], "temperature" in params) == (0.5, 7, False)
+    assert made.chat.endpoint.timeout == 9
+    options = "model=m,temprature=1"
+    with pytest.raises(ValueError) as error:
+        make(f"{spec}:{options}")
+    assert str(error.value) == f"{sentence.format(options)} an unexpected keyword argument 'temprature'."
 
 
 def test_with_a_teacher_who_refuses_actions_each_turn_has_its_own_cost() -> None:

@@ -21,7 +21,7 @@ from step_envs.wrappers import ReActWrapper, TeacherMonitorWrapper
 from step_envs.wrappers.teachers import HybridTeacher, OpenAITeacher, SelfTeacher, TeacherContext
 from step_envs.wrappers.teachers.leak import find_leak
 from step_envs.wrappers.teachers.prompting import NAMES, PromptBook, fenced, most_relevant
-from step_envs.wrappers.teachers.structured_output import WireVerdict, read
+from step_envs.wrappers.teachers.structured_output import VerdictFields, read
 
 FAR = {"task_id": "coin/study/hall"}
 WRONG = verdict(
@@ -393,9 +393,9 @@ def test_without_the_client_the_sentence_says_what_to_install(monkeypatch: pytes
 
 
 def test_reading_is_quick_on_hostile_text() -> None:
-    assert read("{" * 20_000, WireVerdict)[0] is None
-    assert read('{"a":' * 5_000, WireVerdict)[0] is None
-    assert read("<think>" + "{" * 100, WireVerdict)[0] is None
+    assert read("{" * 20_000, VerdictFields)[0] is None
+    assert read('{"a":' * 5_000, VerdictFields)[0] is None
+    assert read("<think>" + "{" * 100, VerdictFields)[0] is None
 
 
 def test_a_context_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from step_envs.collection.collector import collect
 from step_envs.collection.config import CollectConfig
 from step_envs.endpoint import ChatModel, Gateway
 from step_envs.store import read_trajectories
-from step_envs.wrappers.teachers.structured_output import WireVerdict, ask_for
+from step_envs.wrappers.teachers.structured_output import VerdictFields, ask_for
 
 pytestmark = [pytest.mark.serve, pytest.mark.slow]
 
@@ -133,7 +133,7 @@ def test_it_takes_a_schema_and_pays_no_heed(server: tuple[str, str]) -> None:
     url, model = server
     chat = ChatModel(model, url, max_tokens=8)
     chat.connect(Gateway())
-    outcome = ask_for(chat, [{"role": "user", "content": "Judge."}], WireVerdict)
+    outcome = ask_for(chat, [{"role": "user", "content": "Judge."}], VerdictFields)
     assert outcome.value is None
     assert "It holds no JSON object." in outcome.problem
     assert outcome.usage.requests == 2

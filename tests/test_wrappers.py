@@ -1,5 +1,7 @@
 """The chat, the record and the teacher, on the smallest world there is."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -479,3 +481,11 @@ def test_the_way_leads_to_success_after_corrections() -> None:
     trajectory = judged("go left", "eat coin", "look", "go left", "put coin in box")
     assert trajectory.success
     assert trajectory.errors >= 1
+
+
+def test_teachers_are_imported_without_what_their_models_need() -> None:
+    code = (
+        "import sys, step_envs.wrappers.teachers, step_envs.agents\n"
+        "assert not {'openai', 'torch', 'transformers', 'ray'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,4 +1,8 @@
-"""What an agent is asked, and how one is made from a line of text."""
+"""The interface of an agent, and how an agent is made from a line of text.
+
+An agent sees a chat and answers it. It does not notice whether a teacher watches, how many episodes run at once, or whether
+data is collected or a model evaluated, so one class serves all of these.
+"""
 
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
@@ -21,29 +25,37 @@ AGENTS = {
     "person": "step_envs.agents.person:PersonAgent",
     "random": "step_envs.agents.random_agent:RandomAgent",
 }
-"""Names of the built-in agents -> where they are."""
+"""Name of each built-in agent -> its module and class."""
 
 
 class Agent(ABC):
-    """Decides what to do next. One agent plays one episode at a time."""
+    """Decides what to do next. An agent plays one episode at a time."""
 
     name: ClassVar[str]
-    """Name for the record."""
+    """Name in the record."""
 
     def begin(self, env: gym.Env[str, str], rng: np.random.Generator) -> None:  # noqa: B027  (most need no preparation)
-        """Get ready for an episode that was just reset.
+        """Prepare for an episode that was just reset.
 
         Args:
             env: The environment, wrapped as a chat.
-            rng: The episode's own random stream.
+            rng: The episode's own random stream. An agent takes all its randomness from it, so that the episode can be
+                played again.
         """
 
     @abstractmethod
     def act(self, env: gym.Env[str, str]) -> Reply | None:
-        """Reply to the conversation, ``env.get_wrapper_attr("messages")``; None gives the episode up."""
+        """Reply to the conversation.
+
+        Args:
+            env: The environment; ``env.get_wrapper_attr("messages")`` is the conversation so far.
+
+        Returns:
+            The reply; None gives the episode up.
+        """
 
     def describe(self) -> Actor:
-        """Say who acts, for the record."""
+        """Return name, model and parameters of the agent, for the record."""
         return Actor(name=self.name)
 
 
@@ -53,7 +65,7 @@ def react_reply(thought: str, action: str, *, kind: ReplyKind = "agent") -> Repl
 
 
 def world_of(env: gym.Env[Any, Any]) -> TextEnv:
-    """Give the world at the bottom, for agents that may look behind the text."""
+    """Return the world under the wrappers, for agents that may look behind the text."""
     world = env.unwrapped
     assert isinstance(world, TextEnv)
     return world
@@ -63,12 +75,12 @@ def make_agent(spec: str) -> Agent:
     """Make an agent from ``name`` or ``name:option=value,option=value``.
 
     Args:
-        spec: E.g. ``"novice:error_rate=0.3"``; an agent of one's own is named by its place, ``"my_module.MyAgent"``. Values
-            are JSON where they can be, else text.
+        spec: E.g. ``"novice:error_rate=0.3"``. An agent of your own is named by its module and class,
+            ``"my_module.MyAgent"``. A value is read as JSON if it is JSON, else as text.
 
     Raises:
         UnknownNameError: There is no such agent.
-        ValueError: An option is malformed, unknown to the agent or has a wrong value, or what is there is no agent.
+        ValueError: An option is malformed, unknown to the agent or has a wrong value, or the named object is no agent.
     """
     agent = make_from_spec(spec, AGENTS, "agent")
     if not isinstance(agent, Agent):

@@ -1,13 +1,14 @@
-"""An agent that knows the way and makes mistakes on it, at a set rate, of known kinds.
+"""An agent that follows the oracle and makes mistakes of known kinds at a set rate.
 
-It stands in for a half-trained model where none is at hand: its mistakes are plausible, and because it knows which of its
-steps were mistakes, it can tell how well a teacher finds them.
+It takes the place of a half-trained model if none is at hand. Its mistakes are plausible, and it knows which of its steps
+were mistakes, so it can measure how well a teacher finds them.
 """
 
 from typing import Literal, NamedTuple
 
 import gymnasium as gym
 import numpy as np
+from typing_extensions import override
 
 from step_envs.agents.base import Agent, Reply, react_reply, world_of
 from step_envs.core import TextEnv
@@ -21,7 +22,14 @@ _NOT_THINGS = ("gizmo", "widget", "that thing", "stuff")
 
 
 class Mistake(NamedTuple):
-    """A mistake the novice knows it made: the number of its reply (from 0), the kind, and both actions."""
+    """A mistake that the novice knows it made.
+
+    Attributes:
+        reply: Number of the reply, from 0.
+        kind: Kind of mistake.
+        action: The action it took.
+        planned: The oracle's action, which it should have taken.
+    """
 
     reply: int
     kind: MistakeKind
@@ -30,13 +38,13 @@ class Mistake(NamedTuple):
 
 
 class NoviceAgent(Agent):
-    """The oracle with a set rate of plausible mistakes.
+    """Follows the oracle, with a set rate of plausible mistakes.
 
     Args:
         error_rate: Probability of a mistake at each step, from 0 to 1.
 
     Raises:
-        ValueError: The rate is not from 0 to 1.
+        ValueError: The rate is less than 0 or more than 1.
 
     Attributes:
         mistakes: The mistakes of the running episode.
@@ -50,19 +58,20 @@ class NoviceAgent(Agent):
         self.error_rate = error_rate
         self.mistakes: list[Mistake] = []
 
+    @override
     def describe(self) -> Actor:
-        """Say who acts, for the record."""
         return Actor(name=self.name, params={"error_rate": self.error_rate})
 
+    @override
     def begin(self, env: gym.Env[str, str], rng: np.random.Generator) -> None:
-        """Forget the last episode."""
         self._rng = rng
         self._replies = 0
         self._previous: str | None = None
         self.mistakes = []
 
+    @override
     def act(self, env: gym.Env[str, str]) -> Reply | None:
-        """Reply with the next action of the plan, or with a mistake."""
+        """Reply with the next action of the plan, or with a mistake; None if there is no plan."""
         world = world_of(env)
         planned = world.oracle.next_action()
         if planned is None:

@@ -1,8 +1,9 @@
-"""A person at the terminal."""
+"""A person at the terminal as an agent."""
 
 import gymnasium as gym
 from rich.console import Console
 from rich.text import Text
+from typing_extensions import override
 
 from step_envs.agents.base import Agent, Reply, react_reply, world_of
 from step_envs.wrappers.reply import parse_action
@@ -17,7 +18,7 @@ class PersonAgent(Agent):
     """Asks a person for every action; end of input or ``/quit`` gives the episode up.
 
     Args:
-        console: Where to talk; None is the terminal.
+        console: Where to print and read; None means the terminal.
     """
 
     name = "person"
@@ -25,8 +26,9 @@ class PersonAgent(Agent):
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console()
 
+    @override
     def act(self, env: gym.Env[str, str]) -> Reply | None:
-        """Show what was said last and read a reply."""
+        """Show the last message and read a reply."""
         messages = env.get_wrapper_attr("messages")
         self._console.print(Text(messages[-1]["content"], style="cyan"))
         while True:
@@ -37,11 +39,11 @@ class PersonAgent(Agent):
             if line == "/quit":
                 return None
             if not line.startswith("/"):
-                # A line is an action unless it is a whole reply already.
+                # A line is taken as an action, unless it is a whole reply already.
                 return Reply(line.replace("\\n", "\n")) if parse_action(line) else react_reply("...", line)
-            self._console.print(Text(self._aside(env, line), style="yellow"))
+            self._console.print(Text(self._answer_command(env, line), style="yellow"))
 
-    def _aside(self, env: gym.Env[str, str], command: str) -> str:
+    def _answer_command(self, env: gym.Env[str, str], command: str) -> str:
         world = world_of(env)
         if command == "/actions":
             return "\n".join(world.admissible_actions())

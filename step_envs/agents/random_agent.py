@@ -1,7 +1,8 @@
-"""An agent that does anything the world admits."""
+"""An agent that takes random admissible actions: the lower end of every comparison."""
 
 import gymnasium as gym
 import numpy as np
+from typing_extensions import override
 
 from step_envs.agents.base import Agent, Reply, react_reply, world_of
 
@@ -11,12 +12,12 @@ class RandomAgent(Agent):
 
     name = "random"
 
+    @override
     def begin(self, env: gym.Env[str, str], rng: np.random.Generator) -> None:
-        """Take the episode's random stream."""
         self._rng = rng
 
+    @override
     def act(self, env: gym.Env[str, str]) -> Reply | None:
-        """Reply with a random admissible action."""
         actions = world_of(env).admissible_actions()
         if not actions:
             return None

@@ -1,15 +1,19 @@
-"""What fits into a model's context: the oldest observations are shortened first, the task and the agent's words never."""
+"""Fitting a conversation into a model's context window.
+
+The oldest observations are shortened first; the task and the agent's own replies never are. Cutting off the beginning of
+the conversation, the obvious way, would remove the task.
+"""
 
 from collections.abc import Callable, Sequence
 
 _KEPT = 120
-"""Characters that are left of a shortened observation: the first words say what it was about."""
+"""Characters that remain of a shortened observation: its first words say what it was about."""
 _MARK = " [...]"
 _ROOM = 0.75
-"""How full the window is left. Shortening a little at every step would change the beginning of every prompt, and no prefix
-cache of a server would ever hit; so it is done seldom and then thoroughly."""
+"""How full the window is after shortening. Shortening a little at every step would change the beginning of every prompt, so
+that no prefix cache of a server would ever hit. So it is done seldom, and then by more than is needed."""
 _FIRST_GUESS = 3.0
-"""Characters a token, until a server has counted: rather too few, so that rather too much room is left."""
+"""Characters per token until a server has counted: rather too few, so that too much room is left rather than too little."""
 
 
 class Window:
@@ -17,10 +21,13 @@ class Window:
 
     Args:
         tokens: Most tokens of a prompt; None means no limit.
-        count: Counts the tokens of a conversation; None estimates them by what servers have counted before.
+        count: Counts the tokens of a conversation; None estimates them from what servers have counted before.
+
+    Raises:
+        ValueError: ``tokens`` is less than 1.
 
     Attributes:
-        shortened: How many observations are shortened now.
+        shortened: Number of observations that are shortened now.
     """
 
     def __init__(self, tokens: int | None, count: Callable[[Sequence[dict[str, str]]], int] | None = None) -> None:
@@ -32,7 +39,7 @@ class Window:
         self.shortened = 0
 
     def begin(self) -> None:
-        """Forget the last episode, and how long its tokens were: an episode must not depend on those before it."""
+        """Forget the last episode, also how long its tokens were: an episode must not depend on earlier ones."""
         self.shortened = 0
         self._characters_a_token = _FIRST_GUESS
 
@@ -43,7 +50,7 @@ class Window:
             messages: The whole conversation.
 
         Returns:
-            What to show; None where even the shortest does not fit.
+            The conversation to show; None if it does not fit even when all observations are shortened.
         """
         shown = self._show(messages)
         if self._limit is None or self._tokens(shown) <= self._limit:
@@ -51,24 +58,29 @@ class Window:
         return self._shorten(messages, int(self._limit * _ROOM), self._limit)
 
     def tighten(self, messages: Sequence[dict[str, str]]) -> list[dict[str, str]] | None:
-        """Shorten more than was thought to be needed, for a server that says that it was too long.
+        """Shorten more than the estimate asked for, because the server says that the conversation was too long.
 
         Returns:
-            What to show instead; None where nothing is left to shorten.
+            The conversation to show instead; None if nothing is left to shorten.
         """
         before = self.shortened
         shown = self._shorten(messages, int(self._tokens(self._show(messages)) * _ROOM), None)
         return shown if self.shortened > before else None
 
     def counted(self, messages: Sequence[dict[str, str]], tokens: int) -> None:
-        """Learn from a server how long its tokens are, for the rest of the episode."""
+        """Learn from a server's count how long its tokens are, for the rest of the episode.
+
+        Args:
+            messages: The conversation that the server counted.
+            tokens: Its tokens; 0 if the server did not say.
+        """
         if tokens:
             self._characters_a_token = min(_characters(messages) / tokens, 2 * _FIRST_GUESS)
 
     def _shorten(
         self, messages: Sequence[dict[str, str]], target: int, limit: int | None
     ) -> list[dict[str, str]] | None:
-        most = len(_observations(messages)) - 1  # the last one is what is to be answered
+        most = len(_observations(messages)) - 1  # the last one has to be answered, so it stays whole
         while True:
             shown = self._show(messages)
             tokens = self._tokens(shown)
@@ -89,7 +101,7 @@ class Window:
 
 
 def _observations(messages: Sequence[dict[str, str]]) -> list[int]:
-    """Find the observations: what the world said after the first reply, the "OK" to the manual aside."""
+    """Find the observations: what the world said after the first reply, not counting the "OK" to the manual."""
     replies = [i for i, message in enumerate(messages) if message["role"] == "assistant" and message["content"] != "OK"]
     first = replies[0] if replies else len(messages)
     return [i for i, message in enumerate(messages) if i > first and message["role"] == "user"]
@@ -103,5 +115,5 @@ def _brief(message: dict[str, str]) -> dict[str, str]:
 
 
 def _characters(messages: Sequence[dict[str, str]]) -> int:
-    # Templates put a few tokens around every message.
+    # Chat templates put a few tokens around every message.
     return sum(len(message["content"]) + 16 for message in messages)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from functools import cache
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, TypedDict
 from urllib.parse import urlsplit
 
 from step_envs.endpoint.gateway import OFFICIAL, Answer, Endpoint, Gateway
@@ -12,6 +12,18 @@ from step_envs.errors import missing_package
 from step_envs.trajectory import Actor
 
 _VARIABLE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+
+
+class ChatOptions(TypedDict, total=False):
+    """The options of a ``ChatModel``, for agents and teachers that hand them on to one."""
+
+    api_key_env: str
+    temperature: float | None
+    top_p: float | None
+    max_tokens: int | None
+    timeout: float
+    max_retries: int
+    extra: dict[str, Any] | None
 
 
 class ChatModel:
@@ -139,6 +151,17 @@ class UsesChatModel:
     """Somebody who asks a model; a run connects it to the run's gateway."""
 
     chat: ChatModel
+
+    def _make_chat(self, model: str, base_url: str | None, options: ChatOptions) -> ChatModel:
+        """Make the model to ask.
+
+        Raises:
+            TypeError: An option is not one of a ``ChatModel``; the class that was given it is named.
+        """
+        for name in options:
+            if name not in ChatOptions.__annotations__:
+                raise TypeError(f"{type(self).__name__}.__init__() got an unexpected keyword argument {name!r}")
+        return ChatModel(model, base_url, **options)
 
 
 @cache

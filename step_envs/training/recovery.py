@@ -92,7 +92,7 @@ def recover(
     for error in (True, False):
         folder = out / (WITH_ERROR if error else WITHOUT_ERROR)
         failed += evaluate(
-            config.model_copy(update={"agent": misled_spec(config.agent, after=after, error=error)}),
+            config.model_copy(update={"agent": error_injection_spec(config.agent, after=after, error=error)}),
             folder,
             # A run that was killed may have reached only the first folder.
             resume=resume and (folder / "config.json").exists(),
@@ -152,7 +152,7 @@ def summarize(
     )
 
 
-def misled_spec(agent: str, **options: Any) -> str:
+def error_injection_spec(agent: str, **options: Any) -> str:
     """Return the specification of the agent that starts inside an error; see ``step_envs.agents.error_injection``.
 
     Raises:
@@ -162,4 +162,4 @@ def misled_spec(agent: str, **options: Any) -> str:
         raise ValueError(f"The agent {agent!r} cannot be tested for recovery: there may be no semicolon in it.")
     words = {None: "null", True: "true", False: "false"}
     given = ",".join(f"{name}={words.get(value, value)}" for name, value in options.items())
-    return f"step_envs.agents.error_injection.misled:{given},agent={agent.replace(',', ';')}"
+    return f"step_envs.agents.error_injection.inject_error:{given},agent={agent.replace(',', ';')}"

@@ -1,4 +1,4 @@
-"""Wrappers: the world as a chat, the record of an episode, the teacher who watches it."""
+"""Wrappers: the world as a chat, the record of an episode, the teacher that watches it."""
 
 from step_envs.wrappers.react import ReActWrapper
 from step_envs.wrappers.record import RecordTrajectory

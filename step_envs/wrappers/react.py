@@ -36,7 +36,7 @@ class ReActWrapper(gym.Wrapper[str, str, str, str]):
         conversation: The turns so far.
 
     Raises:
-        TypeError: What is wrapped is not a ``TextEnv``.
+        TypeError: There is no ``TextEnv`` at the bottom, or a ``TimeLimit`` in between.
         UnknownNameError: There is no such style.
 
     Examples:
@@ -74,7 +74,7 @@ class ReActWrapper(gym.Wrapper[str, str, str, str]):
         return self.conversation.messages()
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
-        """Begin an episode.
+        """Begin an episode and its conversation.
 
         Returns:
             The task as it is put to the agent, and ``info``.
@@ -132,10 +132,10 @@ def step_chat(env: gym.Env[str, Any], reply: str | Reply) -> tuple[str, float, b
 
 
 def text_env(env: gym.Env[Any, Any]) -> TextEnv:
-    """Find the text environment at the bottom of a stack of wrappers.
+    """Return the text environment at the bottom of a stack of wrappers.
 
     Raises:
-        TypeError: There is another kind of environment at the bottom.
+        TypeError: The environment at the bottom is of another kind.
     """
     inner = env.unwrapped
     if not isinstance(inner, TextEnv):
@@ -144,7 +144,11 @@ def text_env(env: gym.Env[Any, Any]) -> TextEnv:
 
 
 def react_wrapper(env: gym.Env[Any, Any], wanted_by: str) -> ReActWrapper:
-    """Find the ``ReActWrapper`` in a stack of wrappers.
+    """Return the ``ReActWrapper`` in a stack of wrappers.
+
+    Args:
+        env: The outermost wrapper.
+        wanted_by: Who needs it, for the error message.
 
     Raises:
         TypeError: There is none.

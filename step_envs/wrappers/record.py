@@ -1,4 +1,8 @@
-"""The record of an episode: a ``Trajectory`` made from the conversation and the way the episode ended."""
+"""The record of an episode: a ``Trajectory`` made from the conversation and from how the episode ended.
+
+``RecordTrajectory`` and ``TeacherMonitorWrapper`` both keep a record, so what they share is a ``Recorder``. It makes a
+trajectory at any moment, also of an episode that is still running or was broken off.
+"""
 
 import time
 from collections.abc import Callable
@@ -13,15 +17,19 @@ from step_envs.trajectory import Actor, StopReason, Trajectory, Usage
 from step_envs.wrappers.react import react_wrapper, step_chat, text_env
 from step_envs.wrappers.reply import Reply
 
-_SCRIPTED = Actor(name="unnamed")
+_UNNAMED = Actor(name="unnamed")
 
 
 class Recorder:
     """Keeps the outcome of the running episode and makes its trajectory on demand.
 
     Args:
-        env: A stack of wrappers that holds a ``ReActWrapper``.
+        env: A stack of wrappers with a ``ReActWrapper`` in it.
         wanted_by: Name of the wrapper that records, for error messages.
+
+    Attributes:
+        agent: Who acts; ``rollout`` sets it.
+        episode: Number of the episode within its run; None outside a run.
     """
 
     def __init__(self, env: gym.Env[str, str], wanted_by: str) -> None:
@@ -29,7 +37,7 @@ class Recorder:
         self._world = text_env(env)
         made_with = {} if env.spec is None else env.spec.kwargs
         self._make_kwargs = {k: v for k, v in made_with.items() if k not in self._world.secret_options}
-        self.agent = _SCRIPTED
+        self.agent = _UNNAMED
         self.episode: int | None = None
         self._seed: int | None = None
         self._info: dict[str, Any] | None = None
@@ -54,7 +62,15 @@ class Recorder:
         info: dict[str, Any],
         reason: StopReason | None = None,
     ) -> None:
-        """Note the outcome of a step; ``reason`` says why the episode ends where the step alone does not tell."""
+        """Note the outcome of a step.
+
+        Args:
+            reward: Change in score.
+            terminated: The engine ended the episode.
+            truncated: A limit ended it.
+            info: The environment's ``info``.
+            reason: Why the episode ends, if the step alone does not tell.
+        """
         self._info = info
         self._reward += reward
         self._terminated, self._truncated = terminated, truncated
@@ -74,8 +90,12 @@ class Recorder:
     def trajectory(self, teacher: Actor | None = None, protocol: dict[str, Any] | None = None) -> Trajectory:
         """Make the trajectory of the episode so far.
 
+        Args:
+            teacher: Who taught; None if nobody did.
+            protocol: Settings to record besides the environment's arguments and the style of the chat.
+
         Raises:
-            gymnasium.error.ResetNeeded: No episode was begun.
+            gymnasium.error.ResetNeeded: No episode has begun.
         """
         if self._info is None:
             raise gym.error.ResetNeeded("There is no trajectory yet: call reset() first.")
@@ -112,12 +132,13 @@ class Recorder:
 class RecordTrajectory(gym.Wrapper[str, str, str, str]):
     """Records what happens in a chat environment, and keeps the trajectory of every episode that ends.
 
-    ``env.get_wrapper_attr("trajectory")`` is the record so far, complete when the episode ends. Over a
-    ``TeacherMonitorWrapper``, which keeps a record itself, it is that one.
+    ``env.get_wrapper_attr("trajectory")`` is the record so far; it is complete when the episode ends. A
+    ``TeacherMonitorWrapper`` below keeps a record itself; then it is that one.
 
     Args:
         env: An environment under ``ReActWrapper``, with or without a teacher.
-        store: Where complete trajectories are appended, or a function that takes them; None keeps only the latest.
+        store: A store to which complete trajectories are appended, or a function that is called with them; None keeps only
+            the latest.
 
     Raises:
         TypeError: There is no ``ReActWrapper`` below.
@@ -135,7 +156,7 @@ class RecordTrajectory(gym.Wrapper[str, str, str, str]):
 
     @property
     def trajectory(self) -> Trajectory:
-        """The record so far."""
+        """The record so far; it is complete when the episode has ended."""
         below: Trajectory | None = self.env.get_wrapper_attr("trajectory") if self._watched else None
         return below or self.recorder.trajectory()
 
@@ -158,5 +179,5 @@ class RecordTrajectory(gym.Wrapper[str, str, str, str]):
 
 @cache
 def package_versions() -> dict[str, str]:
-    """Give the versions of the packages that every trajectory depends on."""
+    """Return the versions of the packages that every trajectory depends on."""
     return {name: version(name) for name in ("step-envs", "gymnasium", "pydantic")}

@@ -1,8 +1,9 @@
-"""The teacher who watches every step: ``TeacherMonitorWrapper``.
+"""A teacher watches every step of an agent, corrects its errors, and weights the turns for training.
 
-For each reply of the agent: the action runs and its observation is kept; the teacher judges; a wrong turn is marked
-``error`` and loses its loss weight, and the teacher's own turn (reflection and corrected action) runs after it. What comes
-out is the trajectory of an agent that noticed its mistake and recovered, with every turn weighted for training.
+For each reply of the agent the action runs and its observation is kept. Then the teacher judges. A wrong turn is marked
+``error`` and gets the loss weight 0, and the teacher's own turn (reflection and corrected action) runs after it. The result
+is the trajectory of an agent that noticed its mistake and recovered. Removing the wrong step instead would leave nothing to
+recover from; training on it would teach the mistake.
 """
 
 from contextlib import nullcontext
@@ -25,7 +26,7 @@ from step_envs.wrappers.teachers.judging import judge, one_line
 _INTERVENE = ("after", "before")
 _ON_UNKNOWN = ("continue", "discard", "raise")
 NOT_CARRIED_OUT = "This action was stopped before it was carried out."
-"""The observation after a wrong action that intervention ``"before"`` kept from running."""
+"""The observation after a wrong action that ``intervene="before"`` kept from running."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,22 +65,23 @@ class TeacherMonitorWrapper(gym.Wrapper[str, str, str, str]):
     An agent works with it unchanged: ``env.get_wrapper_attr("messages")`` is what it should see next, injected turns
     included, and one ``step`` carries out its reply and, after an error, the teacher's correction.
 
-    Turns weigh in training as follows: ``agent`` 1, ``error`` 0, ``correction`` 1. A turn whose verdict is ``unknown``
-    stays ``agent`` and weighs 0: nobody has said that it was right.
+    The weights in training are: ``agent`` 1, ``error`` 0, ``correction`` 1. A turn whose verdict is ``unknown`` stays
+    ``agent`` and weighs 0, because nobody has said that it was right. See ``step_envs.loss_weights``.
 
     Args:
         env: An environment under ``ReActWrapper``.
-        teacher: Who judges.
-        max_errors: Errors that are corrected; one more ends the episode. None takes the environment's own default.
-        intervene: ``"after"`` runs the action, keeps its observation and corrects afterwards; where the error ended the
-            episode or closed every way to success, the correction runs from the state before it. ``"before"`` keeps a
-            wrong action from running at all.
+        teacher: The teacher that judges.
+        max_errors: Number of errors that are corrected; one more ends the episode. None uses the environment's default.
+        intervene: ``"after"`` runs the action, keeps its observation and corrects afterwards; if the error ended the
+            episode or made success impossible, the correction runs from the state before it. ``"before"`` judges the
+            action first, and a wrong one never runs.
         on_unknown: What to do without a usable verdict: ``"continue"`` goes on, ``"discard"`` ends the episode,
             ``"raise"`` raises ``TeacherError``.
 
     Raises:
-        TypeError: There is no ``ReActWrapper`` below.
+        TypeError: There is no ``ReActWrapper`` below, or something below keeps a record already.
         UnknownNameError: An option has no such value.
+        ValueError: ``max_errors`` is negative.
     """
 
     def __init__(
@@ -118,7 +120,7 @@ class TeacherMonitorWrapper(gym.Wrapper[str, str, str, str]):
 
     @property
     def trajectory(self) -> Trajectory:
-        """The record so far; complete when the episode has ended."""
+        """The record so far; it is complete when the episode has ended."""
         describe = getattr(self.teacher, "describe", None)
         teacher = describe() if describe is not None else Actor(name=type(self.teacher).__name__)
         return self.recorder.trajectory(

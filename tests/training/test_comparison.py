@@ -9,13 +9,13 @@ import own_world  # noqa: F401  (registers Coin-v0)
 import pytest
 
 from step_envs.agents.base import make_agent
-from step_envs.agents.error_injection import MisledAgent, wrong_action
+from step_envs.agents.error_injection import ErrorInjectionAgent, wrong_action
 from step_envs.collection.config import CollectConfig
 from step_envs.statistics import mcnemar
 from step_envs.store import read_trajectories
 from step_envs.training.comparison import ComparisonError, compare, compare_episodes
 from step_envs.training.evaluation import EvalConfig, evaluate
-from step_envs.training.recovery import Recovery, misled_spec, recover, summarize
+from step_envs.training.recovery import Recovery, error_injection_spec, recover, summarize
 from step_envs.trajectory import Actor, Trajectory
 
 
@@ -193,10 +193,10 @@ def test_a_wrong_action_is_wrong_by_the_oracle(task: str) -> None:
 
 
 def test_who_goes_on_is_named_within_the_specification() -> None:
-    spec = misled_spec("novice:error_rate=0.5", after=None, error=True)
-    assert spec == "step_envs.agents.error_injection.misled:after=null,error=true,agent=novice:error_rate=0.5"
-    agent = make_agent(misled_spec("chat:model=m,base_url=http://localhost:1/v1", after=2, error=False))
-    assert isinstance(agent, MisledAgent)
+    spec = error_injection_spec("novice:error_rate=0.5", after=None, error=True)
+    assert spec == "step_envs.agents.error_injection.inject_error:after=null,error=true,agent=novice:error_rate=0.5"
+    agent = make_agent(error_injection_spec("chat:model=m,base_url=http://localhost:1/v1", after=2, error=False))
+    assert isinstance(agent, ErrorInjectionAgent)
     assert agent.chat is agent._agent.chat  # type: ignore[attr-defined]
     with pytest.raises(ValueError, match="cannot be tested for recovery: there may be no semicolon in it"):
-        misled_spec("chat:model=a;b", after=1, error=True)
+        error_injection_spec("chat:model=a;b", after=1, error=True)

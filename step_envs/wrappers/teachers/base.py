@@ -10,18 +10,19 @@ from step_envs.trajectory import Actor, Verdict
 
 @dataclass(frozen=True, slots=True)
 class TeacherContext:
-    """Everything about one action that a teacher may look at.
+    """Everything that a teacher may look at to judge one action.
 
     Attributes:
-        env: The world itself, in the state that a correction would be carried out in.
+        env: The world itself, in the state that a correction would be carried out in. A teacher may try things in it, but
+            must leave it as it found it.
         messages: The conversation before the reply: ``role`` and ``content`` of every turn.
         reply: The agent's reply.
-        action: The action in it; None where there is none.
-        executed: The action was carried out (intervention ``"after"``), so that ``observation`` is known.
-        observation: What the agent was shown after it; None where it was not carried out.
-        info: ``info`` after the action, or before it where it was not carried out.
+        action: The action in the reply; None if there is none.
+        executed: The action was carried out (intervention ``"after"``), so ``observation`` is known.
+        observation: What the agent was shown after the action; None if it was not carried out.
+        info: ``info`` after the action, or before it if it was not carried out.
         before: Snapshot of the state before the action.
-        complaint: Why the last verdict could not be used, when the teacher is asked a second time.
+        complaint: Why the last verdict could not be used, if the teacher is asked a second time.
     """
 
     env: TextEnv
@@ -40,12 +41,12 @@ class Teacher(ABC):
 
     @abstractmethod
     def judge(self, context: TeacherContext) -> Verdict:
-        """Say whether the action was right and, if not, what was wrong, why, and what to do instead.
+        """Judge whether the action was right and, if not, say what was wrong, why, and what to do instead.
 
         Raises:
-            TeacherError: No verdict can be had; it is recorded as ``unknown``.
+            TeacherError: There is no verdict; the wrapper records it as ``unknown``.
         """
 
     def describe(self) -> Actor:
-        """Say who teaches, for the record."""
+        """Return name, model and parameters of the teacher, for the record."""
         return Actor(name=type(self).__name__)

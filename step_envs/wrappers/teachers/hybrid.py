@@ -1,27 +1,40 @@
-"""Exact labels from the oracle, words from a model."""
+"""Exact labels from the oracle, words from a model.
+
+An oracle knows which step was wrong, but its sentences are the same in every episode. A model writes well, but is not sure
+which step was wrong. Together they give exact labels with varied reflections, for one request per wrong step.
+"""
 
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
-from step_envs.endpoint import ChatModel, UsesChatModel
-from step_envs.errors import EndpointDownError, RequestRefusedError
+from typing_extensions import override
+
+from step_envs.endpoint.model import ChatOptions
 from step_envs.trajectory import Actor, Verdict
-from step_envs.wrappers.teachers.base import Teacher, TeacherContext
-from step_envs.wrappers.teachers.leak import find_leak
+from step_envs.wrappers.teachers.base import TeacherContext
+from step_envs.wrappers.teachers.leak import find_leak, shown_to_agent
+from step_envs.wrappers.teachers.model_teacher import TeacherWithModel
 from step_envs.wrappers.teachers.oracle import OracleTeacher
-from step_envs.wrappers.teachers.prompting import PromptBook, episode_so_far, question
-from step_envs.wrappers.teachers.structured_output import WireWords, ask_for
+from step_envs.wrappers.teachers.prompting import question
+from step_envs.wrappers.teachers.structured_output import ExplanationFields, explanation
 
 
-class HybridTeacher(Teacher, UsesChatModel):
+class HybridTeacher(TeacherWithModel):
     """Has the oracle decide whether a step is wrong and what to do instead, and a model say so in words.
 
-    Only wrong steps cost a request. Words that give away what the oracle knows and the agent cannot are asked for again;
-    without words that can be used the verdict is ``unknown``.
+    Only wrong steps cost a request. If the words reveal something that the oracle knows and the agent cannot know, the
+    model is asked again. Without words that can be used the verdict is ``unknown``.
 
     Args:
-        model: See ``OpenAITeacher``, as for all that is not named here.
-        strict: See ``OracleTeacher``.
+        model: Name of the model.
+        base_url: Root of the API, e.g. ``http://localhost:8000/v1``; None means OpenAI's.
+        strict: Count looking and opening as errors too if they do not shorten the plan; see ``OracleTeacher``.
+        prompts: Folder with prompt texts of your own: ``hybrid.txt``, ``sciworld.txt``, ...
+        **options: Options of ``ChatModel``; ``temperature`` is 0 and ``max_tokens`` is 1024 by default.
+
+    Raises:
+        ValueError: An argument has an impossible value.
+        DataError: ``prompts`` is no folder of prompts.
     """
 
     def __init__(
@@ -30,64 +43,38 @@ class HybridTeacher(Teacher, UsesChatModel):
         base_url: str | None = None,
         *,
         strict: bool = False,
-        api_key_env: str = "OPENAI_API_KEY",
-        temperature: float | None = 0.0,
-        max_tokens: int | None = 1024,
-        timeout: float = 120.0,
-        max_retries: int = 5,
         prompts: str | Path | None = None,
-        extra: dict[str, Any] | None = None,
+        **options: Unpack[ChatOptions],
     ) -> None:
+        chat = self._make_chat(model, base_url, ChatOptions(temperature=0.0, max_tokens=1024) | options)
+        super().__init__(chat, prompts)
         self.oracle = OracleTeacher(strict=strict)
-        self.prompts = PromptBook(prompts)
-        self.chat = ChatModel(
-            model,
-            base_url,
-            api_key_env=api_key_env,
-            temperature=temperature,
-            max_tokens=max_tokens,
-            timeout=timeout,
-            max_retries=max_retries,
-            extra=extra,
-        )
 
+    @override
     def describe(self) -> Actor:
-        """Say who teaches, for the record."""
         return self.chat.describe("hybrid", prompts=self.prompts.digest, strict=self.oracle.strict)
 
+    @override
     def judge(self, context: TeacherContext) -> Verdict:
         """Judge by the oracle; after an error, ask the model for the words.
 
         Raises:
             EndpointError: The endpoint refuses the key, the address or the model.
-            BudgetSpentError: There is no money left.
+            BudgetSpentError: The budget is spent.
         """
         label = self.oracle.judge(context)
         if label.status != "error":
             return label
         action = label.corrected_action or ""
         plan = context.env.oracle.plan() or [action]
-        seen = [*(turn["content"] for turn in context.messages), context.reply, context.observation or ""]
 
-        def check(said: WireWords) -> str | None:
+        def check(said: ExplanationFields) -> str | None:
             if not all(text.strip() for text in (said.error, said.reason, said.reflection)):
                 return "error, reason and reflection must not be empty."
-            words = f"{said.error} {said.reason} {said.reflection}"
-            return find_leak(words, plan, action, [*seen, *context.env.admissible_actions()])
+            return find_leak(explanation(said), plan, action, shown_to_agent(context))
 
         asked = question(context, most_actions=1, plan=None, corrected_action=action)
-        messages = [
-            {"role": "system", "content": self.prompts.system(context.env.env_id, "hybrid")},
-            {"role": "user", "content": f"{episode_so_far(context)}\n{asked}"},
-        ]
-        try:
-            outcome = ask_for(self.chat, messages, WireWords, check)
-        except EndpointDownError as error:
-            return Verdict(status="unknown", reason=str(error))
-        except RequestRefusedError as error:
-            if error.status not in (400, 413, 422):
-                raise
-            return Verdict(status="unknown", reason=str(error))
-        if outcome.value is None:
-            return Verdict(status="unknown", reason=outcome.problem, usage=outcome.usage)
-        return label.model_copy(update=outcome.value.model_dump() | {"usage": outcome.usage})
+        answer = self._ask(context, asked, ExplanationFields, check, role="hybrid")
+        if answer.value is None:
+            return Verdict(status="unknown", reason=answer.problem, usage=answer.usage)
+        return label.model_copy(update=answer.value.model_dump() | {"usage": answer.usage})

@@ -1,4 +1,8 @@
-"""How a teacher is asked: its correction must be admissible, and it is asked once more if it is not."""
+"""Asking a teacher for a verdict: its correction must be admissible, and it is asked once more if it is not.
+
+A correction that the world refuses would be trained on as if it were right. So every verdict, from whatever teacher, is
+checked here against the world before it counts.
+"""
 
 from contextlib import nullcontext
 from dataclasses import replace
@@ -14,30 +18,33 @@ def judge(teacher: Teacher, context: TeacherContext) -> Verdict:
     """Have a teacher judge an action.
 
     Args:
-        teacher: Who judges.
-        context: What is judged; its world is left in the state it is in.
+        teacher: The teacher.
+        context: The action; its world is left in the state it is in.
 
     Returns:
-        The verdict, its correction written as the world takes it, with what both askings cost; ``unknown`` where the
-        teacher has none, or none that can be carried out.
+        The verdict, its correction spelled as the world accepts it, with what all questions cost together; ``unknown`` if
+        the teacher gives none, or twice a correction that cannot be carried out.
+
+    Raises:
+        TypeError: The teacher returned something other than a ``Verdict``.
     """
     first = _ask(teacher, context)
-    settled = _settled(first, context)
-    if settled is not None:
-        return settled
+    checked = _with_admissible_correction(first, context)
+    if checked is not None:
+        return checked
     complaint = f"The corrected action {first.corrected_action!r} is not admissible in this state."
     second = _ask(teacher, replace(context, complaint=complaint))
     usage = [verdict.usage for verdict in (first, second) if verdict.usage is not None]
     paid = sum(usage[1:], usage[0]) if usage else None
-    settled = _settled(second, context)
-    if settled is None:
+    checked = _with_admissible_correction(second, context)
+    if checked is None:
         reason = f"The corrected action {second.corrected_action!r} is not admissible, even after asking again."
         return Verdict(status="unknown", reason=reason, usage=paid)
-    return settled.model_copy(update={"usage": paid})
+    return checked.model_copy(update={"usage": paid})
 
 
 def one_line(text: str) -> str:
-    """Put a text on one line, in single spaces."""
+    """Put a text on one line, with single spaces."""
     return " ".join(text.split())
 
 
@@ -51,19 +58,20 @@ def _ask(teacher: Teacher, context: TeacherContext) -> Verdict:
     return verdict
 
 
-def _settled(verdict: Verdict, context: TeacherContext) -> Verdict | None:
-    """Give a verdict whose correction is written as the world takes it; None where the world does not take it at all."""
+def _with_admissible_correction(verdict: Verdict, context: TeacherContext) -> Verdict | None:
+    """Return the verdict with its correction spelled as the world accepts it; None if the world does not accept it."""
     if verdict.status != "error":
         return verdict
     world = context.env
     with world_at(world, context.before) if verdict.undo else nullcontext():
-        action = _spelled(verdict.corrected_action or "", world)
+        action = _admissible_spelling(verdict.corrected_action or "", world)
     return None if action is None else verdict.model_copy(update={"corrected_action": action})
 
 
-def _spelled(written: str, world: TextEnv) -> str | None:
+def _admissible_spelling(written: str, world: TextEnv) -> str | None:
     plain = one_line(written)
     if world.accepts(plain):
         return plain
-    # White space can belong to an action (an option of a real shop with a no-break space), and nobody sees which it is.
+    # White space can be part of an action (options of real shops contain no-break spaces), and a reader cannot see which
+    # kind it is.
     return next((action for action in world.admissible_actions() if one_line(action) == plain), None)

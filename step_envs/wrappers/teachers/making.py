@@ -1,4 +1,4 @@
-"""Makes teachers from specifications: ``oracle``, ``openai:model=...,base_url=...``, ``my_module.MyTeacher``."""
+"""Making teachers from a line of text: ``oracle``, ``openai:model=...,base_url=...``, ``my_module.MyTeacher``."""
 
 from typing import Any
 
@@ -11,19 +11,19 @@ TEACHERS = {
     "oracle": "step_envs.wrappers.teachers.oracle:OracleTeacher",
     "self": "step_envs.wrappers.teachers.self_teacher:SelfTeacher",
 }
-"""Name of each built-in teacher -> where it is."""
+"""Name of each built-in teacher -> its module and class."""
 
 
 def make_teacher(spec: str, **further: Any) -> Teacher:
-    """Make a teacher from ``name`` or ``name:option=value,...``; one's own is named by its place, ``my_module.MyTeacher``.
+    """Make a teacher from ``name`` or ``name:option=value,...``.
 
     Args:
-        spec: The specification.
-        **further: Arguments beside those of the specification, e.g. ``chat=`` for the teacher ``self``.
+        spec: The specification. A teacher of your own is named by its module and class, ``my_module.MyTeacher``.
+        **further: Arguments in addition to those of the specification, e.g. ``chat=`` for the teacher ``self``.
 
     Raises:
         UnknownNameError: There is no such teacher.
-        ValueError: An option is malformed or unknown to the teacher, or what is there is no teacher.
+        ValueError: An option is malformed or unknown to the teacher, or the named object is no teacher.
     """
     teacher = make_from_spec(spec, TEACHERS, "teacher", **further)
     if not isinstance(teacher, Teacher):

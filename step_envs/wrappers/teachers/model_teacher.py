@@ -1,28 +1,90 @@
-"""A language model as a teacher, wherever the model comes from."""
+"""A language model as a teacher, wherever the model comes from.
 
+A model can fail to answer in more ways than it can answer. All of them end in the verdict ``unknown``, which is neither
+right nor wrong, because a step that is masked or trained on by accident spoils the data without a trace. Only faults that
+concern every request (key, address, model, budget) are raised.
+"""
+
+from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, TypeVar
+
+from pydantic import BaseModel
+from typing_extensions import override
 
 from step_envs.endpoint import ChatModel, UsesChatModel
 from step_envs.errors import EndpointDownError, RequestRefusedError
 from step_envs.trajectory import Actor, Verdict
 from step_envs.wrappers.teachers.base import Teacher, TeacherContext
-from step_envs.wrappers.teachers.leak import find_leak
-from step_envs.wrappers.teachers.prompting import PromptBook, episode_so_far, question
-from step_envs.wrappers.teachers.structured_output import WireVerdict, ask_for
+from step_envs.wrappers.teachers.leak import find_leak, shown_to_agent
+from step_envs.wrappers.teachers.prompting import PromptBook, question
+from step_envs.wrappers.teachers.structured_output import StructuredAnswer, VerdictFields, ask_for, explanation
 
 _THIS_REQUEST_ONLY = (400, 413, 422)
-"""Refusals that are about one request (too long, most often) and not about key, address or model."""
+"""Statuses of refusals that concern one request (most often it is too long), not the key, the address or the model."""
+
+Shape = TypeVar("Shape", bound=BaseModel)
 
 
-class ModelTeacher(Teacher, UsesChatModel):
+class TeacherWithModel(Teacher, UsesChatModel):
+    """What all teachers that ask a model have in common.
+
+    Args:
+        chat: The model.
+        prompts: Folder with prompt texts of your own; see ``PromptBook``.
+    """
+
+    def __init__(self, chat: ChatModel, prompts: str | Path | None) -> None:
+        self.chat = chat
+        self.prompts = PromptBook(prompts)
+
+    def _ask(
+        self,
+        context: TeacherContext,
+        asked: str,
+        shape: type[Shape],
+        check: Callable[[Shape], str | None],
+        *,
+        role: str = "common",
+    ) -> StructuredAnswer[Shape]:
+        """Ask the model about one action.
+
+        Args:
+            context: The action.
+            asked: The question that follows the episode.
+            shape: What is wanted.
+            check: Returns what is wrong with an answer of that shape; None if nothing is.
+            role: Name of the system prompt.
+
+        Returns:
+            The answer; if the endpoint is down or refuses this one request, an answer without a value.
+
+        Raises:
+            EndpointError: The endpoint refuses the key, the address or the model.
+            BudgetSpentError: The budget is spent.
+        """
+        try:
+            return ask_for(self.chat, self.prompts.messages(context, asked, role), shape, check)
+        except EndpointDownError as error:
+            return StructuredAnswer(None, str(error), None)
+        except RequestRefusedError as error:
+            if error.status not in _THIS_REQUEST_ONLY:
+                raise
+            return StructuredAnswer(None, str(error), None)
+
+
+class ModelTeacher(TeacherWithModel):
     """Has a model judge each step.
 
     Args:
         chat: The model.
-        prompts: Folder with prompt texts of one's own; see ``PromptBook``.
-        most_actions: How many admissible actions the model is told at most, the most relevant ones.
-        privileged: Tell the model the oracle's plan, forbid it to give anything of it away, and check that.
+        prompts: Folder with prompt texts of your own; see ``PromptBook``.
+        most_actions: Most admissible actions that the model is told; the most relevant ones are chosen.
+        privileged: Tell the model the oracle's plan, forbid it to reveal any of it, and check that it does not.
+
+    Raises:
+        ValueError: ``most_actions`` is less than 1.
+        DataError: ``prompts`` is no folder of prompts.
     """
 
     name: ClassVar[str]
@@ -37,55 +99,45 @@ class ModelTeacher(Teacher, UsesChatModel):
     ) -> None:
         if most_actions < 1:
             raise ValueError(f"most_actions must be at least 1, got {most_actions}.")
-        self.chat = chat
-        self.prompts = PromptBook(prompts)
+        super().__init__(chat, prompts)
         self.most_actions = most_actions
         self.privileged = privileged
 
+    @override
     def describe(self) -> Actor:
-        """Say who teaches, for the record."""
         return self.chat.describe(
             self.name, prompts=self.prompts.digest, most_actions=self.most_actions, privileged=self.privileged
         )
 
+    @override
     def judge(self, context: TeacherContext) -> Verdict:
-        """Ask the model; ``unknown`` where it gives no usable verdict.
+        """Ask the model; the verdict is ``unknown`` if it gives none that can be used.
 
         Raises:
             EndpointError: The endpoint refuses the key, the address or the model.
-            BudgetSpentError: There is no money left.
+            BudgetSpentError: The budget is spent.
         """
         plan = context.env.oracle.plan() if self.privileged else None
 
-        def check(said: WireVerdict) -> str | None:
-            return _incomplete(said) or (None if not plan else leak(said, plan, context))
+        def check(said: VerdictFields) -> str | None:
+            incomplete = _what_is_missing(said)
+            if incomplete or not plan:
+                return incomplete
+            return find_leak(explanation(said), plan, said.corrected_action or "", shown_to_agent(context))
 
-        try:
-            outcome = ask_for(self.chat, self._messages(context, plan), WireVerdict, check)
-        except EndpointDownError as error:
-            return Verdict(status="unknown", reason=str(error))
-        except RequestRefusedError as error:
-            if error.status not in _THIS_REQUEST_ONLY:
-                raise
-            return Verdict(status="unknown", reason=str(error))
-        said = outcome.value
-        if said is None:
-            return Verdict(status="unknown", reason=outcome.problem, usage=outcome.usage)
-        if said.status != "error":
-            # What a model adds to "ok" is not asked for and goes nowhere.
-            reason = said.reason if said.status == "unknown" else None
-            return Verdict(status=said.status, reason=reason, usage=outcome.usage)
-        return Verdict(**said.model_dump(), usage=outcome.usage)
-
-    def _messages(self, context: TeacherContext, plan: list[str] | None) -> list[dict[str, str]]:
         asked = question(context, most_actions=self.most_actions, plan=plan)
-        return [
-            {"role": "system", "content": self.prompts.system(context.env.env_id)},
-            {"role": "user", "content": f"{episode_so_far(context)}\n{asked}"},
-        ]
+        answer = self._ask(context, asked, VerdictFields, check)
+        said = answer.value
+        if said is None:
+            return Verdict(status="unknown", reason=answer.problem, usage=answer.usage)
+        if said.status != "error":
+            # Whatever a model adds to "ok" was not asked for and is not recorded.
+            reason = said.reason if said.status == "unknown" else None
+            return Verdict(status=said.status, reason=reason, usage=answer.usage)
+        return Verdict(**said.model_dump(), usage=answer.usage)
 
 
-def _incomplete(said: WireVerdict) -> str | None:
+def _what_is_missing(said: VerdictFields) -> str | None:
     if said.status != "error":
         return None
     if not (said.corrected_action or "").strip():
@@ -93,11 +145,3 @@ def _incomplete(said: WireVerdict) -> str | None:
     if not any((text or "").strip() for text in (said.error, said.reason, said.reflection)):
         return 'With status "error", error, reason and reflection must say what was wrong.'
     return None
-
-
-def leak(said: WireVerdict, plan: list[str], context: TeacherContext) -> str | None:
-    """Say what a verdict gives away of the plan; None where nothing."""
-    words = " ".join(text for text in (said.error, said.reason, said.reflection) if text)
-    shown = [turn["content"] for turn in context.messages]
-    seen = [*shown, context.reply, context.observation or "", *context.env.admissible_actions()]
-    return find_leak(words, plan, said.corrected_action or "", seen)

@@ -1,5 +1,7 @@
 """The environment's own oracle as a teacher: exact, free, and without a network."""
 
+from typing_extensions import override
+
 from step_envs.trajectory import Actor, Verdict
 from step_envs.wrappers.reply import parse_action
 from step_envs.wrappers.teachers.base import Teacher, TeacherContext
@@ -8,25 +10,26 @@ _LONGEST_QUOTE = 120
 
 
 class OracleTeacher(Teacher):
-    """Judges an action by what it does to the way that is left.
+    """Judges an action by what it does to the oracle's plan.
 
-    An action is right when it shortens the oracle's plan. One that only looks or opens is also right the first time, for an
-    agent must find out what the oracle knows; taken twice running, it is an error. Everything else is an error: an action
-    that is not understood, one that brings the goal no nearer, one that closes every way to it.
+    An action is right if it shortens the plan. An action that only looks or opens something is also right, because an agent
+    has to find out what the oracle knows; taken twice in a row, it is an error. Everything else is an error: an action that
+    the world does not understand, one that brings the goal no nearer, one after which the goal cannot be reached.
 
     Args:
-        strict: Count looking and opening as errors too when they do not shorten the plan.
+        strict: Count looking and opening as errors too if they do not shorten the plan.
     """
 
     def __init__(self, *, strict: bool = False) -> None:
         self.strict = strict
 
+    @override
     def describe(self) -> Actor:
-        """Say who teaches, for the record."""
         return Actor(name="oracle", params={"strict": self.strict})
 
+    @override
     def judge(self, context: TeacherContext) -> Verdict:
-        """Judge by the plan before and after the action; ``unknown`` where the oracle knew no way even before it."""
+        """Compare the plans before and after the action; ``unknown`` if the oracle knew no plan even before it."""
         oracle = context.env.oracle
         plan = oracle.plan(context.before)
         if not plan:
@@ -34,21 +37,21 @@ class OracleTeacher(Teacher):
                 status="unknown", reason="The oracle knows no way to success from the state before the action."
             )
         rest = plan if context.action is None else oracle.plan(context.before, after=[context.action])
-        if context.action is not None and rest is not None and (len(rest) < len(plan) or self._may_look(context)):
+        if context.action is not None and rest is not None and (len(rest) < len(plan) or self._may_explore(context)):
             return Verdict(status="ok")
-        # The correction starts from where the action led, unless it was not carried out or led nowhere.
-        way = rest if context.executed and rest else plan
-        error, reason = self._fault(context, rest)
+        # The correction starts where the action led, unless the action was not carried out or no plan is left after it.
+        remaining = rest if context.executed and rest else plan
+        error, reason = self._describe_error(context, rest)
         return Verdict(
             status="error",
             error=error,
             reason=reason,
-            reflection=oracle.thought(way[0]),
-            corrected_action=way[0],
+            reflection=oracle.thought(remaining[0]),
+            corrected_action=remaining[0],
             undo=context.executed and rest is None,
         )
 
-    def _may_look(self, context: TeacherContext) -> bool:
+    def _may_explore(self, context: TeacherContext) -> bool:
         action = context.action or ""
         return (
             not self.strict
@@ -57,7 +60,7 @@ class OracleTeacher(Teacher):
             and _understood(context)
         )
 
-    def _fault(self, context: TeacherContext, rest: list[str] | None) -> tuple[str, str]:
+    def _describe_error(self, context: TeacherContext, rest: list[str] | None) -> tuple[str, str]:
         if context.action is None:
             return "My last reply held no action.", "I must end every reply with one action on a line of its own."
         action = _quoted(context.action)
@@ -71,7 +74,7 @@ class OracleTeacher(Teacher):
 
 
 def _quoted(action: str) -> str:
-    # The quote is trained on: it may be neither endless nor carry what a terminal or a chat template would act on.
+    # The quote becomes training text, so it must be short and free of what a terminal or a chat template would act on.
     words = "".join(letter if letter.isprintable() else " " for letter in action).replace("<|", "<").replace("|>", ">")
     return words if len(words) <= _LONGEST_QUOTE else f"{words[:_LONGEST_QUOTE]} ..."
 

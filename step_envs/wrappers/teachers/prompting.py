@@ -1,7 +1,7 @@
-"""What a teacher is shown: the prompt texts, the episode, the step to judge and what is admissible now.
+"""What a model that teaches is shown: the prompt texts, the episode, the step to judge and what is admissible now.
 
-The episode comes first and only grows at its end, the question comes last: so the prompts of one episode share a beginning
-that a server can keep in its prefix cache.
+The episode comes first and only grows at its end; the question comes last. So all prompts of one episode share a beginning
+that a server can keep in its prefix cache. With the question first, every prompt would be new from its first words on.
 """
 
 import hashlib
@@ -20,22 +20,23 @@ PROMPT_OF = {
     "STeP-SciWorld-v0": "sciworld",
     "STeP-WebShop-v0": "webshop",
 }
-"""Environment id -> name of its prompt; all others have ``other``."""
+"""Environment id -> name of its prompt text; all others use ``other``."""
 
 NAMES = ("common", "hybrid", "other", *PROMPT_OF.values())
-"""Names of the prompt texts, which are files ``<name>.txt``."""
+"""Names of the prompt texts; each is a file ``<name>.txt``."""
 
 _WORD = re.compile(r"[a-z0-9]+")
 
 
 class PromptBook:
-    """The prompt texts: those of the package, and in their place those that the user has written.
+    """The prompt texts: the user's own where there are any, else those of the package.
 
     Args:
-        folder: Folder with texts of one's own, named like the package's; what it does not hold is the package's.
+        folder: Folder with your own texts, named like the package's; the package's text is used for every name that the
+            folder does not hold.
 
     Raises:
-        DataError: The folder is not there, or holds no text of a known name.
+        DataError: The folder does not exist, holds no text, or holds one of an unknown name.
     """
 
     def __init__(self, folder: str | Path | None = None) -> None:
@@ -49,26 +50,45 @@ class PromptBook:
             raise DataError(f"The folder of prompts {folder} holds {found}; prompts are {', '.join(NAMES)} (.txt).")
         self._texts |= {name: path.read_text() for name, path in own.items()}
 
+    def messages(self, context: TeacherContext, asked: str, role: str = "common") -> list[dict[str, str]]:
+        """Write a request about one action.
+
+        Args:
+            context: The action.
+            asked: The question that follows the episode; see ``question``.
+            role: Name of the system prompt.
+
+        Returns:
+            ``role`` and ``content`` of the messages.
+        """
+        return [
+            {"role": "system", "content": self.system(context.env.env_id, role)},
+            {"role": "user", "content": f"{episode_so_far(context)}\n{asked}"},
+        ]
+
     def system(self, env_id: str, role: str = "common") -> str:
-        """Give the system prompt for a world."""
+        """Return the system prompt for a world."""
         return f"{self._texts[role].strip()}\n\n{self._texts[PROMPT_OF.get(env_id, 'other')].strip()}"
 
     @cached_property
     def digest(self) -> str:
-        """A digest of all texts, for the record."""
+        """The first 16 hexadecimal digits of a SHA-256 over all texts, for the record."""
         return hashlib.sha256("\0".join(self._texts[name] for name in NAMES).encode()).hexdigest()[:16]
 
 
 def fenced(text: str) -> str:
-    """Put a text that is data between marks that it does not hold itself, for they are made from its digest."""
+    """Put data between marks that the data does not contain, so that it cannot end the fence itself.
+
+    The marks are made from a digest of the text.
+    """
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-    # Who tries often enough finds a text that holds eight digits of its own digest, but not all of them.
+    # With enough tries somebody can find a text that contains eight digits of its own digest, but not all 64.
     mark = next((digest[at : at + 8] for at in range(0, 64, 8) if digest[at : at + 8] not in text), digest)
     return f"<data {mark}>\n{text}\n</data {mark}>"
 
 
 def episode_so_far(context: TeacherContext) -> str:
-    """Write down the episode up to and with the step to be judged."""
+    """Write the episode, up to and including the step to judge."""
     parts, step = ["What the agent was told:"], 0
     turns = [*context.messages, {"role": "assistant", "content": context.reply}]
     if context.observation is not None:
@@ -76,7 +96,7 @@ def episode_so_far(context: TeacherContext) -> str:
     began = False
     for turn in turns:
         if turn["role"] == "assistant" and not began:
-            # The "OK" that answers the manual is no step.
+            # The "OK" that answers the manual is not a step.
             began = True
             if turn["content"] == "OK":
                 continue
@@ -92,13 +112,13 @@ def episode_so_far(context: TeacherContext) -> str:
 def question(
     context: TeacherContext, *, most_actions: int, plan: Sequence[str] | None, corrected_action: str | None = None
 ) -> str:
-    """Write the question that stands after the episode.
+    """Write the question that follows the episode.
 
     Args:
-        context: What is to be judged.
-        most_actions: How many admissible actions to list at most.
-        plan: The way to success, for a teacher who may know it.
-        corrected_action: The correction, where it is known already and only the words are wanted.
+        context: The action to judge.
+        most_actions: Most admissible actions to list.
+        plan: The actions that lead to success, for a teacher who may know them; else None.
+        corrected_action: The correction, if it is known already and only the words are wanted.
     """
     parts = ["", "The latest step of the agent is the one to judge."]
     if context.action is None:
@@ -112,7 +132,7 @@ def question(
     if corrected_action is not None:
         parts.append(f"It is wrong. The action to take instead, now:\n{fenced(corrected_action)}")
     else:
-        parts.append(_admissible(context, most_actions))
+        parts.append(_admissible_now(context, most_actions))
     if plan is not None:
         parts.append(
             "You alone know that these actions lead from the present state to success:\n"
@@ -126,11 +146,11 @@ def question(
 
 
 def taken_back(context: TeacherContext) -> bool:
-    """Say whether the step was carried out and the world then taken back to before it."""
+    """Return True if the step was carried out and the world then went back to the state before it."""
     return context.executed and context.env.snapshot() == context.before
 
 
-def _admissible(context: TeacherContext, most: int) -> str:
+def _admissible_now(context: TeacherContext, most: int) -> str:
     actions = context.env.admissible_actions()
     about = " ".join([*(turn["content"] for turn in context.messages[-2:]), context.reply, context.observation or ""])
     shown = most_relevant(actions, [context.info["instruction"], about], most)
@@ -145,17 +165,17 @@ def _admissible(context: TeacherContext, most: int) -> str:
 
 
 def most_relevant(actions: Sequence[str], about: Sequence[str], most: int) -> list[str]:
-    """Choose the actions that share most with texts.
+    """Choose the actions that share the most words with some texts.
 
-    Words weigh the more the fewer actions hold them; of equals the earlier ones are kept.
+    A word counts more if fewer actions contain it. Of two equally relevant actions the earlier one is kept.
 
     Args:
         actions: All actions.
         about: Texts, the most important first.
-        most: How many to keep at most.
+        most: Most actions to keep.
 
     Returns:
-        The chosen ones, in their own order.
+        The chosen actions, in their original order.
     """
     if len(actions) <= most:
         return list(actions)

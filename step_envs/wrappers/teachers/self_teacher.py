@@ -6,7 +6,7 @@ from step_envs.wrappers.teachers.model_teacher import ModelTeacher
 class SelfTeacher(ModelTeacher):
     """Has the model that acts judge its own steps: the paper's open question of feedback without a larger teacher.
 
-    Made like a ``ModelTeacher``, from the agent's own ``chat``; so it judges with the agent's sampling parameters, too.
+    It is made like a ``ModelTeacher``, from the agent's own ``chat``, so it judges with the agent's sampling parameters.
     """
 
     name = "self"
