@@ -30,6 +30,7 @@ test-packaging: $(VENV)/dev  ## installs as users do: from a zip without links, 
 	$(BIN)/python -m pytest -m packaging
 
 test-editor: $(VENV)/dev  ## what a language server finds in the repository
+	$(PIP) --editable ".[dev,editor]"
 	$(BIN)/python -m pytest -m editor
 
 test-original: $(VENV)/dev  ## beside the original ALFWorld, which takes a compiler and minutes to install

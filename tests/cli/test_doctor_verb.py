@@ -83,7 +83,7 @@ def test_doctor_without_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_doctor_knows_every_extra() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    assert set(_EXTRAS) == set(extras) - {"all", "dev", "docs", "browser"}
+    assert set(_EXTRAS) == set(extras) - {"all", "dev", "docs", "browser", "editor"}
 
 
 def test_doctor_says_what_alfworld_and_webshop_would_play(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
