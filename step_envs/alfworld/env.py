@@ -2,7 +2,7 @@
 
 The environment plays one of two engines: the native one of this package, or the original one of the package alfworld.
 Only the native engine can be asked for plans and thoughts. So with the original engine, a native engine follows along: it
-is made when something is asked first, and brought to the same state by the same commands.
+is made at the first question and brought to the same state by the same commands.
 """
 
 import hashlib
@@ -215,7 +215,7 @@ class AlfworldEnv(TextEnv):
 
 @cache
 def _tables_digest() -> str:
-    """Digest what generated households depend on."""
+    """Return the digest of the data files that generated households are made from."""
     data = files("step_envs.alfworld").joinpath("data")
     digest = hashlib.sha256()
     for name in ("domain.pddl", "grammar.twl2", "households.json"):

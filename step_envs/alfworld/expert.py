@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from step_envs.alfworld.engine import Engine
 from step_envs.alfworld.games.goal import SIMPLE
-from step_envs.alfworld.generation.household_statistics import HouseholdStatistics, load_statistics
+from step_envs.alfworld.generation.household_statistics import load_statistics
 from step_envs.alfworld.generation.vocabulary import OPENABLE, RECEPTACLES, THINGS, fact_type
 from step_envs.alfworld.planning.errands import TREAT, appliances, put_command
 from step_envs.alfworld.thoughts import Reason
@@ -59,14 +59,14 @@ def explore(engine: Engine, limit: int = 200) -> list[str] | None:
         Its actions up to success; None if it does not get there.
     """
     imagined = engine.copy()
-    commands: list[str] = []
+    actions: list[str] = []
     while not imagined.won:
         step = next_step(imagined)
-        if step is None or len(commands) >= limit:
+        if step is None or len(actions) >= limit:
             return None
-        commands.append(step.action)
+        actions.append(step.action)
         imagined.step(step.action)
-    return commands
+    return actions
 
 
 class _Explorer:
@@ -190,8 +190,8 @@ class _Explorer:
         promising = [r for r in unseen if not avoid or self.game.receptacles[r].type != self.goal.place] or unseen
         if not promising:
             return None
-        chance = self._chances(kind)
-        r = max(promising, key=lambda place: (chance(place) / self._effort(place), place))
+        probability = self._probabilities(kind)
+        r = max(promising, key=lambda place: (probability(place) / self._effort(place), place))
         receptacle = self.game.receptacles[r]
         if receptacle.location != self.at:
             kind = "search" if self.engine.seen else "search first"
@@ -210,21 +210,21 @@ class _Explorer:
             return 1
         return 2 if self.game.receptacles[r].type in _OPENABLE else 1
 
-    def _chances(self, kind: str) -> Callable[[int], float]:
+    def _probabilities(self, kind: str) -> Callable[[int], float]:
         """Return a function from a receptacle to the probability that a thing of this type is in it, by official games."""
-        tables: HouseholdStatistics = load_statistics()
+        tables = load_statistics()
         homes = tables.rooms[self._room()].homes.get(_THING_NAMES.get(kind, ""), {})
         if not homes:
             homes = _merged(room.homes.get(_THING_NAMES.get(kind, ""), {}) for room in tables.rooms.values())
         numbers = {name: len(rs) for name, rs in self.game.receptacles_of_type.items()}
         total = sum(weight for name, weight in homes.items() if fact_type(name) in numbers) or 1
 
-        def chance(r: int) -> float:
+        def probability(r: int) -> float:
             name = self.game.receptacles[r].type
             weight = homes.get(_RECEPTACLE_NAMES.get(name, ""), 0)
             return weight / total / numbers[name] + _SURPRISE / len(self.game.receptacles)
 
-        return chance
+        return probability
 
     def _room(self) -> str:
         types = self.game.receptacles_of_type

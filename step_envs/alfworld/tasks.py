@@ -33,6 +33,7 @@ OFFICIAL_COUNTS = {"train": 3553, "valid_seen": 140, "valid_unseen": 134}
 """Split -> number of games in the complete release."""
 
 ETO_STEP_LIMIT = 40
+"""Steps after which the ETO protocol truncates an episode, the same for all tasks."""
 
 _GAMES_KEPT = 64  # parsed games kept in memory, about 0.1 MB each
 _UNSOLVABLE = (b'"solvable": false', b'"solvable":false')

@@ -194,7 +194,7 @@ def write_brief_thought(reason: Reason, goal: Goal) -> str:
     """Write the goal and a brief thought: ``Goal: hot egg in fridge; egg 1 is here, take it.``."""
     thing, place = (name.removesuffix("type") for name in (goal.target, goal.place))
     how = "two" if goal.count > 1 else goal.state
-    where = f"under {place}" if goal.needs_light else f"{_where(place)} {place}"
+    where = f"under {place}" if goal.needs_light else f"{_preposition(place)} {place}"
     return f"Goal: {f'{how} ' if how else ''}{thing} {where}; {_fill(_BRIEF[reason.kind], reason)}."
 
 
@@ -203,8 +203,8 @@ def _fill(wording: str, reason: Reason) -> str:
     return wording.format(
         item=reason.item or "it",
         receptacle=reason.receptacle,
-        on_receptacle=f"{_where(kind)} {reason.receptacle}",
-        on_kind=f"{_where(kind)} {_article(kind)} {kind}",
+        on_receptacle=f"{_preposition(kind)} {reason.receptacle}",
+        on_kind=f"{_preposition(kind)} {_article(kind)} {kind}",
         thing=reason.thing,
         a_thing=f"{_article(reason.thing)} {reason.thing}",
         lamp=reason.lamp,
@@ -214,7 +214,7 @@ def _fill(wording: str, reason: Reason) -> str:
     )
 
 
-def _where(kind: str) -> str:
+def _preposition(kind: str) -> str:
     return "in" if kind in _INSIDE else "on"
 
 

@@ -115,7 +115,7 @@ def appliances(engine: Engine, verb: str) -> tuple[int, ...]:
 
 
 class _Planner:
-    """Lists the lists of errands that win from one state and may be the shortest, and counts their commands."""
+    """Enumerates lists of errands that win from one state, and counts their commands."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
