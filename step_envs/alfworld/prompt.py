@@ -1,4 +1,4 @@
-"""The instruction for language models: what a household is, and how to act in it."""
+"""The instructions for a language model: what a household is, and how to act in it."""
 
 from step_envs.core import ReActFormat
 
