@@ -79,12 +79,12 @@ def both_engines(tasks: "AlfworldTasks", count: int) -> dict[str, Any]:
     from step_envs.alfworld.games.game import read_game
 
     names = random.Random(0).sample(list(tasks.ids("valid_unseen")), count)
-    read_game(tasks.file(names[0]), "warm")  # the first game of a release is recognised once for all
+    read_game(tasks.game_file(names[0]), "warm")  # the first game of a release is recognised once for all
     original = Original()
     spent: defaultdict[str, float] = defaultdict(float)
     steps = 0
     for number, name in enumerate(names):
-        file = tasks.file(name)
+        file = tasks.game_file(name)
         player = Engine(read_game(file, name))
         script = list(_played(player, commands(player, random.Random(number), 25)))
         started = time.process_time()
@@ -141,7 +141,7 @@ def native_alone(tasks: "AlfworldTasks") -> dict[str, float]:
     from step_envs.alfworld.planning.errands import shortest_plan
 
     names = tasks.ids("valid_unseen")
-    files = [tasks.file(name) for name in names]
+    files = [tasks.game_file(name) for name in names]
     figures = {}
     started = time.process_time()
     games = [read_game(file, name) for file, name in zip(files, names, strict=True)]

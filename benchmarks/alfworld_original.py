@@ -82,7 +82,7 @@ def compare(original: "Original", arguments: argparse.Namespace) -> list[str]:
         chosen = chosen[: arguments.games - half] + [(official, n) for n in random.Random(0).sample(names, half)]
     faults: list[str] = []
     for number, (tasks, name) in enumerate(chosen):
-        game = json.loads(tasks.file(name))
+        game = json.loads(tasks.game_file(name))
         faults += differences(original, game, name, seed=number, steps=arguments.steps)
         print(f"{number + 1} games, {len(faults)} differences", file=sys.stderr, flush=True)
     print(f"{len(chosen)} games with {arguments.steps} random steps each compared")

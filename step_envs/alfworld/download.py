@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 
 from step_envs.alfworld.games.archive import GAME_FILE, FolderGames, game_name
-from step_envs.alfworld.tasks import OFFICIAL_COUNTS, OfficialTasks, named_folder, usual_cache
+from step_envs.alfworld.tasks import OFFICIAL_COUNTS, OfficialTasks, data_folder_from_environment, default_data_folder
 from step_envs.download import Progress, fetch
 from step_envs.errors import DataError
 from step_envs.official_data import NO_PROGRESS, DataProgress, DataReport
@@ -17,7 +17,7 @@ GAMES_URL = "https://github.com/alfworld/alfworld/releases/download/0.4.0/json_2
 """Release 2.1.2, as the package alfworld 0.4 plays it."""
 
 RELEASE_FOLDER = "json_2.1.1"
-"""The folder that the games lie in, below that of ``ALFWORLD_DATA``; their release did not change its name."""
+"""Folder of the games inside the data folder; release 2.1.2 kept the name of the release before."""
 
 _OTHERWISE = "get the file by other means and name it with data_path="
 
@@ -30,8 +30,8 @@ def get_data(to: Path | None = None, *, progress: DataProgress = NO_PROGRESS) ->
     """Download the official games, check them, and put them where the environment looks for them.
 
     Args:
-        to: The data folder; None is the one that games are looked for in.
-        progress: Is told how far the download is.
+        to: The data folder; None means the one where the environment looks for games.
+        progress: Called with the number of bytes so far.
 
     Raises:
         DataError: See ``download_games``.
@@ -50,22 +50,22 @@ def download_games(
     progress: Progress | None = None,
     expected: dict[str, int] | None = None,
 ) -> Path:
-    """Download the official games, check them, and unpack them where they are looked for.
+    """Download the official games, check them, and unpack them where the environment looks for them.
 
     Args:
-        folder: The data folder; None is the one that games are looked for in: that of ``ALFWORLD_DATA``, else
-            ``~/.cache/alfworld``. The games come to ``json_2.1.1`` in it.
-        url: The zip to get.
-        progress: Is told how far it is.
-        expected: How many games each split must have; None is the complete release.
+        folder: The data folder; None means the one where the environment looks for games: that of ``ALFWORLD_DATA``, else
+            ``~/.cache/alfworld``. The games are unpacked to ``json_2.1.1`` in it.
+        url: The zip archive to download.
+        progress: Called with the number of bytes so far.
+        expected: Split -> number of games that it must have; None means the complete release.
 
     Returns:
-        The folder with the games. Where they are there already, nothing is downloaded.
+        The folder with the games. If they are there already, nothing is downloaded.
 
     Raises:
-        DataError: There is no network, or what came is not the whole release; the message says what to do.
+        DataError: There is no network, or the archive is not the whole release; the message says what to do.
     """
-    folder = folder or named_folder() or usual_cache()
+    folder = folder or data_folder_from_environment() or default_data_folder()
     expected = OFFICIAL_COUNTS if expected is None else expected
     target = folder / RELEASE_FOLDER
     if _complete(target, expected):
@@ -91,7 +91,7 @@ def _complete(folder: Path, expected: dict[str, int]) -> bool:
 
 
 def _check(archive: Path, url: str, expected: dict[str, int]) -> None:
-    """See that the archive is whole and has all games; a damaged one is removed."""
+    """Check that the archive is whole and has all games; remove it if not, so that the next attempt downloads it anew."""
     try:
         with zipfile.ZipFile(archive) as packed:
             reason = packed.testzip()
@@ -108,7 +108,7 @@ def _check(archive: Path, url: str, expected: dict[str, int]) -> None:
 
 
 def _unpack(archive: Path, target: Path) -> None:
-    """Unpack the games, each whole or not at all, and nothing else that may be in the archive."""
+    """Unpack the game files and nothing else; each is written whole or not at all."""
     with zipfile.ZipFile(archive) as packed:
         for member in packed.namelist():
             name = game_name(member)

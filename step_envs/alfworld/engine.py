@@ -1,8 +1,10 @@
-"""A household in motion: commands with their preconditions and effects, what can be done now, and whether the task is won.
+"""The engine: carries out commands in a household, lists those that are possible, and tells whether the task is won.
 
-The rules are those of the official games, quirks included: nothing is too full; appliances work closed; a lamp only
-ever turns on; a thing can only be examined in the hand; one cannot go to where one already stands. Any text that is
-no command, and any command whose precondition fails, is answered ``Nothing happens.`` and changes nothing.
+The original engine interprets PDDL and takes a tenth of a second for a step. All official games have the same few rules,
+so here they are written as code; ``games.releases`` makes sure that a game has these rules and no others. The rules have
+quirks: a receptacle is never too full, appliances work while closed, a lamp can be turned on but not off, a thing can only
+be examined in the hand, and the agent cannot go to where it already is. Text that is no command, and a command whose
+precondition fails, is answered with ``Nothing happens.`` and changes nothing.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,8 +27,14 @@ class Engine(State):
 
     Args:
         game: The household and its task.
-        put_alias: Accept ``put X in/on Y`` beside ``move X to Y``, and the reverse. The answer keeps the game's wording,
-            and ``admissible()`` lists the game's own command only.
+        put_alias: Accept both ``put X in/on Y`` and ``move X to Y``, not only the one that the game's release has. The
+            answer keeps the game's wording, and ``admissible()`` lists the game's own command only.
+
+    Attributes:
+        goal_things: Things that the goal can be reached with.
+        accepted: The last command was understood and its precondition held.
+        revealed: The last command showed the contents of a receptacle for the first time.
+        last_command: The last command, as it was given.
     """
 
     def __init__(self, game: Game, *, put_alias: bool = False) -> None:
@@ -61,7 +69,7 @@ class Engine(State):
         self.accepted = True
         self.revealed = False
         self.last_command = ""
-        # Derived from the state when asked for, forgotten when it changes.
+        # Computed from the state when asked for, and dropped when the state changes.
         self._shown: dict[int, str] = {}
         self._won: bool | None = None
         self._admissible: list[str] | None = None
@@ -69,26 +77,21 @@ class Engine(State):
     # Life of a game.
 
     def reset(self) -> str:
-        """Begin the game afresh.
-
-        Returns:
-            The first observation: the room and the task.
-        """
+        """Go to the start of the game and return the first observation, which names the receptacles and the task."""
         self.begin()
         self._forget()
-        # In official games the agent begins where there is nothing, and is told of the whole room.
-        around = self._look("") if self.here() else text.in_the_middle(self._receptacles)
-        return text.opening(around or "", self.game.task)
+        # In official games the agent begins at a location without furniture and is told about the whole room.
+        around = self._look("") if self.here() else text.room_overview(self._receptacles)
+        return text.first_observation(around or "", self.game.task)
 
     def step(self, command: str) -> str:
         """Carry out a command.
 
         Args:
-            command: Any string; white space around it does not count, everything else does.
+            command: Any string. White space around it is ignored; otherwise it must match exactly.
 
         Returns:
-            The observation. Afterwards ``accepted`` says whether the command was one, ``won`` whether the goal holds now,
-            and ``last_command`` and ``revealed`` whether it showed the contents of a receptacle for the first time.
+            The observation.
         """
         known = len(self.seen)
         self.last_command = command
@@ -119,11 +122,11 @@ class Engine(State):
         twin.load(self.save())
         return twin
 
-    # What can be asked of a state.
+    # Questions about the state.
 
     @property
     def won(self) -> bool:
-        """Whether the goal holds in the state as it now is."""
+        """Whether the goal holds now."""
         if self._won is None:
             self._won = goal_holds(self, self.goal_things)
         return self._won
@@ -134,22 +137,22 @@ class Engine(State):
         return 1.0 if self.won else 0.0
 
     def admissible(self) -> list[str]:
-        """List the commands whose precondition holds, in plain string order."""
+        """List the commands that would be accepted now, sorted as strings."""
         if self._admissible is None:
             self._admissible = self._list_admissible()
         return list(self._admissible)
 
-    # Commands. Each gives its answer, or None where its precondition fails.
+    # Commands. Each returns its answer, or None where its precondition fails.
 
     def _look(self, rest: str) -> str | None:
         if rest:
             return None
         here = self.here()
         if not here:
-            return text.in_the_middle(())
+            return text.room_overview(())
         game = self.game
         floor = sorted((o, r) for o, r in self.taken_from if r in here and (o, self.location) in self.places)
-        return text.facing([self._receptacles[r] for r in here], [game.things[o].name for o, _ in floor])
+        return text.view_from_here([self._receptacles[r] for r in here], [game.things[o].name for o, _ in floor])
 
     def _inventory(self, rest: str) -> str | None:
         if rest:
@@ -182,9 +185,9 @@ class Engine(State):
             return None
         thing = self.game.things[o]
         if thing.holds_things:
-            inner = text.listed([self._a_thing[i] for i in self.game.inside.get(o, ())])
+            inner = text.join_names([self._a_thing[i] for i in self.game.inside.get(o, ())])
             return f"This is a normal {thing.name}. In it, you see {inner}."
-        return text.condition(
+        return text.condition_of(
             thing.name,
             clean=o in self.clean,
             hot=o in self.hot,
@@ -291,7 +294,7 @@ class Engine(State):
         self._changed()
         return f"You sliced the {thing} with the {knife}."
 
-    # Within.
+    # Helpers.
 
     def _receptacle_here(self, name: str) -> int | None:
         r = self.game.receptacle_by_name.get(name)
@@ -314,7 +317,7 @@ class Engine(State):
             if receptacle.openable and r not in self.opened:
                 shown = f"The {receptacle.name} is closed."
             else:
-                things = text.listed([self._a_thing[o] for o in sorted(self.contents[r])])
+                things = text.join_names([self._a_thing[o] for o in sorted(self.contents[r])])
                 before = f"The {receptacle.name} is open. In it" if receptacle.openable else f"On the {receptacle.name}"
                 shown = f"{before}, you see {things}."
             self._shown[r] = shown
@@ -323,7 +326,7 @@ class Engine(State):
         return shown
 
     def _forget(self) -> None:
-        """Forget all that was derived from the state, and the step that led to it."""
+        """Drop everything that was computed from the state, and the record of the last command."""
         self.accepted = True
         self.revealed = False
         self.last_command = ""
@@ -331,7 +334,7 @@ class Engine(State):
         self._won = self._admissible = None
 
     def _changed(self, r: int | None = None) -> None:
-        """Forget what was derived from the state before it changed (at a receptacle)."""
+        """Drop what was computed from the state before it changed; ``r`` is the receptacle whose contents changed."""
         self._won = self._admissible = None
         if r is not None:
             self._shown.pop(r, None)
@@ -377,7 +380,7 @@ class Engine(State):
         return commands
 
     def _standing(self) -> list[str]:
-        """List what can always be done at this location: it is worked out once for each."""
+        """List the commands that are always possible at this location; computed once for each location."""
         commands = self._standing_commands.get(self.location)
         if commands is None:
             here = self.here()

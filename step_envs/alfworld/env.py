@@ -2,7 +2,7 @@
 
 The environment plays one of two engines: the native one of this package, or the original one of the package alfworld.
 Only the native engine can be asked for plans and thoughts. So with the original engine, a native engine follows along: it
-is made when something is asked first, and brought to the same state by the same commands.
+is made at the first question and brought to the same state by the same commands.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from step_envs.alfworld.oracle import AlfworldOracle, ExpertName, ThoughtStyle
 from step_envs.alfworld.prompt import REACT
 from step_envs.alfworld.simulation.original import OriginalEngine
 from step_envs.alfworld.simulation.state import saved_commands
-from step_envs.alfworld.tasks import AlfworldTasks, Source, find_tasks
+from step_envs.alfworld.tasks import AlfworldTasks, GameSource, find_tasks
 from step_envs.core import TextEnv, TextEnvOptions, WorldState
 from step_envs.errors import unknown_name
 from step_envs.snapshots import Snapshot
@@ -70,7 +70,7 @@ class AlfworldEnv(TextEnv):
         self,
         *,
         data_path: str | os.PathLike[str] | None = None,
-        source: Source = "auto",
+        source: GameSource = "auto",
         household: HouseholdSize = "full",
         backend: Literal["native", "textworld"] = "native",
         expert: ExpertName = "shortest",
@@ -131,7 +131,7 @@ class AlfworldEnv(TextEnv):
 
     @override
     def provenance(self) -> dict[str, str]:
-        digest = hashlib.sha256(self._tasks.file(self._playing)).hexdigest() if self._playing else ""
+        digest = hashlib.sha256(self._tasks.game_file(self._playing)).hexdigest() if self._playing else ""
         named = {"engine": self._backend, "game": f"sha256:{digest}"} if digest else {"engine": self._backend}
         if self._backend == "native":
             return {**named, "tables": _tables_digest()}
@@ -161,7 +161,7 @@ class AlfworldEnv(TextEnv):
         if self._original is not None:
             self._original.close()
         self._engine = self._original = None
-        self._original = OriginalEngine(self._tasks.file(task_id), self._tasks.where(task_id))
+        self._original = OriginalEngine(self._tasks.game_file(task_id), self._tasks.source_of(task_id))
         self._playing = task_id
         return self._original
 
@@ -210,12 +210,12 @@ class AlfworldEnv(TextEnv):
     def _native_game(self, task_id: str) -> Game:
         if self._backend == "native":
             return self._tasks.game(task_id)
-        return read_game(self._tasks.file(task_id), self._tasks.where(task_id))
+        return read_game(self._tasks.game_file(task_id), self._tasks.source_of(task_id))
 
 
 @cache
 def _tables_digest() -> str:
-    """Digest what generated households depend on."""
+    """Return the digest of the data files that generated households are made from."""
     data = files("step_envs.alfworld").joinpath("data")
     digest = hashlib.sha256()
     for name in ("domain.pddl", "grammar.twl2", "households.json"):

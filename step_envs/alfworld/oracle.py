@@ -11,8 +11,8 @@ from typing_extensions import override
 
 from step_envs.alfworld.engine import Engine
 from step_envs.alfworld.expert import explore, next_step
-from step_envs.alfworld.planning.errands import reason, shortest_plan
-from step_envs.alfworld.thoughts import reason_off_plan, word, word_briefly
+from step_envs.alfworld.planning.errands import explain_action, shortest_plan
+from step_envs.alfworld.thoughts import explain_off_plan, write_brief_thought, write_thought
 from step_envs.errors import unknown_name
 from step_envs.oracle import Oracle, OracleEnv
 from step_envs.snapshots import Snapshot
@@ -76,21 +76,21 @@ class AlfworldOracle(Oracle[Engine]):
         if self._expert == "shortest":
             return super()._next_action()
         step = next_step(self._world.engine)
-        return None if step is None else step.command
+        return None if step is None else step.action
 
     @override
     def _thought(self, action: str) -> str:
         engine = self._world.engine
         if self._expert == "explorer":
             step = next_step(engine)
-            why = step.reason if step is not None and step.command == action else None
+            why = step.reason if step is not None and step.action == action else None
         else:
-            why = reason(engine, action)
-        why = why or reason_off_plan(action)
+            why = explain_action(engine, action)
+        why = why or explain_off_plan(action)
         if self._thoughts == "brief":
-            return word_briefly(why, engine.game.goal)
+            return write_brief_thought(why, engine.game.goal)
         seed = f"{engine.game.task}|{action}|{engine.held}|{engine.location}|{len(engine.seen)}"
-        return word(why, seed)
+        return write_thought(why, seed)
 
     @override
     def _is_informative(self, action: str) -> bool:

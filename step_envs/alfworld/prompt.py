@@ -1,4 +1,4 @@
-"""How to act in a household, in words for a language model."""
+"""The instructions for a language model: what a household is, and how to act in it."""
 
 from step_envs.core import ReActFormat
 
@@ -29,4 +29,4 @@ inventory: see what you carry
 """
 
 REACT = ReActFormat(manual=_MANUAL, task="{observation}")
-"""The first observation ends with the task, so it is not said twice."""
+"""The first observation ends with the task, so the task is not repeated."""

@@ -1,7 +1,8 @@
-"""What there is to play: the official games where they are on this machine, and generated households everywhere.
+"""The tasks of ALFWorld: official games where they are on this machine, and generated households everywhere.
 
-Task ids say which they are: ``valid_unseen/<task folder>/<trial folder>`` is official, ``generated/<type>/<seed>`` and
-``generated-small/<type>/<seed>`` are not.
+The ids tell them apart: ``valid_unseen/<task folder>/<trial folder>`` is an official game, ``generated/<type>/<seed>`` and
+``generated-small/<type>/<seed>`` are generated ones. Listing official games must not read thousands of files: split and
+type are taken from the id, and a game file is read and checked when it is played.
 """
 
 import os
@@ -12,6 +13,8 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
+
+from typing_extensions import override
 
 from step_envs.alfworld.engine import Engine
 from step_envs.alfworld.games.archive import GET_DATA, SPLITS, GameFiles, open_games
@@ -27,14 +30,15 @@ from step_envs.spaces import require_text
 from step_envs.tasks import TaskSet
 
 OFFICIAL_COUNTS = {"train": 3553, "valid_seen": 140, "valid_unseen": 134}
-"""How many games each split has in the complete release."""
+"""Split -> number of games in the complete release."""
 
 ETO_STEP_LIMIT = 40
+"""Steps after which the ETO protocol truncates an episode, the same for all tasks."""
 
-_GAMES_KEPT = 64  # parsed games in memory: about 0.1 MB each
+_GAMES_KEPT = 64  # parsed games kept in memory, about 0.1 MB each
 _UNSOLVABLE = (b'"solvable": false', b'"solvable":false')
 
-Source = Literal["auto", "official", "generated"]
+GameSource = Literal["auto", "official", "generated"]
 
 
 class PartialDataWarning(UserWarning):
@@ -42,7 +46,7 @@ class PartialDataWarning(UserWarning):
 
 
 class AlfworldTasks(TaskSet):
-    """Tasks of ALFWorld, of either origin."""
+    """Tasks of ALFWorld, official or generated."""
 
     splits: tuple[str, ...] = SPLITS
     types = TASK_TYPES
@@ -51,36 +55,36 @@ class AlfworldTasks(TaskSet):
         self._kept: OrderedDict[str, Game] = OrderedDict()
 
     @abstractmethod
-    def file(self, task_id: str) -> bytes:
-        """Give the game file of a task as it is on disk, or as it would be written.
+    def game_file(self, task_id: str) -> bytes:
+        """Return the game file of a task, read from disk or written for a generated household.
 
         Raises:
             UnknownNameError: There is no such task.
-            DataError: It cannot be read.
+            DataError: The file cannot be read.
         """
 
     @abstractmethod
-    def where(self, task_id: str) -> str:
-        """Say where a task's game file lies, for messages."""
+    def source_of(self, task_id: str) -> str:
+        """Return where a task's game file comes from, for messages."""
 
     def game(self, task_id: str) -> Game:
-        """Read a task's game. The last few that were asked for are kept.
+        """Read a task's game, or return it from memory where it was among the last few that were read.
 
         Raises:
             UnknownNameError: There is no such task.
-            DataError: The game file is malformed or cannot be won; the message names file and reason.
+            DataError: The game file is malformed, or the game cannot be won; the message names file and reason.
         """
         game = self._kept.pop(task_id, None)
         if game is None:
-            game = read_game(self.file(task_id), self.where(task_id))
+            game = read_game(self.game_file(task_id), self.source_of(task_id))
             _require_playable(game)
             if len(self._kept) >= _GAMES_KEPT:
                 self._kept.popitem(last=False)
         self._kept[task_id] = game
         return game
 
+    @override
     def max_steps(self, task_id: str) -> int:
-        """Give the ETO protocol's limit, the same for all tasks."""
         return ETO_STEP_LIMIT
 
 
@@ -91,7 +95,7 @@ class OfficialTasks(AlfworldTasks):
         data_path: A folder or archive; None looks where ``ALFWORLD_DATA`` says, then in ``~/.cache/alfworld``.
 
     Raises:
-        DataError: There are none; the message names the command that gets them.
+        DataError: There are no games; the message names the command that downloads them.
     """
 
     def __init__(self, data_path: str | os.PathLike[str] | None = None) -> None:
@@ -100,14 +104,14 @@ class OfficialTasks(AlfworldTasks):
         if path is None:
             raise DataError(
                 "There are no official ALFWorld games: "
-                f"ALFWORLD_DATA is not set and {usual_cache()} is not there; {GET_DATA}."
+                f"ALFWORLD_DATA is not set and {default_data_folder()} is not there; {GET_DATA}."
             )
         self._files: GameFiles = open_games(path)
         self.splits = tuple(split for split in SPLITS if self._by_split[split])
 
     @property
     def path(self) -> Path:
-        """Where the games lie."""
+        """Folder or archive with the games."""
         return self._files.path
 
     @cached_property
@@ -120,15 +124,16 @@ class OfficialTasks(AlfworldTasks):
     def _playable(self, split: str, names: list[str]) -> tuple[str, ...]:
         if len(names) <= OFFICIAL_COUNTS[split]:
             return tuple(names)
-        # Some downloads also bring games that are marked as unsolvable; only then is every file looked into.
+        # Some downloads contain games that are marked as unsolvable. They are the only reason to read every file.
         return tuple(name for name in names if not any(mark in self._files.read(name) for mark in _UNSOLVABLE))
 
     def counts(self) -> dict[str, tuple[int, int]]:
-        """Count the games: split -> (found, in the complete release)."""
+        """Return split -> (number of games found, number in the complete release)."""
         return {split: (len(names), OFFICIAL_COUNTS[split]) for split, names in self._by_split.items()}
 
+    @override
     def ids(self, split: str) -> Sequence[str]:
-        """List the games of a split, sorted by name; warns where it is not the complete release."""
+        """List the games of a split, sorted by name, and warn if they are not the complete release."""
         if split not in SPLITS:
             raise unknown_name("split", split, SPLITS)
         found, expected = self.counts()[split]
@@ -143,30 +148,30 @@ class OfficialTasks(AlfworldTasks):
             )
         return self._by_split[split]
 
+    @override
     def select(self, split: str, task_types: Sequence[str] | None = None) -> Sequence[str]:
-        """List the games of a split, of the given types only; see ``TaskSet``."""
         if split in SPLITS and split not in self.splits:
-            self.ids(split)  # raises: the split exists, but not here
+            self.ids(split)  # raises an error: the split exists, but this data does not have it
         return super().select(split, task_types)
 
+    @override
     def split_of(self, task_id: str) -> str:
-        """Name the split, which is the first part of the id."""
         self._check(task_id)
         return task_id.partition("/")[0]
 
+    @override
     def type_of(self, task_id: str) -> str:
-        """Name the task type, with which the task folder's name begins."""
         self._check(task_id)
         return task_id.split("/")[1].partition("-")[0]
 
-    def file(self, task_id: str) -> bytes:
-        """Read the game file."""
+    @override
+    def game_file(self, task_id: str) -> bytes:
         self._check(task_id)
         return self._files.read(task_id)
 
-    def where(self, task_id: str) -> str:
-        """Say where the game file lies."""
-        return self._files.where(task_id)
+    @override
+    def source_of(self, task_id: str) -> str:
+        return self._files.source_of(task_id)
 
     @cached_property
     def _known(self) -> frozenset[str]:
@@ -178,13 +183,13 @@ class OfficialTasks(AlfworldTasks):
 
 
 class GeneratedTasks(AlfworldTasks):
-    """Households made up by seed: any number of them, without any download.
+    """Generated households: any number of them, without a download.
 
-    Splits are ranges of seeds. ``ids`` lists the first of each range, all task types in turn; every other seed, and the
-    other size, is played by naming it.
+    A split is a range of seeds. ``ids`` lists the first seeds of the range, each with all task types. Every other seed, and
+    the other size, can be played by its id.
 
     Args:
-        games: How many games of each task type ``ids`` lists: by split; None is about the official numbers.
+        games: Split -> number of games of each task type that ``ids`` lists; None is about the official numbers.
         size: Size of the households that ``ids`` lists: ``"full"`` or ``"small"``.
 
     Raises:
@@ -198,27 +203,27 @@ class GeneratedTasks(AlfworldTasks):
         self._size = size
         self._games = {"train": 600, "valid_seen": 24, "valid_unseen": 24} | (games or {})
 
+    @override
     def ids(self, split: str) -> Sequence[str]:
-        """List the split's first seeds, each with all six task types."""
         if split not in SPLITS:
             raise unknown_name("split", split, SPLITS)
         seeds = SEEDS[split][: self._games[split]]
         return tuple(make_task_id(task_type, seed, self._size) for seed in seeds for task_type in TASK_TYPES)
 
+    @override
     def split_of(self, task_id: str) -> str:
-        """Name the split that the seed belongs to."""
         return split_of_seed(parse_task_id(task_id).seed)
 
+    @override
     def type_of(self, task_id: str) -> str:
-        """Name the task type."""
         return parse_task_id(task_id).task_type
 
-    def file(self, task_id: str) -> bytes:
-        """Write the household as a game file."""
+    @override
+    def game_file(self, task_id: str) -> bytes:
         return write_game(generate_household(*parse_task_id(task_id))).encode()
 
-    def where(self, task_id: str) -> str:
-        """Name the task: it is its own place."""
+    @override
+    def source_of(self, task_id: str) -> str:
         return task_id
 
 
@@ -232,35 +237,36 @@ def _require_playable(game: Game) -> None:
         )
 
 
-def usual_cache() -> Path:
-    """Name the folder where the package alfworld keeps its data."""
+def default_data_folder() -> Path:
+    """Return the folder where the package alfworld keeps its data."""
     return Path.home() / ".cache" / "alfworld"
 
 
-def named_folder() -> Path | None:
-    """Name the folder or archive that ``ALFWORLD_DATA`` names; None where it is not set."""
+def data_folder_from_environment() -> Path | None:
+    """Return the folder or archive that ``ALFWORLD_DATA`` names; None if it is not set."""
     named = os.environ.get("ALFWORLD_DATA")
     return Path(named).expanduser() if named else None
 
 
 def find_data() -> Path | None:
-    """Find official games: where ``ALFWORLD_DATA`` says, else in the usual cache; None where neither is there."""
-    cache, named = usual_cache(), named_folder()
-    # Importing the package alfworld sets the variable to the usual cache and makes that folder, empty.
+    """Find official games where ``ALFWORLD_DATA`` says, else in the default folder; None if there are none."""
+    cache, named = default_data_folder(), data_folder_from_environment()
+    # Importing the package alfworld sets the variable to the default folder and creates that folder, empty.
     if named is not None and (named != cache or any(cache.glob("*"))):
         return named
     return cache if any(cache.glob("json_2.1.*")) else None
 
 
 def find_tasks(
-    data_path: str | os.PathLike[str] | None = None, source: Source = "auto", household: HouseholdSize = "full"
+    data_path: str | os.PathLike[str] | None = None, source: GameSource = "auto", household: HouseholdSize = "full"
 ) -> AlfworldTasks:
-    """Decide what is played.
+    """Choose between official and generated tasks.
 
     Args:
         data_path: Folder or archive of official games.
-        source: ``"official"``, ``"generated"``, or ``"auto"``: official where they are named or found, else generated.
-        household: Size of generated households; only those can be ``"small"``, so with ``"auto"`` it asks for them.
+        source: ``"official"``, ``"generated"``, or ``"auto"``: official ones if they are named or found, else generated.
+        household: Size of generated households. Official ones are never ``"small"``, so with ``"auto"`` this size asks for
+            generated ones.
 
     Raises:
         UnknownNameError: There is no such source or size.

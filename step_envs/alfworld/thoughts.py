@@ -1,7 +1,9 @@
-"""Says in one plain first-person sentence why a step is taken.
+"""Words a thought: one plain first-person sentence that says why a step is taken, for ReAct text.
 
-Varied, yet the same for the same step of the same task; or brief, in one wording that also repeats the goal, so that a
-very small model finds all that decides its next words close by.
+Planner and explorer give a ``Reason``; this file turns it into a sentence. A model that is trained on one wording learns
+the wording, so there are several for each kind of reason. The task and the step decide which one is used: the same step of
+the same task always has the same thought, in any process. The brief style has one wording and repeats the goal, so that a
+very small model finds everything close by that decides its next words.
 """
 
 import zlib
@@ -154,12 +156,18 @@ _INSIDE = frozenset(
         "toaster",
     }
 )
-"""Receptacles that things are in; of all others they are on."""
+"""Receptacles that things are "in"; things are "on" all others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why a step is taken: the kind of reason, and what it speaks of (display names, empty where there is none)."""
+    """Why a step is taken.
+
+    Attributes:
+        kind: Kind of reason, a key of the tables of wordings.
+        item, receptacle, thing, lamp, verb, state: What the sentence names; empty if the kind does not need it. ``thing``
+            is a type in words; ``item``, ``receptacle`` and ``lamp`` are display names such as ``mug 1``.
+    """
 
     kind: str
     item: str = ""
@@ -170,23 +178,23 @@ class Reason:
     state: str = ""
 
 
-def word(reason: Reason, seed: str) -> str:
-    """Word a reason.
+def write_thought(reason: Reason, seed: str) -> str:
+    """Write a thought in one of several wordings.
 
     Args:
         reason: Why the step is taken.
-        seed: Picks among the wordings: the same text gives the same one, in any process.
+        seed: Decides the wording; the same text always gives the same one.
     """
     wordings = _WORDINGS[reason.kind]
     sentence = _fill(wordings[zlib.crc32(seed.encode(errors="surrogatepass")) % len(wordings)], reason)
     return ". ".join(f"{part[:1].upper()}{part[1:]}" for part in sentence.split(". "))
 
 
-def word_briefly(reason: Reason, goal: Goal) -> str:
-    """Word a reason in a few words, always the same ones, after the goal: ``Goal: hot egg in fridge; egg 1 is here.``."""
+def write_brief_thought(reason: Reason, goal: Goal) -> str:
+    """Write the goal and a brief thought: ``Goal: hot egg in fridge; egg 1 is here, take it.``."""
     thing, place = (name.removesuffix("type") for name in (goal.target, goal.place))
     how = "two" if goal.count > 1 else goal.state
-    where = f"under {place}" if goal.needs_light else f"{_where(place)} {place}"
+    where = f"under {place}" if goal.needs_light else f"{_preposition(place)} {place}"
     return f"Goal: {f'{how} ' if how else ''}{thing} {where}; {_fill(_BRIEF[reason.kind], reason)}."
 
 
@@ -195,8 +203,8 @@ def _fill(wording: str, reason: Reason) -> str:
     return wording.format(
         item=reason.item or "it",
         receptacle=reason.receptacle,
-        on_receptacle=f"{_where(kind)} {reason.receptacle}",
-        on_kind=f"{_where(kind)} {_article(kind)} {kind}",
+        on_receptacle=f"{_preposition(kind)} {reason.receptacle}",
+        on_kind=f"{_preposition(kind)} {_article(kind)} {kind}",
         thing=reason.thing,
         a_thing=f"{_article(reason.thing)} {reason.thing}",
         lamp=reason.lamp,
@@ -206,7 +214,7 @@ def _fill(wording: str, reason: Reason) -> str:
     )
 
 
-def _where(kind: str) -> str:
+def _preposition(kind: str) -> str:
     return "in" if kind in _INSIDE else "on"
 
 
@@ -214,8 +222,8 @@ def _article(noun: str) -> str:
     return "an" if noun[:1] in "aeiou" else "a"
 
 
-def reason_off_plan(action: str) -> Reason:
-    """Find a reason for a step that no plan holds, from its words alone."""
+def explain_off_plan(action: str) -> Reason:
+    """Give a reason for a step that is on no plan, from the words of the action alone."""
     verb, _, rest = action.strip().partition(" ")
     if verb == "go":
         return Reason("off go", receptacle=rest.removeprefix("to "))

@@ -34,7 +34,7 @@ def test_generated_games_play_alike(original):
     found = [
         difference
         for number, name in enumerate(names)
-        for difference in differences(original, json.loads(tasks.file(name)), name, number, STEPS)
+        for difference in differences(original, json.loads(tasks.game_file(name)), name, number, STEPS)
     ]
     assert len(names) * STEPS >= 2000 and found == []
 
@@ -49,7 +49,7 @@ def test_official_games_play_alike_in_three_releases(original, official: Officia
     names = [name for split in official.splits for name in official.ids(split)]
     found = []
     for number, name in enumerate(random.Random(0).sample(names, GAMES)):
-        fields = json.loads(official.file(name))
+        fields = json.loads(official.game_file(name))
         fields = [fields, old_release(fields), {**fields, **newest}][number % 3]
         found += differences(original, fields, name, number, STEPS)
     assert found == []

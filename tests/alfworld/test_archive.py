@@ -81,7 +81,7 @@ def test_every_form_gives_the_same_games(tmp_path, form):
     assert tasks.splits == (("train", "valid_seen") if form == "folder of archives" else ("valid_seen",))
     again = OfficialTasks(path)
     assert again.ids("valid_seen") == ids
-    assert pickle.loads(pickle.dumps(again)).file(ids[2]) == again.file(ids[2])
+    assert pickle.loads(pickle.dumps(again)).game_file(ids[2]) == again.game_file(ids[2])
 
 
 def test_a_partial_copy_is_reported(tmp_path):

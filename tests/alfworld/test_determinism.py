@@ -13,16 +13,16 @@ from step_envs.alfworld.engine import Engine
 from step_envs.alfworld.expert import explore, next_step
 from step_envs.alfworld.planning.errands import shortest_plan
 from step_envs.alfworld.tasks import GeneratedTasks
-from step_envs.alfworld.thoughts import word
+from step_envs.alfworld.thoughts import write_thought
 tasks, digest = GeneratedTasks(), hashlib.sha256()
 for name in tasks.ids("train")[:12] + tasks.ids("valid_unseen")[:6]:
-    digest.update(tasks.file(name))
+    digest.update(tasks.game_file(name))
     game = Engine(tasks.game(name))
     said = [game.reset()]
     for command in commands(game, random.Random(name), 40):
         step = next_step(game)
         said += [command, game.step(command), game.admissible(), game.won, game.save(), shortest_plan(game), explore(game)]
-        said.append(word(step.reason, command) if step else None)
+        said.append(write_thought(step.reason, command) if step else None)
     digest.update(json.dumps(said).encode())
 print(digest.hexdigest())
 """

@@ -298,7 +298,7 @@ def old_release(fields: dict[str, object]) -> dict[str, object]:
 def test_release_2_1_1_puts_arrives_at_places_and_has_no_help(official):
     task = next(name for name in official.ids("valid_unseen") if "pick_and_place_simple" in name)
     new = Engine(official.game(task))
-    old = Engine(read_game(json.dumps(old_release(json.loads(official.file(task)))), "old"))
+    old = Engine(read_game(json.dumps(old_release(json.loads(official.game_file(task)))), "old"))
     assert old.game.walkthrough == ()
     assert old.step("help") == "Nothing happens." and "help" not in old.admissible()
     for command in new.game.walkthrough:

@@ -193,7 +193,7 @@ def test_a_failed_reset_leaves_no_other_game_behind(monkeypatch):
     env.reset(seed=0)
 
     with monkeypatch.context() as patch:
-        patch.setattr(env.tasks, "file", lambda task_id: b"{")
+        patch.setattr(env.tasks, "game_file", lambda task_id: b"{")
         with pytest.raises(DataError, match="not valid JSON"):
             env.reset(options={"task_id": "generated/pick_two_obj_and_place/77"})
     for ask in (env.oracle.plan, env.oracle.next_action, lambda: env.oracle.thought("look")):
@@ -252,3 +252,17 @@ def test_provenance_names_engine_and_game():
     assert env.provenance()["engine"] == "native"
     env.reset(seed=0)
     assert env.provenance()["game"].startswith("sha256:") and env.provenance()["tables"].startswith("sha256:")
+
+
+def test_going_somewhere_is_a_move():
+    env: AlfworldEnv = gym.make(ENV, source="generated").unwrapped
+    assert env.is_move("go to fridge 1") and env.is_move(" go to fridge 1")
+    assert not any(env.is_move(action) for action in ("", "go", "look", "move mug 1 to desk 1", "open fridge 1"))
+
+
+@pytest.mark.parametrize("number", ["007", "-1", "٣", "1_0", " 1", "3000000", "9" * 5000])
+def test_a_seed_has_one_spelling(number):
+    tasks = gym.make(ENV, source="generated").unwrapped.tasks
+    for ask in (tasks.split_of, tasks.type_of, tasks.game):
+        with pytest.raises(UnknownNameError, match="Unknown task"):
+            ask(f"generated/pick_two_obj_and_place/{number}")

@@ -11,7 +11,7 @@ from step_envs.alfworld.engine import Engine
 from step_envs.alfworld.expert import explore, next_step
 from step_envs.alfworld.games.goal import LOOK, SIMPLE, TASK_TYPES, TWO
 from step_envs.alfworld.tasks import GeneratedTasks
-from step_envs.alfworld.thoughts import word
+from step_envs.alfworld.thoughts import write_thought
 
 
 def length(game: Engine, limit: int = 50) -> int | None:
@@ -19,7 +19,7 @@ def length(game: Engine, limit: int = 50) -> int | None:
     for count in range(1, limit + 1):
         step = next_step(game)
         assert step is not None
-        game.step(step.command)
+        game.step(step.action)
         assert game.accepted, step
         if game.won:
             return count
@@ -64,9 +64,9 @@ def test_it_does_not_say_that_it_found_none_when_it_looks_for_the_second():
     game = engine(("Desk@1", "Drawer@2+", "Shelf@3"), ("Pen:Desk", "Pen:Shelf"), task=(TWO, "Pen", "Drawer"))
     play(game, "go to desk 1", "take pen 2 from desk 1", "go to drawer 1", "open drawer 1", "move pen 2 to drawer 1")
     step = next_step(game)
-    assert step is not None and step.command == "go to shelf 1"
+    assert step is not None and step.action == "go to shelf 1"
     for seed in "abcdefgh":
-        assert "second pen" in word(step.reason, seed)
+        assert "second pen" in write_thought(step.reason, seed)
 
 
 def test_it_looks_at_what_stands_at_the_same_place():
@@ -113,7 +113,7 @@ def test_it_cannot_tell_apart_what_it_has_not_seen(task_type):
                     if not other.won:
                         assert next_step(other) == step
                         compared += 1
-            game.step(step.command if step is not None and rng.random() < 0.5 else command)
+            game.step(step.action if step is not None and rng.random() < 0.5 else command)
     assert compared > 100
 
 
@@ -131,8 +131,8 @@ def test_its_thoughts_are_varied_and_always_the_same():
     def thoughts(seed: int) -> list[str]:
         game, said = Engine(tasks.game(f"generated/{TWO}/{seed}")), []
         while (step := next_step(game)) is not None:
-            said.append(word(step.reason, game.game.task + step.command))
-            game.step(step.command)
+            said.append(write_thought(step.reason, game.game.task + step.action))
+            game.step(step.action)
         return said
 
     first = [thoughts(seed) for seed in range(10)]

@@ -108,7 +108,7 @@ def test_small_households_say_so_in_their_ids_and_keep_the_splits():
     assert tasks.game(f"generated/{TWO}/0").task == GeneratedTasks().game(f"generated/{TWO}/0").task
     for name in (f"generated-small/{TWO}/3000000", f"generated-tiny/{TWO}/0"):
         with pytest.raises(UnknownNameError, match="generated-small/"):
-            tasks.file(name)
+            tasks.game_file(name)
     with pytest.raises(UnknownNameError, match="Unknown household 'tiny'\\. Known: full, small"):
         GeneratedTasks(size="tiny")
 

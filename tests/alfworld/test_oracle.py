@@ -10,9 +10,9 @@ from alfworld_small import engine, play
 
 from step_envs.alfworld.engine import Engine
 from step_envs.alfworld.games.goal import CLEAN, COOL, HEAT, LOOK, SIMPLE, TASK_TYPES, TWO
-from step_envs.alfworld.planning.errands import reason, shortest_plan
+from step_envs.alfworld.planning.errands import explain_action, shortest_plan
 from step_envs.alfworld.tasks import GeneratedTasks
-from step_envs.alfworld.thoughts import reason_off_plan, word
+from step_envs.alfworld.thoughts import explain_off_plan, write_thought
 
 HOUSES = {
     SIMPLE: (
@@ -132,9 +132,9 @@ def test_every_step_of_a_plan_has_a_reason(task_type):
         while not game.won:
             plan = shortest_plan(game)
             assert plan
-            why = reason(game, plan[0])
+            why = explain_action(game, plan[0])
             assert why is not None
-            sentence = word(why, f"{seed}{plan[0]}")
+            sentence = write_thought(why, f"{seed}{plan[0]}")
             assert sentence[0].isupper() and sentence[-1] == "." and "{" not in sentence and "  " not in sentence
             sentences.add(sentence)
             game.step(plan[0])
@@ -144,9 +144,9 @@ def test_every_step_of_a_plan_has_a_reason(task_type):
 def test_steps_off_the_plan_have_a_thought_too():
     game = engine()
     for action in (*game.admissible(), "", "dance", "put mug 1 in/on desk 1", "slice apple 1 with knife 1"):
-        assert word(reason_off_plan(action), action).endswith((".", "!"))
+        assert write_thought(explain_off_plan(action), action).endswith((".", "!"))
         if action not in (shortest_plan(game) or [])[:1]:
-            assert reason(game, action) is None
+            assert explain_action(game, action) is None
 
 
 def test_a_plan_is_derived_and_not_searched_for():

@@ -1,9 +1,8 @@
-"""Where official game files lie: a folder, a zip, or a tar archive.
+"""Finds and reads official game files in a folder, a zip or a tar archive.
 
-Opening one lists its games; it reads none of them.
-
-Games are named ``<split>/<task folder>/<trial folder>``. A tar archive can only be read from end to end, so it is
-repacked once as a zip in the user's cache folder, where every game can then be reached on its own.
+Opening a folder or archive lists its games and reads none of them. Games are named
+``<split>/<task folder>/<trial folder>``. A tar archive can only be read from end to end, so it is repacked once as a zip in
+the user's cache folder, from which each game can be read on its own.
 """
 
 import gzip
@@ -20,6 +19,8 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
+from typing_extensions import override
+
 from step_envs.cache import cache_folder
 from step_envs.errors import DataError
 
@@ -32,16 +33,15 @@ GET_DATA = (
 )
 
 _TAR_ENDINGS = (".tar", ".tar.xz", ".txz", ".tar.gz", ".tgz", ".tar.bz2")
-# The official collector leaves these out: they are tasks that ALFWorld does not have.
+# Tasks that ALFWorld does not have; the official collector leaves them out too.
 _NOT_PLAYED = ("movable", "Sliced")
 
 
 class GameFiles(ABC):
-    """Official games somewhere on disk.
+    """A collection of official games on disk.
 
     Attributes:
-        path: Where.
-        names: Names of all games there, sorted.
+        path: The folder or archive, as the user named it.
     """
 
     path: Path
@@ -49,18 +49,18 @@ class GameFiles(ABC):
     @property
     @abstractmethod
     def names(self) -> Sequence[str]:
-        """List the games, sorted, without reading them."""
+        """Names of the games, sorted; no game is read for them."""
 
     @abstractmethod
     def read(self, name: str) -> bytes:
         """Read one game file.
 
         Raises:
-            DataError: It cannot be read.
+            DataError: The file cannot be read.
         """
 
-    def where(self, name: str) -> str:
-        """Say where a game lies, for messages."""
+    def source_of(self, name: str) -> str:
+        """Return where a game file is, for messages."""
         return f"{self.path}: {name}/{GAME_FILE}"
 
 
@@ -71,7 +71,7 @@ def open_games(path: Path) -> GameFiles:
         path: A folder (that holds ``json_2.1.*``, or the split folders themselves, or archives) or an archive.
 
     Raises:
-        DataError: There is nothing there, or nothing of ALFWorld, or an archive is damaged.
+        DataError: The path does not exist, has no ALFWorld games, or is a damaged archive.
     """
     if not path.exists():
         raise DataError(f"There is no ALFWorld data at {path}: {GET_DATA}.")
@@ -104,14 +104,14 @@ def _open_folder(path: Path) -> GameFiles:
 
 
 class FolderGames(GameFiles):
-    """Games as the official download unpacks them."""
+    """Games in a folder, as the official download unpacks them."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     @cached_property
+    @override
     def names(self) -> Sequence[str]:
-        """List the games by walking two levels of folders for each split."""
         return tuple(sorted(self._walk()))
 
     def _walk(self) -> Iterator[str]:
@@ -127,24 +127,24 @@ class FolderGames(GameFiles):
                         if os.path.exists(f"{trial.path}/{GAME_FILE}"):  # noqa: PTH110 (a Path costs more than the test)
                             yield f"{split}/{task.name}/{trial.name}"
 
+    @override
     def read(self, name: str) -> bytes:
-        """Read one game file."""
         try:
             return (self.path / name / GAME_FILE).read_bytes()
         except OSError as error:
-            raise DataError(f"{self.where(name)}: it cannot be read ({error.strerror}).") from error
+            raise DataError(f"{self.source_of(name)}: it cannot be read ({error.strerror}).") from error
 
-    def where(self, name: str) -> str:
-        """Say where a game lies, for messages."""
+    @override
+    def source_of(self, name: str) -> str:
         return str(self.path / name / GAME_FILE)
 
 
 class ZipGames(GameFiles):
-    """Games in a zip archive, each read when it is asked for.
+    """Games in a zip archive.
 
     Args:
-        path: The zip.
-        named: What the user named, where that is another file.
+        path: The zip archive.
+        named: The file that the user named, if it is another one.
     """
 
     def __init__(self, path: Path, named: Path | None = None) -> None:
@@ -159,21 +159,25 @@ class ZipGames(GameFiles):
                 self._members[name] = member
 
     @cached_property
+    @override
     def names(self) -> Sequence[str]:
-        """List the games by the archive's directory."""
         return tuple(sorted(self._members))
 
+    @override
     def read(self, name: str) -> bytes:
-        """Read one game file."""
         if self._process != os.getpid():
-            # After a fork both processes would move the one file position.
+            # After a fork, both processes would share one file position.
             self._zip, self._process = self._open(), os.getpid()
         try:
             return self._zip.read(self._members[name])
         except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError) as error:
-            raise DataError(f"{self.where(name)}: the archive is damaged here ({error}); fetch it again.") from error
+            raise DataError(
+                f"{self.source_of(name)}: the archive is damaged here ({error}); fetch it again."
+            ) from error
         except RuntimeError as error:  # encrypted, or packed in a way that Python does not know
-            raise DataError(f"{self.where(name)}: the archive cannot be unpacked ({error}); pack it anew.") from error
+            raise DataError(
+                f"{self.source_of(name)}: the archive cannot be unpacked ({error}); pack it anew."
+            ) from error
 
     def _open(self) -> zipfile.ZipFile:
         try:
@@ -184,33 +188,33 @@ class ZipGames(GameFiles):
             ) from error
 
     def __getstate__(self) -> dict[str, object]:
-        """Leave the open file behind: it is opened again where it is needed."""
+        """Leave out the open file; the copy opens it again when it needs it."""
         return {**self.__dict__, "_zip": None, "_process": -1}
 
 
 class SeveralGames(GameFiles):
-    """Games spread over several archives, such as one for each split."""
+    """Games in several archives, such as one for each split."""
 
     def __init__(self, path: Path, parts: Sequence[GameFiles]) -> None:
         self.path = path
         self._part_of = {name: part for part in parts for name in part.names}
 
     @cached_property
+    @override
     def names(self) -> Sequence[str]:
-        """List the games of all parts."""
         return tuple(sorted(self._part_of))
 
+    @override
     def read(self, name: str) -> bytes:
-        """Read one game file."""
         return self._part_of[name].read(name)
 
-    def where(self, name: str) -> str:
-        """Say where a game lies, for messages."""
-        return self._part_of[name].where(name)
+    @override
+    def source_of(self, name: str) -> str:
+        return self._part_of[name].source_of(name)
 
 
 def game_name(member: str) -> str | None:
-    """Name the game that a path inside an archive holds; None where it is no game file that is played."""
+    """Return the name of the game at a path inside an archive; None if it is no game file, or one that is not played."""
     parts = member.split("/")
     if len(parts) < 4 or parts[-1] != GAME_FILE or parts[-4] not in SPLITS:
         return None
@@ -218,28 +222,28 @@ def game_name(member: str) -> str | None:
 
 
 def repack(path: Path) -> Path:
-    """Repack a tar archive of games as a zip in the cache folder; done once for each archive.
+    """Repack a tar archive of games as a zip in the cache folder, once for each archive.
 
     Args:
-        path: The tar archive, compressed in any way that Python reads.
+        path: The tar archive, with any compression that Python reads.
 
     Returns:
-        The zip.
+        Path of the zip archive.
 
     Raises:
-        DataError: The archive is damaged, or the cache cannot be written.
+        DataError: The archive is damaged, or the cache folder cannot be written.
     """
     status = path.stat()
     key = hashlib.sha256(f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}".encode()).hexdigest()[:16]
     target = cache_folder() / "alfworld" / f"{path.name.partition('.')[0]}-{key}.zip"
-    # A repacked zip that is not whole any more is made again: the user's archive is not at fault.
+    # If the zip in the cache was damaged since, make it again: the user's archive is not at fault.
     if zipfile.is_zipfile(target):
         return target
     logger.info("Repacking %s once, so that each game can be read on its own.", path)
     unfinished = target.with_suffix(f".{os.getpid()}-{threading.get_ident()}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        # Not read as a stream: tarfile takes a compressed stream that breaks off between two members for whole.
+        # Do not read it as a stream: tarfile would not notice a compressed stream that ends between two members.
         with (
             zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED, compresslevel=3) as packed,
             tarfile.open(path) as archive,
@@ -263,15 +267,15 @@ def repack(path: Path) -> Path:
 
 
 def _read_to_the_end(archive: tarfile.TarFile) -> None:
-    """See that a tar archive ends with its end mark, and have its compression compare the checksum that comes last.
+    """Check that a tar archive ends with its end mark, and read on so that its decompressor compares the last checksum.
 
-    tarfile takes a damaged or missing header for the end of the archive: the games behind it would be absent in silence.
+    tarfile takes a damaged or missing header for the end of the archive, and the games after it would be missing silently.
 
     Args:
         archive: The archive, after its last member was listed.
 
     Raises:
-        tarfile.ReadError: It has no end mark there.
+        tarfile.ReadError: There is no end mark after the last member.
     """
     file = archive.fileobj
     assert file is not None

@@ -1,8 +1,7 @@
-"""One household as its game file describes it: what there is, where it stands, what is asked.
+"""One household as its game file describes it: the furniture, the things, where they are at the start, and the task.
 
-Nothing here ever changes.
-
-``read_game`` turns the text of a ``game.tw-pddl`` into a ``Game`` and refuses what it cannot vouch for, with one
+``read_game`` reads a ``game.tw-pddl`` into a ``Game``, which never changes. A misread file would be played with wrong facts
+and nobody would notice. So everything is checked, and a file that the engine cannot play exactly is refused with one
 sentence that names the file and the reason.
 """
 
@@ -16,14 +15,14 @@ from typing import NamedTuple
 
 from step_envs.alfworld.games.goal import Goal, UnknownGoalError, compile_goal
 from step_envs.alfworld.games.pddl import Expression, read_expression, strip_comments
-from step_envs.alfworld.games.releases import Release, UnknownReleaseError, recognise
+from step_envs.alfworld.games.releases import Release, UnknownReleaseError, recognise_release
 from step_envs.errors import DataError
 
 OTHER_ENGINE = 'the original engine may play it: make the environment with backend="textworld"'
 
 
 class Receptacle(NamedTuple):
-    """Furniture or an appliance: a place that things can be in or on."""
+    """A piece of furniture or an appliance, which things can be in or on."""
 
     id: str
     name: str
@@ -33,7 +32,7 @@ class Receptacle(NamedTuple):
 
 
 class Thing(NamedTuple):
-    """An object: something that can be in or on a receptacle."""
+    """An object, which can be in or on a receptacle. The flags say what can be done with it."""
 
     id: str
     name: str
@@ -52,22 +51,22 @@ class Game:
     """A household and its task. Receptacles, things and locations are numbered in the order of their ids.
 
     Attributes:
-        source: Where it was read, for messages.
-        release: Which official release its rules and wording are of.
+        source: Where it was read from, for messages.
+        release: The release whose rules and wording it has.
         task: The sentence ``Your task is to: ...``.
         goal: What must hold to win.
-        goal_formula: The same as the file writes it.
-        walkthrough: The stored solution; empty where the file has none.
+        goal_formula: The goal as the file writes it.
+        walkthrough: The solution in the file; empty if it has none.
         receptacles: All receptacles, by id.
         things: All objects, by id.
-        locations: Ids of the places one can stand at.
-        location_names: The number each place is known by (``loc 7``).
+        locations: Ids of the places where the agent can stand.
+        location_names: Their display names (``loc 7``).
         accepts: Receptacle type -> types of things that may be put there.
-        start: The agent's location.
+        start: The agent's location at the start.
         contents: Receptacle -> things in it at the start.
-        places: (thing, location) facts at the start. They are kept apart from ``contents`` and can disagree with them.
-        inside: Thing -> things inside it; never changes.
-        opened, clean, hot, cool, sliced, toggled: What is in that state at the start.
+        places: (thing, location) facts at the start. They are separate from ``contents`` and can disagree with it.
+        inside: Thing -> things inside it; no command changes this.
+        opened, clean, hot, cool, sliced, toggled: Receptacles and things in that state at the start.
     """
 
     source: str
@@ -133,7 +132,7 @@ class Game:
 
 
 def read_game(text: str | bytes, source: str) -> Game:
-    """Read a game file.
+    """Read a game file and check it.
 
     Args:
         text: The contents of a ``game.tw-pddl``: JSON with ``pddl_domain``, ``grammar``, ``pddl_problem`` and, in newer
@@ -144,8 +143,8 @@ def read_game(text: str | bytes, source: str) -> Game:
         The household and its task.
 
     Raises:
-        DataError: The file is malformed, is of no known release, or asks for what cannot be won; the message names the
-            file and the reason.
+        DataError: The file is malformed, belongs to no known release, or has a goal that is none of the six kinds; the
+            message names the file and the reason.
     """
     try:
         fields = json.loads(text)
@@ -164,7 +163,7 @@ def read_game(text: str | bytes, source: str) -> Game:
     if not isinstance(walkthrough, list) or not all(isinstance(command, str) for command in walkthrough):
         raise DataError(f"{source}: 'walkthrough' is not a list of commands.")
     try:
-        release, sentence = recognise(fields["pddl_domain"], fields["grammar"])
+        release, sentence = recognise_release(fields["pddl_domain"], fields["grammar"])
     except UnknownReleaseError as error:
         raise DataError(f"{source}: {error}, so the native engine refuses it; {OTHER_ENGINE}.") from error
     try:
@@ -176,10 +175,10 @@ def read_game(text: str | bytes, source: str) -> Game:
 
 
 class ProblemError(ValueError):
-    """A PDDL problem is malformed; the text is one clause that says how."""
+    """A PDDL problem is malformed; the message is a clause that says how."""
 
 
-# Predicate -> the kinds of its arguments. The last row is declared by the official domains and used by no rule.
+# Predicate -> kinds of its arguments. The official domains declare the last row, but no rule uses it.
 _SIGNATURES: dict[str, tuple[str, ...]] = {
     "atlocation": ("agent", "location"),
     "receptacleatlocation": ("receptacle", "location"),
@@ -209,7 +208,7 @@ class _Problem(NamedTuple):
 
 
 def _read_problem(text: str) -> _Problem:
-    """Take a PDDL problem apart and check every fact against its predicate and the declared names."""
+    """Split a PDDL problem into facts and goal, and check every fact against its predicate and the declared names."""
     text = strip_comments(text)
     objects, init, goal = _OBJECTS.search(text), _INIT.search(text), _GOAL.search(text)
     for section, found in (("(:objects ...)", objects), ("(:init ...)", init), ("(:goal ...)", goal)):
@@ -226,7 +225,7 @@ def _read_problem(text: str) -> _Problem:
             f"the facts under (:init ...) are not a list of plain facts: found {rest[:40]!r} between them"
         )
     facts: dict[str, list[list[str]]] = {name: [] for name in _SIGNATURES}
-    # canContain is written once more for every receptacle: look at each distinct fact once.
+    # Official files repeat every canContain fact for each receptacle; check each distinct fact once.
     for fact in dict.fromkeys(pieces[1::2]):
         words = fact.split()
         written = " ".join(words)
@@ -268,10 +267,10 @@ def _read_declarations(text: str) -> dict[str, set[str]]:
 
 
 def display_names(ids: Iterable[str]) -> dict[str, str]:
-    """Name entities as the original engine does.
+    """Compute display names as the original engine does.
 
-    The name is the part of the id before ``_bar_`` (with ``basin`` after it where the id speaks of a basin) and a
-    number; of the ids that share a name, sorted as strings, the first gets the highest number.
+    The name is the part of the id before ``_bar_`` (followed by ``basin`` if the id contains that word) and a number. Of
+    the ids that share a name, sorted as strings, the first gets the highest number.
 
     Args:
         ids: Ids of all entities that occur in facts, lower case.
@@ -300,7 +299,7 @@ def _build(source: str, release: Release, task: str, walkthrough: tuple[str, ...
     standing = _one_each(facts["receptacleatlocation"], "location")
     if len(facts["atlocation"]) != 1:
         raise ProblemError(f"the agent must be in one place at the start, it is in {len(facts['atlocation'])}")
-    # A cracked egg or a sliced apple can lie about without a type: it can be taken, but nothing accepts it.
+    # A cracked egg or a sliced apple can have no type: it can be taken, but no receptacle accepts it.
     named = {
         word
         for predicate, kinds in _SIGNATURES.items()

@@ -1,6 +1,8 @@
-"""What must hold to win.
+"""Goals: what must hold to win.
 
-Six kinds of goal, compiled once, and a general evaluator of goal formulas to check them against.
+Official games have six kinds of goal. ``compile_goal`` recognises the kind of a PDDL formula once, so that the engine can
+check it with a few set operations after every command. ``evaluate`` follows the formula's definition; it is slow, and the
+tests compare the engine with it.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,7 +13,7 @@ from step_envs.alfworld.games.pddl import Expression, read_expression, write_exp
 
 
 class UnknownGoalError(ValueError):
-    """A goal formula is none of the six kinds; the text is one clause that says so."""
+    """A goal formula is none of the six kinds; the message is a clause that says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +21,11 @@ class Goal:
     """What a task asks for.
 
     Attributes:
-        task_type: The official name of the kind of task.
-        target: Type of the thing asked for, e.g. ``mugtype``.
-        place: Type of the receptacle it must come to; of the lamp in ``look_at_obj_in_light``.
-        state: What must be done to it first: ``clean``, ``hot``, ``cool`` or None.
-        count: How many are asked for; two must come to the same receptacle.
+        task_type: The official name of the task type.
+        target: Type of the thing that the task asks for, e.g. ``mugtype``.
+        place: Type of the receptacle that the thing must be brought to; in ``look_at_obj_in_light``, type of the lamp.
+        state: State that the thing must have: ``clean``, ``hot``, ``cool`` or None.
+        count: How many things are asked for; two must be brought to the same receptacle.
     """
 
     task_type: str
@@ -34,7 +36,7 @@ class Goal:
 
     @property
     def needs_light(self) -> bool:
-        """Whether the thing must be held under a lamp, not put anywhere."""
+        """Whether the thing must be held under a lamp instead of being put somewhere."""
         return self.task_type == LOOK
 
 
@@ -49,7 +51,7 @@ TASK_TYPES = (SIMPLE, LOOK, CLEAN, HEAT, COOL, TWO)
 """The official task types, in the order of their numbers 1 to 6."""
 
 TREATMENTS = {CLEAN: ("cleanable", "clean"), HEAT: ("heatable", "hot"), COOL: ("coolable", "cool")}
-"""Task type -> the property a thing must have, and the state it must be brought to."""
+"""Task type -> (property that the thing must have, state that it must be brought to)."""
 
 _TREATED = """
     (:goal (and (exists (?r - receptacle) (exists (?o - object)
@@ -77,7 +79,7 @@ _FORMULAS = {
 }
 
 
-# Canonical spelling of each formula, its two types left open -> task type.
+# Canonical form of each formula, with its two types left open -> task type.
 _WRITTEN = {write_expression(read_expression(formula)): task_type for task_type, formula in _FORMULAS.items()}
 
 
@@ -94,7 +96,7 @@ def make_goal(task_type: str, target: str, place: str) -> Goal:
 
 
 def goal_formula(goal: Goal) -> str:
-    """Write a goal as the PDDL formula ``(:goal ...)`` that official files use for it."""
+    """Write a goal as the PDDL formula ``(:goal ...)`` that official files have for it."""
     return _FORMULAS[goal.task_type].format(target=goal.target, place=goal.place).strip()
 
 
@@ -105,10 +107,10 @@ def compile_goal(formula: Expression) -> Goal:
         formula: The expression ``(:goal ...)``, lower case.
 
     Returns:
-        Which of the six kinds it is, and of which types it speaks.
+        The goal, which names the kind and the types.
 
     Raises:
-        UnknownGoalError: It is none of them.
+        UnknownGoalError: The formula is none of the six kinds.
     """
     atoms = list(_atoms(formula))
     thing_types = [atom[2] for atom in atoms if atom[0] == "objecttype" and len(atom) == 3]
@@ -132,21 +134,21 @@ def _atoms(formula: Expression) -> Iterator[list[Expression]]:
 
 
 class Facts(Protocol):
-    """A state as the general evaluator asks for it."""
+    """The facts of a state, for the general evaluator."""
 
     def holds(self, predicate: str, arguments: Sequence[str]) -> bool:
-        """Say whether a fact is true."""
+        """Return True if a fact holds."""
 
     def names(self, kind: str) -> Sequence[str]:
         """List the ids of all entities of a kind."""
 
 
 def evaluate(formula: Expression, facts: Facts) -> bool:
-    """Evaluate a goal formula by its definition: slow, general, and the reference for the compiled goals.
+    """Evaluate a goal formula by its definition. This is slow, and the reference for the compiled goals.
 
     Args:
         formula: ``(:goal ...)`` with ``and``, ``or``, ``not``, ``exists``, ``=`` and plain facts.
-        facts: The state to evaluate it in.
+        facts: The state in which to evaluate it.
 
     Raises:
         ValueError: The formula has another form.

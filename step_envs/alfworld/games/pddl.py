@@ -1,7 +1,4 @@
-"""Reads PDDL text: symbolic expressions with comments, nothing that is particular to a world.
-
-Symbols are lower-cased, as Fast Downward does it.
-"""
+"""Reads PDDL text: nested expressions in parentheses, with comments. Symbols are lower-cased, as in Fast Downward."""
 
 import re
 from typing import TypeAlias
@@ -12,11 +9,11 @@ Expression: TypeAlias = "str | list[Expression]"
 _COMMENT = re.compile(r";[^\n]*")
 _TOKEN = re.compile(r"[()]|[^\s()]+")
 _DEEPEST = 100
-"""Lists within lists that are read: what walks through an expression goes as deep as it is. Official files have 8."""
+"""Deepest nesting that is read, because functions that walk an expression recurse as deep. Official files have 8."""
 
 
 def strip_comments(text: str) -> str:
-    """Lower-case PDDL text and take its comments out."""
+    """Lower-case PDDL text and remove its comments."""
     return _COMMENT.sub("", text).lower() if ";" in text else text.lower()
 
 
@@ -24,13 +21,13 @@ def read_expression(text: str) -> Expression:
     """Read the first expression in a text.
 
     Args:
-        text: PDDL text; what follows the first whole expression is not looked at.
+        text: PDDL text; everything after the first whole expression is ignored.
 
     Returns:
         The expression as nested lists of lower-case symbols.
 
     Raises:
-        ValueError: The text holds no whole expression.
+        ValueError: There is no whole expression in the text.
     """
     open_lists: list[list[Expression]] = []
     for token in _TOKEN.findall(strip_comments(text)):
@@ -52,7 +49,7 @@ def read_expression(text: str) -> Expression:
 
 
 def write_expression(expression: Expression) -> str:
-    """Write an expression in the one canonical way: single spaces, no line breaks."""
+    """Write an expression in its canonical form, with single spaces and no line breaks."""
     if isinstance(expression, str):
         return expression
     return f"({' '.join(write_expression(part) for part in expression)})"

@@ -1,9 +1,9 @@
-"""Which release of the game files this is: recognises the domain and the grammar that every game carries.
+"""Recognises the release of a game file by the rules and the wording in it.
 
-A game file brings its own rules (PDDL) and its own wording (a TextWorld grammar). The engine knows the rules and
-the wording of the official releases and of the households written by this package; it does not interpret others. So
-each action and each text rule is compared, by digest of its canonical form, with those that are known. What is not
-known is named and refused: the original engine, ``backend="textworld"``, can play it.
+Every game file contains its own rules (a PDDL domain) and its own wording (a TextWorld grammar). The native engine does not
+interpret them: it implements those of the official releases and of generated households, and would play other rules wrongly
+without a sign of it. So the digest of every action and every text rule, in canonical form, is compared with the known ones.
+An unknown one is named and the file is refused; the original engine (``backend="textworld"``) can play it.
 """
 
 import hashlib
@@ -18,18 +18,18 @@ from step_envs.alfworld.games.pddl import read_expression, write_expression
 
 
 class UnknownReleaseError(ValueError):
-    """A domain or grammar holds something that the engine does not know; the text is one clause that says what."""
+    """A domain or grammar contains something that the engine does not know; the message is a clause that says what."""
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """In what the known releases differ.
+    """The differences between the known releases.
 
     Attributes:
-        says_put: The command is ``put X in/on Y`` (2.1.1), not ``move X to Y``.
-        arrives_at_place: Arrival names a numbered place (``loc 7``; 2.1.1), not the receptacle.
+        says_put: The command is ``put X in/on Y`` (release 2.1.1), not ``move X to Y``.
+        arrives_at_place: On arrival, a numbered location is named (``loc 7``, release 2.1.1), not the receptacle.
         has_help: There is a command ``help``.
-        cleaning_types: Receptacle types where things can be cleaned.
+        cleaning_types: Types of receptacles where things can be cleaned.
     """
 
     says_put: bool = False
@@ -39,9 +39,9 @@ class Release:
 
 
 HOUSEHOLD_RELEASE = Release()
-"""The release that generated households are written in: like 2.1.3 and the installed package."""
+"""The release that generated households are written in: its rules and wording are those of 2.1.3."""
 
-# Digests of the canonical forms of what the engine implements. Where two are listed, releases differ there.
+# Digests of the canonical forms that the engine implements. Where there are two, the releases differ.
 _ACTIONS = {
     "look": ("af35305d0073105f",),
     "inventory": ("707bf5a9f559863f",),
@@ -118,18 +118,18 @@ _COMMAND = re.compile(
 )
 
 
-def recognise(domain: str, grammar: str) -> tuple[Release, str]:
-    """Recognise the release of a game by its domain and grammar.
+def recognise_release(domain: str, grammar: str) -> tuple[Release, str]:
+    """Recognise the release of a game from its domain and grammar.
 
     Args:
         domain: The game's PDDL domain.
         grammar: The game's TextWorld grammar.
 
     Returns:
-        The release, and the sentence that its rule ``task`` prints.
+        The release, and the sentence that the grammar's rule ``task`` prints.
 
     Raises:
-        UnknownReleaseError: Something in them is not one of the known releases'.
+        UnknownReleaseError: An action or a text belongs to none of the known releases.
     """
     found = _TASK.search(grammar)
     if found is None:
@@ -140,17 +140,17 @@ def recognise(domain: str, grammar: str) -> tuple[Release, str]:
         raise UnknownReleaseError(f"the grammar's task sentence is not valid JSON: {error}") from error
     if any(mark in sentence for mark in "#{}[]"):
         raise UnknownReleaseError(f"the task sentence {sentence!r} holds grammar symbols")
-    # The rest of the grammar is the same in thousands of games: recognised once.
+    # Apart from the task sentence, thousands of games have the same grammar; it is recognised once.
     return _recognise(domain, f'{grammar[: found.start(2)]}"TASK"{grammar[found.end(2) :]}'), sentence
 
 
 def household_domain() -> str:
-    """Give the PDDL domain that generated households are written with."""
+    """Return the PDDL domain of generated households."""
     return files("step_envs.alfworld").joinpath("data/domain.pddl").read_text(encoding="utf-8")
 
 
 def household_grammar() -> str:
-    """Give the TextWorld grammar that generated households are written with; its task sentence is ``TASK``."""
+    """Return the TextWorld grammar of generated households, with ``TASK`` as its task sentence."""
     return files("step_envs.alfworld").joinpath("data/grammar.twl2").read_text(encoding="utf-8")
 
 
@@ -172,7 +172,7 @@ def _recognise(domain: str, grammar: str) -> Release:
 
 
 def _check_actions(domain: str) -> dict[str, str]:
-    """Compare the actions of a domain with the known ones; gives action -> digest."""
+    """Compare the actions of a domain with the known ones, and return action -> digest."""
     try:
         expression = read_expression(domain)
     except ValueError as error:
@@ -189,7 +189,7 @@ def _check_actions(domain: str) -> dict[str, str]:
 
 
 def _check_texts(grammar: str, actions: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
-    """Compare the texts of a grammar with the known ones; gives rule -> digest, and action -> command."""
+    """Compare the texts of a grammar with the known ones, and return rule -> digest and action -> command."""
     rules: dict[str, str] = {}
     for block in _RULE_BLOCK.findall(grammar):
         try:

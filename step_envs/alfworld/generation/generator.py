@@ -163,7 +163,7 @@ class _Furnisher:
             self.add(name, loose=False)
 
     def add(self, name: str, *, avoid: str | None = None, loose: bool = True) -> None:
-        """Place one thing where official games have things of its type; nothing is placed where there is no such place.
+        """Place one thing where official games have things of its type, or nothing if the layout has no such place.
 
         Args:
             name: Its type.

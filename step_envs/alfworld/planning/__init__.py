@@ -1,1 +1,6 @@
-"""Plans in a household with full knowledge of where everything is."""
+"""Planning with the knowledge of where everything is.
+
+=========== ==================================================================
+``errands`` computes a shortest plan from any state, and explains its steps
+=========== ==================================================================
+"""

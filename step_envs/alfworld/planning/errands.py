@@ -1,8 +1,8 @@
-"""Knows where everything is: the shortest plan from any state of a household.
+"""Computes a shortest plan from any state of a household, with the knowledge of where everything is.
 
-A plan is a list of errands (take this here, clean it there, put it down there); walking and opening follow from
-them. For the six kinds of tasks there are few sensible lists of errands: all are counted, and the shortest is
-spelled out.
+Searching over commands takes seconds: there are dozens of commands in every state. But a plan is a list of errands (take a
+thing here, clean it there, put it down there); which way to go and what to open follows from them. The six kinds of tasks
+have few sensible lists of errands, so all of them are listed, their commands are counted, and the shortest is written out.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,13 +14,13 @@ from step_envs.alfworld.thoughts import Reason
 
 TAKE, PUT, USE, STAND = "take", "put", "use", "stand"
 TREAT = {"clean": "clean", "hot": "heat", "cool": "cool"}
-"""State of a thing -> the command that brings it about."""
+"""State of a thing -> verb of the command that changes it to that state."""
 
 _REACHES_IN = frozenset({TAKE, PUT})
 
 
 class Errand(NamedTuple):
-    """One thing to do with a thing at a receptacle; ``stand`` is to be there and do nothing."""
+    """One thing to do with a thing at a receptacle; ``stand`` means to be there and do nothing."""
 
     verb: str
     thing: int
@@ -28,28 +28,28 @@ class Errand(NamedTuple):
 
 
 def shortest_plan(engine: Engine) -> list[str] | None:
-    """Find a shortest list of commands that wins from the state as it now is.
+    """Compute a shortest list of commands that wins from the present state.
 
     Args:
         engine: A game in any state; it is not changed.
 
     Returns:
-        The commands, none where the game is won; None where it cannot be won any more.
+        The commands, an empty list if the game is won; None if it cannot be won any more.
     """
     errands = shortest_errands(engine)
-    return None if errands is None else spell_out(engine, errands)
+    return None if errands is None else to_commands(engine, errands)
 
 
 def shortest_errands(engine: Engine) -> Sequence[Errand] | None:
-    """Find the errands of a shortest plan; None where there is no plan."""
+    """Compute the errands of a shortest plan; None if there is no plan."""
     if engine.won:
         return ()
     planner = _Planner(engine)
-    return min(planner.ways(), key=planner.cost, default=None)
+    return min(planner.candidates(), key=planner.cost, default=None)
 
 
-def spell_out(engine: Engine, errands: Iterable[Errand]) -> list[str]:
-    """Turn errands into commands: walk to where each is done, open what is closed."""
+def to_commands(engine: Engine, errands: Iterable[Errand]) -> list[str]:
+    """Write errands as commands: go to where each is done, and open what is closed."""
     game = engine.game
     commands: list[str] = []
     at, opened = engine.location, set(engine.opened)
@@ -72,18 +72,18 @@ def spell_out(engine: Engine, errands: Iterable[Errand]) -> list[str]:
     return commands
 
 
-def reason(engine: Engine, action: str) -> Reason | None:
-    """Find out what a step is good for.
+def explain_action(engine: Engine, action: str) -> Reason | None:
+    """Explain an action by the plan that begins with it.
 
     Args:
-        engine: The state the step is taken in.
-        action: The step.
+        engine: The state in which the action is taken.
+        action: The action.
 
     Returns:
-        Why a shortest plan takes it; None where no shortest plan that is found begins with it.
+        Why the shortest plan begins with this action; None if it begins with another.
     """
     errands = shortest_errands(engine)
-    if not errands or spell_out(engine, errands)[0] != action:
+    if not errands or to_commands(engine, errands)[0] != action:
         return None
     errand = errands[0]
     game, goal = engine.game, engine.game.goal
@@ -103,19 +103,19 @@ def reason(engine: Engine, action: str) -> Reason | None:
 
 
 def put_command(engine: Engine, o: int, r: int) -> str:
-    """Word the command that puts a thing into a receptacle, as the game's release has it."""
+    """Write the command that puts a thing into a receptacle, in the wording of the game's release."""
     thing, receptacle = engine.game.things[o].name, engine.game.receptacles[r].name
     return f"put {thing} in/on {receptacle}" if engine.game.release.says_put else f"move {thing} to {receptacle}"
 
 
 def appliances(engine: Engine, verb: str) -> tuple[int, ...]:
-    """List the receptacles where things are cleaned, heated or cooled (``verb``)."""
+    """List the receptacles where things can be cleaned, heated or cooled (``verb``)."""
     types = {"clean": engine.game.release.cleaning_types, "heat": HEATERS, "cool": COOLERS}[verb]
     return tuple(r for kind in sorted(types) for r in engine.game.receptacles_of_type.get(kind, ()))
 
 
 class _Planner:
-    """Lists the ways to win from one state that can be the shortest, and counts their steps."""
+    """Enumerates lists of errands that win from one state, and counts their commands."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -129,7 +129,7 @@ class _Planner:
         self.places = self.game.receptacles_of_type.get(self.goal.place, ())
 
     def cost(self, errands: Sequence[Errand]) -> int:
-        """Count the commands that errands take."""
+        """Count the commands that a list of errands takes."""
         receptacles, is_open = self.game.receptacles, self.engine.opened
         at, opened, steps = self.engine.location, [], 0
         for verb, _, r in errands:
@@ -144,18 +144,18 @@ class _Planner:
                 steps += 1
         return steps
 
-    def ways(self) -> Iterator[Sequence[Errand]]:
-        """List lists of errands, a shortest one among them."""
+    def candidates(self) -> Iterator[Sequence[Errand]]:
+        """Yield lists of errands that win; a shortest one is among them."""
         if self.goal.needs_light:
-            return self._look_ways()
-        return self._one_ways() if self.goal.count == 1 else self._two_ways()
+            return self._for_look_task()
+        return self._for_one_thing() if self.goal.count == 1 else self._for_two_things()
 
-    def _one_ways(self) -> Iterator[Sequence[Errand]]:
+    def _for_one_thing(self) -> Iterator[Sequence[Errand]]:
         verb = TREAT[self.goal.state] if self.goal.state else ""
         for o in self.targets:
             done = not self.goal.state or o in getattr(self.engine, self.goal.state)
             for fetch, source in self._fetch(o):
-                # A thing in two receptacles stays in the other one when it is taken from the first.
+                # A thing that the game file puts into two receptacles stays in one when it is taken from the other.
                 still_there = any(r != source and r in self.places for r in self.homes[o])
                 for treat in [()] if done else [(Errand(verb, o, a),) for a in appliances(self.engine, verb)]:
                     stops = (*fetch, *treat)
@@ -165,7 +165,7 @@ class _Planner:
                     for d in self._destinations(o, stops):
                         yield from self._with_free_hand(o, (*stops, Errand(PUT, o, d)))
 
-    def _two_ways(self) -> Iterator[Sequence[Errand]]:
+    def _for_two_things(self) -> Iterator[Sequence[Errand]]:
         sources = {o: [r for _, r in self._fetch(o)] for o in self.targets}
         stops = [Errand(STAND, o, r) for o, rs in sources.items() for r in rs if r is not None]
         held = self.engine.held
@@ -176,7 +176,7 @@ class _Planner:
             away = [o for o in self.targets if o not in there and self.engine.accepts(d, o)]
             for first, second in [(None, o) for o in away] if there else permutations(away, 2):
                 if held is not None and held in (first, second) and held != (second if first is None else first):
-                    continue  # what is in the hand goes first
+                    continue  # the thing in the hand has to be the first
                 firsts: list[tuple[Errand, ...]] = [()]
                 if first is not None:
                     firsts = [(*fetch, Errand(PUT, first, d)) for fetch, _ in self._fetch(first)]
@@ -185,7 +185,7 @@ class _Planner:
                         errands = (*before, *fetch, Errand(PUT, second, d))
                         yield from self._with_free_hand(second if first is None else first, errands)
 
-    def _look_ways(self) -> Iterator[Sequence[Errand]]:
+    def _for_look_task(self) -> Iterator[Sequence[Errand]]:
         lamps = [o for o in self.game.things_of_type.get(self.goal.place, ()) if self.game.things[o].toggleable]
         for o in self.targets:
             for fetch, _ in self._fetch(o):
@@ -195,7 +195,7 @@ class _Planner:
                         yield from self._with_free_hand(o, (*fetch, Errand(verb, lamp, r)))
 
     def _fetch(self, o: int) -> Iterator[tuple[tuple[Errand, ...], int | None]]:
-        """List the ways to get a thing into the hand, with the receptacle it comes from."""
+        """Yield the errands that get a thing into the hand, with the receptacle that it comes from."""
         if o == self.engine.held:
             yield (), None
         elif self.game.things[o].pickupable:
@@ -203,7 +203,7 @@ class _Planner:
                 yield (Errand(TAKE, o, r),), r
 
     def _with_free_hand(self, first: int, errands: Sequence[Errand]) -> Iterator[Sequence[Errand]]:
-        """Put down what is in the hand first, where that is not what the errands begin with."""
+        """Yield the errands; if the agent holds something else than their first thing, put that down first."""
         held = self.engine.held
         if held is None or held == first:
             yield errands
@@ -219,7 +219,7 @@ class _Planner:
         return self._worth_a_visit(accepting, near, set())
 
     def _worth_a_visit(self, receptacles: Iterable[int], near: set[int], wanted: set[int]) -> list[int]:
-        """Leave out receptacles that cannot be better than another: all but one of those that lie off the way."""
+        """Leave out receptacles that cannot make a plan shorter: of those off the way, one is as good as any other."""
         chosen: list[int] = []
         off_the_way: dict[bool, int] = {}
         for r in receptacles:

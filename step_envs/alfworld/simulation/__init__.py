@@ -1,1 +1,9 @@
-"""What the engine works on: the changing state, the wording of its answers, the original engine behind the same methods."""
+"""Parts of the native engine, and the original engine.
+
+============== ===================================================================
+``state``      the part of a household that changes, saved and restored
+``goal_check`` checks whether the goal holds
+``text``       the texts of observations
+``original``   the original engine of the package alfworld, behind the same methods
+============== ===================================================================
+"""

@@ -1,7 +1,8 @@
-"""The original engine, the package alfworld over TextWorld, with the same handles as ours: for who must quote the original.
+"""The original engine, the package alfworld over TextWorld, behind the methods of our own engine.
 
-It takes a second to load a game and a tenth of a second for a step. Its planner is a C library with global state, and it
-changes the command line of the whole process: only one call at a time is let in.
+It is for results that must come from the original. It takes a second to load a game and a tenth of a second for a step. Its
+planner is a C library with global state that also overwrites ``sys.argv``. So a lock lets in one call at a time, and
+``sys.argv`` is put back after each.
 """
 
 import json
@@ -15,7 +16,7 @@ from step_envs.alfworld.simulation.state import saved_commands
 from step_envs.alfworld.simulation.text import NOTHING_HAPPENS
 from step_envs.errors import EngineError, missing_package
 
-_ONE_AT_A_TIME = threading.RLock()
+_LOCK = threading.RLock()
 
 
 class OriginalEngine:
@@ -23,14 +24,14 @@ class OriginalEngine:
 
     Args:
         game_file: The contents of a ``game.tw-pddl``.
-        source: Where it came from, for messages.
+        source: Where they come from, for messages.
 
     Attributes:
-        commands: What was played since the game began.
-        accepted: Whether the last command was one.
-        won: Whether the goal holds.
+        commands: Commands since the start of the game.
+        accepted: The last command was understood and its precondition held.
+        won: The goal holds.
         instruction: The task, as the first observation has it.
-        observation: What was answered last: the game begins when it is loaded.
+        observation: The last answer; the first observation after loading.
 
     Raises:
         gymnasium.error.DependencyNotInstalled: The package alfworld is not installed.
@@ -40,15 +41,15 @@ class OriginalEngine:
     def __init__(self, game_file: bytes, source: str) -> None:
         self._env = _make_env()
         self._source = source
-        # As a dictionary: given a path, the engine leaves the file open.
-        with self._faults_named("load"), _alone():
+        # Load from a dictionary: given a path, the engine leaves the file open.
+        with self._errors_named("load"), _exclusive():
             self._env.load(json.loads(game_file))
         self._listed: list[str] = []
         self.reset()
 
     def reset(self) -> str:
-        """Begin the game afresh and give the first observation."""
-        with self._faults_named("reset"), _alone():
+        """Go to the start of the game and return the first observation."""
+        with self._errors_named("reset"), _exclusive():
             state = self._env.reset()
         self.commands: list[str] = []
         observation = self._answer(state)
@@ -56,8 +57,8 @@ class OriginalEngine:
         return observation
 
     def step(self, command: str) -> str:
-        """Carry out a command and give the observation."""
-        with self._faults_named("step"), _alone():
+        """Carry out a command and return the observation."""
+        with self._errors_named("step"), _exclusive():
             state, _, _ = self._env.step(command)
         self.commands.append(command)
         return self._answer(state)
@@ -68,11 +69,11 @@ class OriginalEngine:
         return 1.0 if self.won else 0.0
 
     def admissible(self) -> list[str]:
-        """List the commands that would be accepted, in plain string order."""
+        """List the commands that would be accepted now, sorted as strings."""
         return list(self._listed)
 
     def save(self) -> dict[str, Any]:
-        """Give the state as the commands that led to it: the engine has no other way to be brought to a state."""
+        """Return the commands that led to the present state; the engine knows no other way to get there."""
         return {"commands": list(self.commands)}
 
     def load(self, saved: Any) -> None:
@@ -88,8 +89,8 @@ class OriginalEngine:
             self.step(command)
 
     def close(self) -> None:
-        """End the engine."""
-        with _alone():
+        """Close the engine."""
+        with _exclusive():
             self._env.close()
 
     def _answer(self, state: Mapping[str, Any]) -> str:
@@ -100,7 +101,7 @@ class OriginalEngine:
         return observation
 
     @contextmanager
-    def _faults_named(self, call: str) -> Iterator[None]:
+    def _errors_named(self, call: str) -> Iterator[None]:
         try:
             yield
         except Exception as error:
@@ -109,7 +110,7 @@ class OriginalEngine:
 
 def _make_env() -> Any:
     try:
-        with _alone():
+        with _exclusive():
             import textworld
             from alfworld.agents.environment.alfred_tw_env import AlfredDemangler, AlfredInfos
             from textworld.envs.pddl import PddlEnv
@@ -120,9 +121,9 @@ def _make_env() -> Any:
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
-    """Let one thread in, and undo what the engine's planner does to the command line of the whole process."""
-    with _ONE_AT_A_TIME:
+def _exclusive() -> Iterator[None]:
+    """Let in one thread at a time, and put back ``sys.argv``, which the engine's planner overwrites."""
+    with _LOCK:
         arguments = list(sys.argv)
         try:
             yield

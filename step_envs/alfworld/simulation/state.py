@@ -150,7 +150,7 @@ def _read_saved(saved: Any, game: Game) -> _SavedState:
         ValueError: A field is missing, has the wrong type, or holds a number that the household does not have.
     """
     if type(saved) is not dict:
-        raise ValueError(f"this is no saved state of a household but a {type(saved).__name__}")
+        raise ValueError(f"this is no saved state of a household: it must be an object, got {type(saved).__name__}")
     things, receptacles, locations = len(game.things), len(game.receptacles), len(game.locations)
 
     def field(name: str) -> Any:
@@ -181,14 +181,14 @@ def _read_saved(saved: Any, game: Game) -> _SavedState:
 def _rows(value: Any, name: str, *, length: int) -> list[list[Any]]:
     """Check that a field is a list of lists of one length."""
     if not isinstance(value, list) or not all(isinstance(row, list) and len(row) == length for row in value):
-        raise ValueError(f"this is no saved state of a household: {name!r} is not a list of lists of {length}")
+        raise ValueError(f"this is no saved state of a household: {name!r} must be a list of lists of {length}")
     return value
 
 
 def _numbers(value: Any, count: int, name: str) -> set[int]:
     """Check that a field is a list of numbers from 0 to ``count`` - 1."""
     if type(value) is not list:
-        raise ValueError(f"this is no saved state of a household: {name!r} holds a {type(value).__name__}, not a list")
+        raise ValueError(f"this is no saved state of a household: {name!r} must be a list, got {type(value).__name__}")
     return {_number(number, count, name) for number in value}
 
 
@@ -196,7 +196,7 @@ def _number(value: Any, count: int, name: str) -> int:
     """Check that a value is a number from 0 to ``count`` - 1; JSON's true and false are none."""
     if type(value) is not int:
         raise ValueError(
-            f"this is no saved state of a household: {name!r} holds a {type(value).__name__}, not a number"
+            f"this is no saved state of a household: {name!r} must hold numbers, got {type(value).__name__}"
         )
     if not 0 <= value < count:
         raise ValueError(f"the saved state names number {value} in {name!r}, which is not in this household")

@@ -1,6 +1,7 @@
-"""What the household says: every wording of the game, byte for byte, and nothing else.
+"""The texts of observations, byte for byte as in the original games.
 
-Lists are ordered by id, the article is always ``a``, and two items are joined by ``, and``: so it is in the original.
+Models and published data know these bytes, so the oddities of the original stay: lists are ordered by id, the article is
+always ``a``, and two items are joined by ``, and``.
 """
 
 from collections.abc import Iterable, Sequence
@@ -27,39 +28,40 @@ Available commands:
 """
 
 
-def listed(items: Sequence[str]) -> str:
-    """Join items into a sentence part: ``nothing``, ``X``, ``X, and Y``, ``X, Y, and Z``."""
-    if not items:
+def join_names(names: Sequence[str]) -> str:
+    """Join names to ``nothing``, ``X``, ``X, and Y`` or ``X, Y, and Z``."""
+    if not names:
         return "nothing"
-    if len(items) == 1:
-        return items[0]
-    return f"{', '.join(items[:-1])}, and {items[-1]}"
+    if len(names) == 1:
+        return names[0]
+    return f"{', '.join(names[:-1])}, and {names[-1]}"
 
 
-def a_list(names: Iterable[str]) -> str:
-    """Join names into a sentence part, each with its article."""
-    return listed([f"a {name}" for name in names])
+def join_with_articles(names: Iterable[str]) -> str:
+    """Join names, each with its article."""
+    return join_names([f"a {name}" for name in names])
 
 
-def opening(around: str, task: str) -> str:
-    """Say what the player reads first: what is around, and the task."""
+def first_observation(around: str, task: str) -> str:
+    """Write the first observation: what is around, and the task."""
     return f"-= Welcome to TextWorld, ALFRED! =-\n\n{around}\n\n{task}"
 
 
-def in_the_middle(receptacles: Iterable[str]) -> str:
-    """Say what a look around shows where there is no furniture."""
-    return f"You are in the middle of a room. Looking quickly around you, you see {a_list(receptacles)}."
+def room_overview(receptacles: Iterable[str]) -> str:
+    """Write what ``look`` shows at a location without furniture."""
+    return f"You are in the middle of a room. Looking quickly around you, you see {join_with_articles(receptacles)}."
 
 
-def facing(receptacles: Sequence[str], floor: Iterable[str]) -> str:
-    """Say what a look around shows where there is furniture."""
-    return f"You are facing the {listed(receptacles)}. Next to it, you see {a_list(floor)}."
+def view_from_here(receptacles: Sequence[str], floor: Iterable[str]) -> str:
+    """Write what ``look`` shows at a location with furniture."""
+    return f"You are facing the {join_names(receptacles)}. Next to it, you see {join_with_articles(floor)}."
 
 
-def condition(name: str, *, clean: bool, hot: bool, cool: bool, sliced: bool, lamp: bool, lit: bool) -> str:
-    """Say what a closer look at a held thing shows.
+def condition_of(name: str, *, clean: bool, hot: bool, cool: bool, sliced: bool, lamp: bool, lit: bool) -> str:
+    """Write what ``examine`` shows of a held thing.
 
-    The original tests these cases one after the other: a cold thing is ``cool`` beside other states and ``cold`` alone.
+    The original goes through these cases one after the other, so a cooled thing is ``cool`` together with another state and
+    ``cold`` alone.
 
     Args:
         name: The thing's display name.
