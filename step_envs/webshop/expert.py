@@ -8,6 +8,7 @@ state, after anybody's actions, and does the same in any process. It reads obser
 
 import copy
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -36,26 +37,6 @@ _PROMISING: Final = 0.3
 
 _HEADER: Final = 3
 """Texts of a product's pages before its own ones: the heading, the instruction, the way back."""
-
-_OPTION_NAMES_TEXT: Final = """
-capacity
-color
-fit type
-flavor
-flavor name
-item package quantity
-item shape
-material type
-number of items
-pattern name
-plug
-product packaging
-scent
-size
-style
-"""
-_OPTION_NAMES: Final = frozenset(_OPTION_NAMES_TEXT.strip().splitlines())
-"""What options are commonly called: on the page, a name looks just like a choice."""
 
 _NOT_SEARCHED: Final = re.compile(r"[\[\]\n]")
 _PRICE_TAG: Final = re.compile(r"\$(\d[\d.e+-]*)( to \$\d[\d.e+-]*)?")
@@ -99,21 +80,25 @@ class _Memory:
 
     Attributes:
         page: The texts of the page that is shown.
+        clickables: What can be clicked on it, in lower case.
         products: Every product that was shown, by id; one whose id is not known, by an empty text.
         results: Ids of the products on the result page that was shown last.
         opened: Ids of the products that were opened, in order.
         here: Id of the product that is looked at; empty where it is not known.
         chosen: Choices made for it.
-        searches: What was searched for, in lower case.
+        dead: Whether a link of the page led nowhere: after a search on which the original dies, nothing on it works.
+        query: What the results that were shown last were searched with, in lower case; empty where that is not known.
     """
 
     page: list[str] = field(default_factory=list)
+    clickables: frozenset[str] = frozenset()
     products: dict[str, _KnownProduct] = field(default_factory=dict)
     results: list[str] = field(default_factory=list)
     opened: list[str] = field(default_factory=list)
     here: str = ""
     chosen: list[str] = field(default_factory=list)
-    searches: set[str] = field(default_factory=set)
+    dead: bool = False
+    query: str = ""
 
 
 class Shopper:
@@ -141,26 +126,28 @@ class Shopper:
         twin._memory = copy.deepcopy(self._memory)
         return twin
 
-    def see(self, observation: str, action: str | None = None) -> None:
+    def see(self, observation: str, clickables: Iterable[str], action: str | None = None) -> None:
         """Take in a page.
 
         Args:
             observation: What the shop shows, in mode ``"text"``.
-            action: What it was shown in answer to; None where that is not known, as at the beginning.
+            clickables: What can be clicked, as ``available_actions`` lists it: in the text alone, the name of an option
+                looks just like a choice.
+            action: What the page was shown in answer to; None where that is not known, as at the beginning.
         """
         memory = self._memory
         before, memory.page = memory.page, observation.split(SEPARATOR)
+        memory.clickables = frozenset(clickables)
         verb, argument = parse_action(action or "")
-        if verb == "search" and argument:
-            memory.searches.add(argument)
         kind = _kind_of(memory.page)
         if memory.page == before:
-            # The shop did not understand, or a choice was made, which the page of a product does not show.
-            if kind == "product" and argument in self._choices() and argument not in memory.chosen:
-                memory.chosen.append(argument)
+            self._see_no_change(kind, verb, argument)
             return
+        memory.dead = False
         if kind == "results":
             self._see_results()
+            if verb == "search":
+                memory.query = argument or ""
         if kind in ("start", "results"):
             memory.here, memory.chosen = "", []
         elif kind == "product":
@@ -182,6 +169,8 @@ class Shopper:
         kind = _kind_of(self._memory.page)
         if kind == "start":
             return self._search()
+        if self._memory.dead:
+            return ShopperMove("Nothing happens on this page, so I start anew.", _click(BACK_TO_SEARCH))
         if kind == "results":
             return self._at_results(steps_left)
         if kind == "product":
@@ -210,6 +199,16 @@ class Shopper:
         product.title = product.title or _title(memory.page)
         product.seen += _lower_text(memory.page)
 
+    def _see_no_change(self, kind: str, verb: str, argument: str | None) -> None:
+        memory = self._memory
+        if verb != "click" or argument not in memory.clickables:
+            return
+        if kind != "product" or argument not in self._choices():
+            memory.dead = True
+        elif argument not in memory.chosen:
+            # The page of a product does not show which choices were made.
+            memory.chosen.append(argument)
+
     def _see_results(self) -> None:
         memory = self._memory
         shown = _read_results(memory.page)
@@ -237,10 +236,11 @@ class Shopper:
         fresh = [memory.products[asin] for asin in memory.results if asin not in memory.opened]
         opened = [memory.products[asin] for asin in memory.opened if asin in memory.results]
         best = max(fresh, key=self._promise, default=None)
-        searched = self._query in memory.searches or left < _SEARCH_STEPS
-        if opened and (len(memory.opened) >= self._most_opened or left < _REOPEN_STEPS or best is None):
+        searched = self._has_searched(left)
+        if opened and (len(opened) >= self._most_opened or left < _REOPEN_STEPS or best is None):
             again = max(opened, key=self._worth)
-            return ShopperMove("The earlier one was the better choice, so I open it again.", _click(again.asin))
+            if searched or self._worth(again) >= _GOOD_ENOUGH:
+                return ShopperMove("The earlier one was the better choice, so I open it again.", _click(again.asin))
         if best is not None and (searched or self._promise(best) >= _PROMISING):
             shared = [word for word in self._wanted if word in best.title.lower()]
             because = f" because it mentions {join_words(shared[:4])}" if shared else ""
@@ -254,18 +254,20 @@ class Shopper:
     def _at_product(self, left: int) -> ShopperMove:
         memory, product = self._memory, self._product_here()
         wanted = self._wanted_choices()
+        if not self._has_searched(left) and self._promise(product) < _PROMISING:
+            return ShopperMove("This is not what I was asked for, so I search anew.", _click(BACK_TO_SEARCH))
         if not product.read and left >= _READ_STEPS + len(wanted) + 1:
             return ShopperMove(
                 "The title sounds right, but I want to read its features before I decide.", "click[features]"
             )
         worth = self._worth(product)
-        another = len(memory.opened) < self._most_opened and left >= _REOPEN_STEPS + _READ_STEPS + len(wanted)
+        others = [memory.products[asin] for asin in memory.opened if asin in memory.results]
+        another = len(others) < self._most_opened and left >= _REOPEN_STEPS + _READ_STEPS + len(wanted)
         if worth < _GOOD_ENOUGH and another:
             fault = "It costs too much"
             if missing := self._missing(product):
                 fault = f"It says nothing of {join_words(missing[:3])}"
             return ShopperMove(f"{fault}, so I go back and look at another one.", _click(PREVIOUS_PAGE))
-        others = [memory.products[asin] for asin in memory.opened if asin in memory.results]
         best = max(others, key=self._worth, default=product)
         if self._worth(best) > worth and left >= _REOPEN_STEPS + len(wanted):
             return ShopperMove("An earlier one fits better, so I go back to it.", _click(PREVIOUS_PAGE))
@@ -280,6 +282,10 @@ class Shopper:
         return ShopperMove(f"{told} I go back to the product.", _click(PREVIOUS_PAGE))
 
     # Judging.
+
+    def _has_searched(self, left: int) -> bool:
+        """Return True if the results are those of its own search, or there is no time for one."""
+        return self._memory.query == self._query or left < _SEARCH_STEPS
 
     def _promise(self, product: _KnownProduct) -> float:
         title = product.title.lower()
@@ -320,7 +326,7 @@ class Shopper:
             if _as_said(value) in wish:
                 kept.append(value)
                 wish = wish.replace(_as_said(value), " | ")
-        return [value for value in choices if value in kept and not _is_option_name(choices, value)]
+        return [value for value in choices if value in kept and value in self._memory.clickables]
 
 
 def explore(engine: ShopEngine, shopper: Shopper, steps_left: int = NO_LIMIT, limit: int = 50) -> list[str] | None:
@@ -344,8 +350,13 @@ def explore(engine: ShopEngine, shopper: Shopper, steps_left: int = NO_LIMIT, li
         outcome = engine.act(move.action)
         if outcome.done:
             return actions if outcome.reward == 1.0 else None
-        imagined.see(engine.observe("text"), move.action)
+        look(imagined, engine, move.action)
     return None
+
+
+def look(shopper: Shopper, engine: ShopEngine, action: str | None = None) -> None:
+    """Let a shopper see the page that an engine shows, in answer to an action."""
+    shopper.see(engine.observe("text"), engine.available_actions()["clickables"], action)
 
 
 def _click(name: str) -> str:
@@ -395,8 +406,3 @@ def _lower_text(page: list[str]) -> str:
 
 def _as_said(value: str) -> str:
     return f" {' '.join(value.replace(',', ' ').split())} "
-
-
-def _is_option_name(choices: list[str], value: str) -> bool:
-    """Return True if a text is the name of an option: the first one always is."""
-    return value in _OPTION_NAMES or choices.index(value) == 0
