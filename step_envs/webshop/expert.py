@@ -1,9 +1,9 @@
 """A shopper that knows only what the pages have said: it searches, reads, compares, chooses and buys.
 
-Golden trajectories of the planner are short because it knows the product; a small model that imitates them learns to be
-lucky. Everything this shopper does follows from text that was shown, so that a reader of the trajectory can follow it.
-Its memory is made from observations and actions alone, never from what it meant to do, so that it can take over in any
-state, after anybody's actions, and does the same in any process. It reads observations of mode ``"text"``.
+The planner goes straight to the goal's product, and a model that imitates it cannot learn how the product was found. All
+that this shopper does follows from text that was shown. Its memory is computed from observations and actions alone, never
+from what it intended to do, so that it can take over in any state, after the actions of any agent, and does the same in
+every process. It reads observations of mode ``"text"``.
 """
 
 import copy
@@ -12,34 +12,35 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from step_envs.webshop.engine import ShopEngine, parse_action
+from step_envs.webshop.engine import ShopEngine
+from step_envs.webshop.shop.actions import parse_action
 from step_envs.webshop.shop.instruction_parser import content_words, search_words, split_price
-from step_envs.webshop.shop.pages import BACK_TO_SEARCH, BUY_NOW, NEXT_PAGE, PREVIOUS_PAGE, SEPARATOR
+from step_envs.webshop.shop.page_reader import kind_of, read_results, read_title
+from step_envs.webshop.shop.pages import BACK_TO_SEARCH, BUY_NOW, PREVIOUS_PAGE, SEPARATOR
 from step_envs.webshop.thoughts import join_words, shorten
 
 NO_LIMIT: Final = 1000
-"""Steps that are left where there is no limit: more than shopping ever takes."""
+"""Steps left in an episode without a limit: more than shopping ever takes."""
 
 _READ_STEPS: Final = 2
-"""Steps that reading a sub-page costs: there and back."""
+"""Steps that reading a sub-page takes: there and back."""
 
 _REOPEN_STEPS: Final = 3
-"""Steps that buying another product costs at least: back to the results, open it, buy it."""
+"""Least steps to buy another product: back to the results, open it, buy it."""
 
 _SEARCH_STEPS: Final = 4
-"""Steps that a search of its own costs at least: back to the start page, search, open, buy."""
+"""Least steps to buy after a search of its own: back to the start page, search, open, buy."""
 
 _GOOD_ENOUGH: Final = 0.9
-"""Share of the wish that a product must speak of to be bought without a look at another one."""
+"""Share of the wanted words that a product must mention to be bought without opening another one."""
 
 _PROMISING: Final = 0.3
-"""Share of the wish that a title must name to be opened among the results of somebody else's search."""
+"""Share of the wanted words that a title must mention to be opened after a search that was not the shopper's own."""
 
 _HEADER: Final = 3
-"""Texts of a product's pages before its own ones: the heading, the instruction, the way back."""
+"""Texts at the top of every page: the heading, the instruction, the button back to the search."""
 
 _NOT_SEARCHED: Final = re.compile(r"[\[\]\n]")
-_PRICE_TAG: Final = re.compile(r"\$(\d[\d.e+-]*)( to \$\d[\d.e+-]*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +140,7 @@ class Shopper:
         before, memory.page = memory.page, observation.split(SEPARATOR)
         memory.clickables = frozenset(clickables)
         verb, argument = parse_action(action or "")
-        kind = _kind_of(memory.page)
+        kind = kind_of(memory.page)
         if memory.page == before:
             self._see_no_change(kind, verb, argument)
             return
@@ -166,7 +167,7 @@ class Shopper:
         Returns:
             The move; None where the purchase is made, or nothing was found to buy.
         """
-        kind = _kind_of(self._memory.page)
+        kind = kind_of(self._memory.page)
         if kind == "start":
             return self._search()
         if self._memory.dead:
@@ -178,7 +179,7 @@ class Shopper:
         return self._at_sub_page() if kind == "sub-page" else None
 
     def why_buy(self) -> str:
-        """Say why to buy the product that is shown, in a sentence or two."""
+        """Return a sentence or two that say why to buy the product that is shown."""
         product = self._product_here()
         found = join_words(self._found(product)[:5]) or "what I need"
         limit = self._price_limit
@@ -191,12 +192,12 @@ class Shopper:
 
     def _see_product(self, before: list[str], argument: str | None) -> None:
         memory = self._memory
-        if _kind_of(before) == "results" and argument is not None:
+        if kind_of(before) == "results" and argument is not None:
             memory.here = argument.upper()
             if memory.here not in memory.opened:
                 memory.opened.append(memory.here)
         product = self._product_here()
-        product.title = product.title or _title(memory.page)
+        product.title = product.title or read_title(memory.page)
         product.seen += _lower_text(memory.page)
 
     def _see_no_change(self, kind: str, verb: str, argument: str | None) -> None:
@@ -211,16 +212,17 @@ class Shopper:
 
     def _see_results(self) -> None:
         memory = self._memory
-        shown = _read_results(memory.page)
         unnamed = memory.products.pop("", None)
-        for product in shown:
+        memory.results = []
+        for asin, title, price in read_results(memory.page):
+            product = _KnownProduct(asin, title, price, title.lower())
+            memory.results.append(asin)
             if unnamed is not None and unnamed.title == product.title:
                 # The product on whose page the shopper took over: only now it learns the id.
                 product.seen, product.read = unnamed.seen, unnamed.read
-                memory.opened.append(product.asin)
+                memory.opened.append(asin)
                 unnamed = None
-            memory.products.setdefault(product.asin, product)
-        memory.results = [product.asin for product in shown]
+            memory.products.setdefault(asin, product)
 
     def _product_here(self) -> _KnownProduct:
         memory = self._memory
@@ -308,7 +310,7 @@ class Shopper:
         return limit is not None and product.price is not None and product.price > limit
 
     def _choices(self) -> list[str]:
-        """List the texts between the way back and the title: the choices of a product, and the names of its options."""
+        """List the texts between the button back and the title: names of options and their values."""
         page = self._memory.page
         start = page.index(PREVIOUS_PAGE) + 1 if PREVIOUS_PAGE in page else 0
         title = self._product_here().title
@@ -330,13 +332,13 @@ class Shopper:
 
 
 def explore(engine: ShopEngine, shopper: Shopper, steps_left: int = NO_LIMIT, limit: int = 50) -> list[str] | None:
-    """Imagine the shopper's whole way from here.
+    """Compute what the shopper would do from here.
 
     Args:
         engine: Shows the page that the shopper saw last; the imagined actions are carried out in it.
         shopper: It is not changed.
         steps_left: Steps until the episode is cut off.
-        limit: Actions after which it is given up.
+        limit: Most actions to try.
 
     Returns:
         Its actions, if they end in a purchase with full marks, else None.
@@ -361,43 +363,6 @@ def look(shopper: Shopper, engine: ShopEngine, action: str | None = None) -> Non
 
 def _click(name: str) -> str:
     return f"click[{name.lower()}]"
-
-
-def _kind_of(page: list[str]) -> str:
-    """Tell the kinds of pages apart: ``start``, ``results``, ``product``, ``sub-page`` or ``done``."""
-    if BACK_TO_SEARCH not in page:
-        return "start" if page[:1] == ["WebShop"] else "done"
-    if BUY_NOW in page:
-        return "product"
-    return "results" if NEXT_PAGE in page else "sub-page"
-
-
-def _read_results(page: list[str]) -> list[_KnownProduct]:
-    """Read the products of a result page: id, title and price of each, where a title may be blank or hold a separator."""
-    products = []
-    entry: list[str] = []
-    for text in page[page.index(NEXT_PAGE) + 1 :]:
-        tag = _PRICE_TAG.fullmatch(text)
-        if not tag or not entry:
-            entry.append(text)
-            continue
-        asin, title = entry[0], SEPARATOR.join(entry[1:])
-        products.append(_KnownProduct(asin, title, _number(tag[1]), title.lower()))
-        entry = []
-    return products
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
-
-
-def _title(page: list[str]) -> str:
-    """Return the text before the price on a product's page."""
-    place = next((i for i, text in enumerate(page) if text.startswith("Price: $")), 1)
-    return page[place - 1]
 
 
 def _lower_text(page: list[str]) -> str:
