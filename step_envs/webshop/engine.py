@@ -14,6 +14,7 @@ from step_envs.errors import unknown_name
 from step_envs.webshop.catalogue.catalogue import Catalogue
 from step_envs.webshop.catalogue.goals import Goal
 from step_envs.webshop.catalogue.products import Product
+from step_envs.webshop.shop.actions import parse_action
 from step_envs.webshop.shop.noun_tagger import NounChoice, choose_tagger
 from step_envs.webshop.shop.pages import (
     BACK_TO_SEARCH,
@@ -396,31 +397,3 @@ class ShopEngine:
         self._goal, self._session_id = state.goal, state.session_id
         self.session, self.page = state.session, state.page
         self._prev_obs, self._prev_actions = state.observations, state.actions
-
-
-def parse_action(action: str) -> tuple[str, str | None]:
-    """Split an action into its verb and its argument.
-
-    Args:
-        action: ``verb[argument]``; what follows the last bracket does not count, as in the original.
-
-    Returns:
-        The verb as written and the argument in lower case; the argument is None where there are no brackets.
-    """
-    # The original's r"(.+)\[(.+)\]", from the start of the first line, without its time: that grows with the square of the
-    # number of brackets.
-    line = action.partition("\n")[0]
-    last = line.rfind("]")
-    opening = line.rfind("[", 1, last - 1) if last > 0 else -1
-    return (action, None) if opening < 0 else (line[:opening], line[opening + 1 : last].lower())
-
-
-def verb_of(action: str) -> str:
-    """Return the word before the bracket, ``search`` or ``click``; of other texts, their first word."""
-    return next(iter(action.partition("[")[0].split()), "")
-
-
-def goes_back(action: str) -> bool:
-    """Return True if an action only goes back: to the start page, to the page before, or to the product."""
-    verb, argument = parse_action(action)
-    return verb == "click" and argument in (BACK_TO_SEARCH.lower(), PREVIOUS_PAGE.lower())

@@ -15,9 +15,10 @@ from step_envs.tasks import TaskSet
 from step_envs.webshop.catalogue.catalogue import Catalogue
 from step_envs.webshop.catalogue.goals import Goal, GoalKind
 from step_envs.webshop.catalogue.sources import DEFAULT_SIZE, open_catalogue
-from step_envs.webshop.engine import ShopEngine, goes_back, verb_of
+from step_envs.webshop.engine import ShopEngine
 from step_envs.webshop.oracle import EXPERTS, Expert, WebShopOracle
 from step_envs.webshop.prompt import REACT
+from step_envs.webshop.shop.actions import goes_back, verb_of
 from step_envs.webshop.shop.instruction_parser import search_action
 from step_envs.webshop.shop.noun_tagger import NounChoice
 from step_envs.webshop.shop.pages import ObservationMode

@@ -1,64 +1,46 @@
 """A shopper that knows only what the pages have said: it searches, reads, compares, chooses and buys.
 
-Golden trajectories of the planner are short because it knows the product; a small model that imitates them learns to be
-lucky. Everything this shopper does follows from text that was shown, so that a reader of the trajectory can follow it.
-Its memory is made from observations and actions alone, never from what it meant to do, so that it can take over in any
-state, after anybody's actions, and does the same in any process. It reads observations of mode ``"text"``.
+The planner goes straight to the goal's product, and a model that imitates it cannot learn how the product was found. All
+that this shopper does follows from text that was shown. Its memory is computed from observations and actions alone, never
+from what it intended to do, so that it can take over in any state, after the actions of any agent, and does the same in
+every process. It reads observations of mode ``"text"``.
 """
 
 import copy
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from step_envs.webshop.engine import ShopEngine, parse_action
+from step_envs.webshop.engine import ShopEngine
+from step_envs.webshop.shop.actions import parse_action
 from step_envs.webshop.shop.instruction_parser import content_words, search_words, split_price
-from step_envs.webshop.shop.pages import BACK_TO_SEARCH, BUY_NOW, NEXT_PAGE, PREVIOUS_PAGE, SEPARATOR
+from step_envs.webshop.shop.page_reader import kind_of, read_results, read_title
+from step_envs.webshop.shop.pages import BACK_TO_SEARCH, BUY_NOW, PREVIOUS_PAGE, SEPARATOR
 from step_envs.webshop.thoughts import join_words, shorten
 
 NO_LIMIT: Final = 1000
-"""Steps that are left where there is no limit: more than shopping ever takes."""
+"""Steps left in an episode without a limit: more than shopping ever takes."""
 
 _READ_STEPS: Final = 2
-"""Steps that reading a sub-page costs: there and back."""
+"""Steps that reading a sub-page takes: there and back."""
 
 _REOPEN_STEPS: Final = 3
-"""Steps that buying another product costs at least: back to the results, open it, buy it."""
+"""Least steps to buy another product: back to the results, open it, buy it."""
 
 _SEARCH_STEPS: Final = 4
-"""Steps that a search of its own costs at least: back to the start page, search, open, buy."""
+"""Least steps to buy after a search of its own: back to the start page, search, open, buy."""
 
 _GOOD_ENOUGH: Final = 0.9
-"""Share of the wish that a product must speak of to be bought without a look at another one."""
+"""Share of the wanted words that a product must mention to be bought without opening another one."""
 
 _PROMISING: Final = 0.3
-"""Share of the wish that a title must name to be opened among the results of somebody else's search."""
+"""Share of the wanted words that a title must mention to be opened after a search that was not the shopper's own."""
 
 _HEADER: Final = 3
-"""Texts of a product's pages before its own ones: the heading, the instruction, the way back."""
-
-_OPTION_NAMES_TEXT: Final = """
-capacity
-color
-fit type
-flavor
-flavor name
-item package quantity
-item shape
-material type
-number of items
-pattern name
-plug
-product packaging
-scent
-size
-style
-"""
-_OPTION_NAMES: Final = frozenset(_OPTION_NAMES_TEXT.strip().splitlines())
-"""What options are commonly called: on the page, a name looks just like a choice."""
+"""Texts at the top of every page: the heading, the instruction, the button back to the search."""
 
 _NOT_SEARCHED: Final = re.compile(r"[\[\]\n]")
-_PRICE_TAG: Final = re.compile(r"\$(\d[\d.e+-]*)( to \$\d[\d.e+-]*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,21 +81,25 @@ class _Memory:
 
     Attributes:
         page: The texts of the page that is shown.
+        clickables: What can be clicked on it, in lower case.
         products: Every product that was shown, by id; one whose id is not known, by an empty text.
         results: Ids of the products on the result page that was shown last.
         opened: Ids of the products that were opened, in order.
         here: Id of the product that is looked at; empty where it is not known.
         chosen: Choices made for it.
-        searches: What was searched for, in lower case.
+        dead: Whether a link of the page led nowhere: after a search on which the original dies, nothing on it works.
+        query: What the results that were shown last were searched with, in lower case; empty where that is not known.
     """
 
     page: list[str] = field(default_factory=list)
+    clickables: frozenset[str] = frozenset()
     products: dict[str, _KnownProduct] = field(default_factory=dict)
     results: list[str] = field(default_factory=list)
     opened: list[str] = field(default_factory=list)
     here: str = ""
     chosen: list[str] = field(default_factory=list)
-    searches: set[str] = field(default_factory=set)
+    dead: bool = False
+    query: str = ""
 
 
 class Shopper:
@@ -141,26 +127,28 @@ class Shopper:
         twin._memory = copy.deepcopy(self._memory)
         return twin
 
-    def see(self, observation: str, action: str | None = None) -> None:
+    def see(self, observation: str, clickables: Iterable[str], action: str | None = None) -> None:
         """Take in a page.
 
         Args:
             observation: What the shop shows, in mode ``"text"``.
-            action: What it was shown in answer to; None where that is not known, as at the beginning.
+            clickables: What can be clicked, as ``available_actions`` lists it: in the text alone, the name of an option
+                looks just like a choice.
+            action: What the page was shown in answer to; None where that is not known, as at the beginning.
         """
         memory = self._memory
         before, memory.page = memory.page, observation.split(SEPARATOR)
+        memory.clickables = frozenset(clickables)
         verb, argument = parse_action(action or "")
-        if verb == "search" and argument:
-            memory.searches.add(argument)
-        kind = _kind_of(memory.page)
+        kind = kind_of(memory.page)
         if memory.page == before:
-            # The shop did not understand, or a choice was made, which the page of a product does not show.
-            if kind == "product" and argument in self._choices() and argument not in memory.chosen:
-                memory.chosen.append(argument)
+            self._see_no_change(kind, verb, argument)
             return
+        memory.dead = False
         if kind == "results":
             self._see_results()
+            if verb == "search":
+                memory.query = argument or ""
         if kind in ("start", "results"):
             memory.here, memory.chosen = "", []
         elif kind == "product":
@@ -179,9 +167,11 @@ class Shopper:
         Returns:
             The move; None where the purchase is made, or nothing was found to buy.
         """
-        kind = _kind_of(self._memory.page)
+        kind = kind_of(self._memory.page)
         if kind == "start":
             return self._search()
+        if self._memory.dead:
+            return ShopperMove("Nothing happens on this page, so I start anew.", _click(BACK_TO_SEARCH))
         if kind == "results":
             return self._at_results(steps_left)
         if kind == "product":
@@ -189,7 +179,7 @@ class Shopper:
         return self._at_sub_page() if kind == "sub-page" else None
 
     def why_buy(self) -> str:
-        """Say why to buy the product that is shown, in a sentence or two."""
+        """Return a sentence or two that say why to buy the product that is shown."""
         product = self._product_here()
         found = join_words(self._found(product)[:5]) or "what I need"
         limit = self._price_limit
@@ -202,26 +192,37 @@ class Shopper:
 
     def _see_product(self, before: list[str], argument: str | None) -> None:
         memory = self._memory
-        if _kind_of(before) == "results" and argument is not None:
+        if kind_of(before) == "results" and argument is not None:
             memory.here = argument.upper()
             if memory.here not in memory.opened:
                 memory.opened.append(memory.here)
         product = self._product_here()
-        product.title = product.title or _title(memory.page)
+        product.title = product.title or read_title(memory.page)
         product.seen += _lower_text(memory.page)
+
+    def _see_no_change(self, kind: str, verb: str, argument: str | None) -> None:
+        memory = self._memory
+        if verb != "click" or argument not in memory.clickables:
+            return
+        if kind != "product" or argument not in self._choices():
+            memory.dead = True
+        elif argument not in memory.chosen:
+            # The page of a product does not show which choices were made.
+            memory.chosen.append(argument)
 
     def _see_results(self) -> None:
         memory = self._memory
-        shown = _read_results(memory.page)
         unnamed = memory.products.pop("", None)
-        for product in shown:
+        memory.results = []
+        for asin, title, price in read_results(memory.page):
+            product = _KnownProduct(asin, title, price, title.lower())
+            memory.results.append(asin)
             if unnamed is not None and unnamed.title == product.title:
                 # The product on whose page the shopper took over: only now it learns the id.
                 product.seen, product.read = unnamed.seen, unnamed.read
-                memory.opened.append(product.asin)
+                memory.opened.append(asin)
                 unnamed = None
-            memory.products.setdefault(product.asin, product)
-        memory.results = [product.asin for product in shown]
+            memory.products.setdefault(asin, product)
 
     def _product_here(self) -> _KnownProduct:
         memory = self._memory
@@ -237,10 +238,11 @@ class Shopper:
         fresh = [memory.products[asin] for asin in memory.results if asin not in memory.opened]
         opened = [memory.products[asin] for asin in memory.opened if asin in memory.results]
         best = max(fresh, key=self._promise, default=None)
-        searched = self._query in memory.searches or left < _SEARCH_STEPS
-        if opened and (len(memory.opened) >= self._most_opened or left < _REOPEN_STEPS or best is None):
+        searched = self._has_searched(left)
+        if opened and (len(opened) >= self._most_opened or left < _REOPEN_STEPS or best is None):
             again = max(opened, key=self._worth)
-            return ShopperMove("The earlier one was the better choice, so I open it again.", _click(again.asin))
+            if searched or self._worth(again) >= _GOOD_ENOUGH:
+                return ShopperMove("The earlier one was the better choice, so I open it again.", _click(again.asin))
         if best is not None and (searched or self._promise(best) >= _PROMISING):
             shared = [word for word in self._wanted if word in best.title.lower()]
             because = f" because it mentions {join_words(shared[:4])}" if shared else ""
@@ -254,18 +256,20 @@ class Shopper:
     def _at_product(self, left: int) -> ShopperMove:
         memory, product = self._memory, self._product_here()
         wanted = self._wanted_choices()
+        if not self._has_searched(left) and self._promise(product) < _PROMISING:
+            return ShopperMove("This is not what I was asked for, so I search anew.", _click(BACK_TO_SEARCH))
         if not product.read and left >= _READ_STEPS + len(wanted) + 1:
             return ShopperMove(
                 "The title sounds right, but I want to read its features before I decide.", "click[features]"
             )
         worth = self._worth(product)
-        another = len(memory.opened) < self._most_opened and left >= _REOPEN_STEPS + _READ_STEPS + len(wanted)
+        others = [memory.products[asin] for asin in memory.opened if asin in memory.results]
+        another = len(others) < self._most_opened and left >= _REOPEN_STEPS + _READ_STEPS + len(wanted)
         if worth < _GOOD_ENOUGH and another:
             fault = "It costs too much"
             if missing := self._missing(product):
                 fault = f"It says nothing of {join_words(missing[:3])}"
             return ShopperMove(f"{fault}, so I go back and look at another one.", _click(PREVIOUS_PAGE))
-        others = [memory.products[asin] for asin in memory.opened if asin in memory.results]
         best = max(others, key=self._worth, default=product)
         if self._worth(best) > worth and left >= _REOPEN_STEPS + len(wanted):
             return ShopperMove("An earlier one fits better, so I go back to it.", _click(PREVIOUS_PAGE))
@@ -280,6 +284,10 @@ class Shopper:
         return ShopperMove(f"{told} I go back to the product.", _click(PREVIOUS_PAGE))
 
     # Judging.
+
+    def _has_searched(self, left: int) -> bool:
+        """Return True if the results are those of its own search, or there is no time for one."""
+        return self._memory.query == self._query or left < _SEARCH_STEPS
 
     def _promise(self, product: _KnownProduct) -> float:
         title = product.title.lower()
@@ -302,7 +310,7 @@ class Shopper:
         return limit is not None and product.price is not None and product.price > limit
 
     def _choices(self) -> list[str]:
-        """List the texts between the way back and the title: the choices of a product, and the names of its options."""
+        """List the texts between the button back and the title: names of options and their values."""
         page = self._memory.page
         start = page.index(PREVIOUS_PAGE) + 1 if PREVIOUS_PAGE in page else 0
         title = self._product_here().title
@@ -320,17 +328,17 @@ class Shopper:
             if _as_said(value) in wish:
                 kept.append(value)
                 wish = wish.replace(_as_said(value), " | ")
-        return [value for value in choices if value in kept and not _is_option_name(choices, value)]
+        return [value for value in choices if value in kept and value in self._memory.clickables]
 
 
 def explore(engine: ShopEngine, shopper: Shopper, steps_left: int = NO_LIMIT, limit: int = 50) -> list[str] | None:
-    """Imagine the shopper's whole way from here.
+    """Compute what the shopper would do from here.
 
     Args:
         engine: Shows the page that the shopper saw last; the imagined actions are carried out in it.
         shopper: It is not changed.
         steps_left: Steps until the episode is cut off.
-        limit: Actions after which it is given up.
+        limit: Most actions to try.
 
     Returns:
         Its actions, if they end in a purchase with full marks, else None.
@@ -344,49 +352,17 @@ def explore(engine: ShopEngine, shopper: Shopper, steps_left: int = NO_LIMIT, li
         outcome = engine.act(move.action)
         if outcome.done:
             return actions if outcome.reward == 1.0 else None
-        imagined.see(engine.observe("text"), move.action)
+        look(imagined, engine, move.action)
     return None
+
+
+def look(shopper: Shopper, engine: ShopEngine, action: str | None = None) -> None:
+    """Let a shopper see the page that an engine shows, in answer to an action."""
+    shopper.see(engine.observe("text"), engine.available_actions()["clickables"], action)
 
 
 def _click(name: str) -> str:
     return f"click[{name.lower()}]"
-
-
-def _kind_of(page: list[str]) -> str:
-    """Tell the kinds of pages apart: ``start``, ``results``, ``product``, ``sub-page`` or ``done``."""
-    if BACK_TO_SEARCH not in page:
-        return "start" if page[:1] == ["WebShop"] else "done"
-    if BUY_NOW in page:
-        return "product"
-    return "results" if NEXT_PAGE in page else "sub-page"
-
-
-def _read_results(page: list[str]) -> list[_KnownProduct]:
-    """Read the products of a result page: id, title and price of each, where a title may be blank or hold a separator."""
-    products = []
-    entry: list[str] = []
-    for text in page[page.index(NEXT_PAGE) + 1 :]:
-        tag = _PRICE_TAG.fullmatch(text)
-        if not tag or not entry:
-            entry.append(text)
-            continue
-        asin, title = entry[0], SEPARATOR.join(entry[1:])
-        products.append(_KnownProduct(asin, title, _number(tag[1]), title.lower()))
-        entry = []
-    return products
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
-
-
-def _title(page: list[str]) -> str:
-    """Return the text before the price on a product's page."""
-    place = next((i for i, text in enumerate(page) if text.startswith("Price: $")), 1)
-    return page[place - 1]
 
 
 def _lower_text(page: list[str]) -> str:
@@ -395,8 +371,3 @@ def _lower_text(page: list[str]) -> str:
 
 def _as_said(value: str) -> str:
     return f" {' '.join(value.replace(',', ' ').split())} "
-
-
-def _is_option_name(choices: list[str], value: str) -> bool:
-    """Return True if a text is the name of an option: the first one always is."""
-    return value in _OPTION_NAMES or choices.index(value) == 0

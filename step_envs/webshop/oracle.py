@@ -1,4 +1,9 @@
-"""The shop's oracle: it plans with the knowledge of the goal's product, or as a shopper who only reads would act."""
+"""The oracle of the shop: plans and thoughts for the running episode or a snapshot.
+
+With ``expert="shortest"`` it knows the goal's product and asks the planner. With ``expert="explorer"`` it does what a
+shopper would do that knows only what the pages have said. What that is, is computed from the actions of the episode, by
+playing them again: keeping the shopper itself in the snapshots would make them large, and hard to check.
+"""
 
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, Protocol
@@ -7,12 +12,13 @@ from typing_extensions import override
 
 from step_envs.oracle import Oracle, OracleEnv
 from step_envs.snapshots import Snapshot, snapshot_faults
-from step_envs.webshop.engine import ShopEngine, parse_action
-from step_envs.webshop.expert import NO_LIMIT, Shopper, ShopperMove, explore
+from step_envs.webshop.engine import ShopEngine
+from step_envs.webshop.expert import NO_LIMIT, Shopper, ShopperMove, explore, look
 from step_envs.webshop.planning.purchase_plan import PurchasePlanner
+from step_envs.webshop.shop.actions import parse_action
 from step_envs.webshop.shop.pages import BUY_NOW
 from step_envs.webshop.shop.session_state import PlayedActions, SavedEpisode, ShopState
-from step_envs.webshop.thoughts import describe
+from step_envs.webshop.thoughts import describe, describe_blindly
 
 EXPERTS = ("shortest", "explorer")
 
@@ -134,9 +140,9 @@ class WebShopOracle(Oracle[PlanningState]):
             move, asked = self._next_move(shopper), parse_action(action)
             if move is not None and parse_action(move.action) == asked:
                 return move.thought
-            if asked == ("click", BUY_NOW.lower()) and self._world.engine.page.kind == "item":
+            if asked == ("click", BUY_NOW.lower()):
                 # ``describe`` would name the goal's attributes, which no page tells.
-                return shopper.why_buy()
+                return shopper.why_buy() if self._world.engine.page.kind == "item" else describe_blindly(action)
         return describe(self._world.engine, action)
 
     @override
@@ -156,9 +162,9 @@ class WebShopOracle(Oracle[PlanningState]):
 
 
 class _Replay:
-    """Finds what a shopper knows in a state, by playing the episode again up to it in a second engine.
+    """Computes what a shopper knows in a state, by playing the episode again in a second engine.
 
-    The last episode is kept, so that an action more costs one step and not the whole episode.
+    It keeps the episode it played last, so that after one more action only that one is played.
     """
 
     def __init__(self, engine: ShopEngine) -> None:
@@ -183,10 +189,10 @@ class _Replay:
             else:
                 self._engine.load(history.start)
             self._shopper = Shopper(state.goal.instruction_text)
-            self._shopper.see(self._engine.observe("text"))
+            look(self._shopper, self._engine)
             self._begun_with, count = begun_with, 0
         for action in history.actions[count:]:
             self._engine.act(action)
-            self._shopper.see(self._engine.observe("text"), action)
+            look(self._shopper, self._engine, action)
         self._played = history.actions
         return self._shopper

@@ -1,4 +1,4 @@
-"""How to shop, in words for a language model."""
+"""The prompt: how to shop, in words for a language model."""
 
 from typing import Final
 

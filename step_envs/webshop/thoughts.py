@@ -6,7 +6,8 @@ The wording is varied, and yet the same for the same action, so that a trajector
 import hashlib
 from collections.abc import Sequence
 
-from step_envs.webshop.engine import ShopEngine, parse_action
+from step_envs.webshop.engine import ShopEngine
+from step_envs.webshop.shop.actions import parse_action
 from step_envs.webshop.shop.instruction_parser import split_price
 from step_envs.webshop.shop.pages import BACK_TO_SEARCH, BUY_NOW, NEXT_PAGE, PREVIOUS_PAGE, SUB_PAGES
 

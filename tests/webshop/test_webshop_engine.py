@@ -15,8 +15,9 @@ from step_envs.webshop.catalogue.catalogue import Catalogue
 from step_envs.webshop.catalogue.generator import make_catalogue
 from step_envs.webshop.catalogue.goals import Goal
 from step_envs.webshop.catalogue.products import Product
-from step_envs.webshop.engine import ShopEngine, parse_action
+from step_envs.webshop.engine import ShopEngine
 from step_envs.webshop.planning.purchase_plan import PurchasePlanner
+from step_envs.webshop.shop.actions import parse_action
 from step_envs.webshop.shop.noun_tagger import choose_tagger, content_words
 from step_envs.webshop.shop.reward import normalize_color, score_purchase, token_set_ratio
 

@@ -40,9 +40,21 @@ def test_names_tell_the_kinds_of_goals_apart(made: Catalogue) -> None:
     human, synthetic = WebShopTasks(made, "human"), WebShopTasks(made, "synthetic")
     assert human.task_id(3) == "generated-0-300-human/3"
     assert synthetic.task_id(3) == "generated-0-300/3"
-    for name in (human.task_id(3), "generated-0-300/03", "generated-0-300/-1", "generated-0-300/٣", "3", "", "x/y/1"):
+    for name in (
+        human.task_id(3),
+        "generated-0-300/" + "9" * 5000,
+        "generated-0-300/03",
+        "generated-0-300/-1",
+        "generated-0-300/٣",
+        "3",
+        "",
+        "x/y/1",
+    ):
         with pytest.raises(UnknownNameError, match=r"Tasks are named generated-0-300/0 to generated-0-300/\d+\."):
             synthetic.split_of(name)
+    for ask in (synthetic.split_of, synthetic.type_of):
+        with pytest.raises(TypeError, match="A task id is a str, got int: 3"):
+            ask(3)  # type: ignore[arg-type]
 
 
 def test_a_split_of_a_small_catalogue_that_is_empty_says_why(tmp_path: Path) -> None:

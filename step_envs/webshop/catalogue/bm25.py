@@ -1,4 +1,7 @@
-"""Lucene's BM25 in Lucene's own arithmetic: 32-bit floats and document lengths squeezed into one byte."""
+"""BM25 in Lucene's arithmetic: 32-bit floats, and document lengths rounded down to what fits into one byte.
+
+Computed exactly, scores would differ in the last digits, and products with nearly equal scores would change places.
+"""
 
 from typing import Any, Final
 
@@ -13,7 +16,7 @@ _EXACT_LENGTHS: Final = 24
 
 
 def length_code(length: int) -> int:
-    """Squeeze a document length into one byte, as Lucene's ``SmallFloat.intToByte4`` does.
+    """Encode a document length in one byte, as Lucene's ``SmallFloat.intToByte4`` does.
 
     Args:
         length: Number of terms, 0 or more.
@@ -31,7 +34,7 @@ def length_code(length: int) -> int:
 
 
 def code_length(code: int) -> int:
-    """Give the length that a one-byte code stands for."""
+    """Return the document length that a one-byte code stands for."""
     if code < _EXACT_LENGTHS:
         return code
     code -= _EXACT_LENGTHS
@@ -48,18 +51,18 @@ def inverse_norms(average_length: float) -> npt.NDArray[np.float32]:
 
 
 def inverse_document_frequency(documents: int, containing: int) -> np.float32:
-    """Weigh a term by how few documents contain it."""
+    """Compute the weight of a term: the fewer documents contain it, the higher."""
     return np.float32(np.log(1 + (documents - containing + 0.5) / (containing + 0.5)))
 
 
 def contributions(weight: np.float32, scaled_frequencies: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    """Score one term in many documents.
+    """Compute what one term adds to the scores of many documents.
 
     Args:
         weight: Its frequency in the query times its inverse document frequency.
         scaled_frequencies: ``frequency * inverse_norm`` for each document, float32.
 
     Returns:
-        ``weight - weight / (1 + scaled)``, float32: there is no factor ``k1 + 1`` since Lucene 8.
+        ``weight - weight / (1 + scaled)``, float32, of the same shape; Lucene 8 dropped the factor ``k1 + 1``.
     """
     return (weight - weight / (np.float32(1.0) + scaled_frequencies)).astype(np.float32)

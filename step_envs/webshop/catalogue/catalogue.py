@@ -1,4 +1,8 @@
-"""A catalogue of products on disk: opened without being read, shared by every process that opens it."""
+"""An opened catalogue: products, goals, prices and search.
+
+Nothing is read when it is opened. Products and goals are read from memory-mapped files when they are asked for, and the
+ones asked for last are kept.
+"""
 
 import json
 import shlex
@@ -14,16 +18,16 @@ from step_envs.webshop.catalogue.products import Product
 from step_envs.webshop.catalogue.search import SearchIndex
 
 _RECENT_PRODUCTS: Final = 1024
-"""Products kept parsed: ten megabytes at most."""
+"""Parsed products that are kept: ten megabytes at most."""
 
 _RECENT_NUMBERS: Final = 4096
 
 
 class Catalogue:
-    """A catalogue that ``CatalogueWriter`` wrote.
+    """The products and goals of a shop, as ``CatalogueWriter`` wrote them.
 
     Args:
-        folder: Where it lies.
+        folder: Folder of the catalogue.
 
     Raises:
         DataError: There is no catalogue, or it is incomplete.
@@ -62,7 +66,7 @@ class Catalogue:
 
     def number_of(self, asin: str) -> int | None:
         """Find the place of a product by its id; None where there is none."""
-        # Environments in several threads share a catalogue, so what is remembered may be gone at any moment.
+        # Environments in several threads share a catalogue, so that another thread may clear the cache at any moment.
         try:
             return self._numbers[asin]
         except KeyError:
@@ -74,7 +78,7 @@ class Catalogue:
         return number
 
     def price(self, number: int) -> float:
-        """What a product costs at the till: a range is settled once for all, see ``goals``."""
+        """Return what a product costs in dollars; where it has a price range, a price within it, always the same one."""
         return float(self._prices[number])
 
     def search(self, query: str) -> list[int]:
@@ -82,7 +86,12 @@ class Catalogue:
         return self.index.search(query)
 
     def having(self, what: str, value: str) -> Array:
-        """Find all products with a certain category, query or attribute, in catalogue order."""
+        """Return the places of all products with a certain value, in catalogue order.
+
+        Args:
+            what: ``"category"``, ``"query"`` or ``"attribute"``.
+            value: The value.
+        """
         return self._groups[what][value]
 
     @property
@@ -91,7 +100,7 @@ class Catalogue:
         return list(self._groups["category"])
 
     def goals(self, kind: GoalKind) -> GoalList:
-        """Give the goals of a kind.
+        """Return the goals of a kind.
 
         Raises:
             UnknownNameError: There is no such kind.
@@ -112,7 +121,7 @@ class Catalogue:
         return goals.goal(number, self.product(goals.product_number(number)))
 
     def close(self) -> None:
-        """Let go of everything that was read; the operating system drops the mapped pages with the last reference."""
+        """Forget what was read; the operating system frees the mapped memory with the last reference to the catalogue."""
         self._recent.clear()
         self._numbers.clear()
 
@@ -136,6 +145,6 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def _make_again(folder: Path) -> str:
-    """Say what to do about a catalogue that is no good; one made by seed is made anew when it is missing."""
+    """Return the end of a message that says how to replace a damaged catalogue."""
     command = f"step-envs data webshop --overwrite --to {shlex.quote(str(folder))}"
     return f"import it again, for example with `{command}`, or remove the folder if it was made by seed"

@@ -1,7 +1,7 @@
-"""Turns a stream of product records into a catalogue on disk: all of it, or nothing.
+"""Writes a catalogue from a stream of product records: all of it, or nothing.
 
-Everything is written into a folder beside the target, which takes the target's name only when it is complete. What an
-interrupted run left behind is cleared away by the next one.
+An import takes minutes and may be interrupted at any moment. So everything is written into a folder beside the target,
+which gets the target's name only when it is complete, and the next run removes what an interrupted one left.
 """
 
 import contextlib
@@ -61,7 +61,7 @@ class CatalogueWriter:
         target.parent.mkdir(parents=True, exist_ok=True)
         _clear_leftovers(target)
         self._scratch = Path(tempfile.mkdtemp(prefix=f"{target.name}{_PARTIAL}{os.getpid()}-", dir=target.parent))
-        # A temporary folder is its owner's alone; the one within it is for everyone whom the umask lets read it.
+        # Only its owner can read a temporary folder; the folder within it has the permissions that the umask gives.
         self._folder = self._scratch / "catalogue"
         self._folder.mkdir()
         for part in ("index", "synthetic", "human"):
@@ -78,12 +78,12 @@ class CatalogueWriter:
         return self._limit is not None and self._records >= self._limit
 
     def add(self, record: Any, attributes_of: Callable[[str], Any], instructions_of: Callable[[str], Any]) -> None:
-        """Take a record of the product file.
+        """Add a record of the product file.
 
         Args:
             record: As parsed.
-            attributes_of: Gives a product's entry in the attribute file, or None.
-            instructions_of: Gives a product's human instructions, or None.
+            attributes_of: Returns a product's entry in the attribute file, or None.
+            instructions_of: Returns a product's human instructions, or None.
 
         Raises:
             RecordError: The record is malformed.
@@ -169,7 +169,7 @@ class CatalogueWriter:
         try:
             self._folder.rename(self._target)
         except OSError:
-            # Another process may have made the same catalogue meanwhile: then that one stands.
+            # Another process may have written the same catalogue in the meantime: then that one is kept.
             there = self._published()
             if there is None:
                 if replaced.exists():
@@ -189,7 +189,7 @@ class CatalogueWriter:
 
 
 def _clear_leftovers(target: Path) -> None:
-    """Remove what runs that were killed left beside the target."""
+    """Remove the folders that killed runs left beside the target."""
     for leftover in _leftovers(target):
         process = leftover.name.removeprefix(f"{target.name}{_PARTIAL}").split("-")[0]
         if process.isdigit() and not _alive(int(process)):
@@ -202,7 +202,7 @@ def _leftovers(target: Path) -> Iterator[Path]:
 
 def _alive(process: int) -> bool:
     if sys.platform == "win32":
-        # Signal 0 is no question there but Ctrl+C; what is left over stays until someone removes it.
+        # There, signal 0 is Ctrl+C, so that asking would interrupt; leftovers stay until a person removes them.
         return True
     try:
         os.kill(process, 0)

@@ -1,7 +1,7 @@
-"""Columns on disk: fixed-width arrays and lists of strings, written once, then memory-mapped.
+"""Columns on disk: arrays and lists of strings, written once, then memory-mapped.
 
-Opening one reads a header and nothing else, and processes that open the same file share its pages, so the size of a
-catalogue is paid for once per machine and not once per environment.
+In the original, every environment loads all products into memory. Here, opening a column reads only its header, and all
+processes that open the same file share its memory, so that a catalogue takes memory once per machine.
 """
 
 import bisect
@@ -26,13 +26,13 @@ def write_array(folder: Path, name: str, values: npt.ArrayLike, dtype: npt.DType
 def open_array(folder: Path, name: str) -> Array:
     """Memory-map a column that ``write_array`` wrote."""
     path = folder / f"{name}.npy"
-    # An empty array cannot be mapped; a plain one costs nothing then.
+    # An empty array cannot be mapped, and costs nothing in memory.
     header = np.load(path, mmap_mode="r") if path.stat().st_size > 128 else np.load(path)
     return np.asarray(header) if header.size == 0 else header.view(np.ndarray)
 
 
 class TextColumnWriter:
-    """Writes a list of strings, one after the other, without holding them."""
+    """Writes a list of strings one after the other, without keeping them in memory."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self._folder, self._name = folder, name
@@ -63,8 +63,8 @@ class TextColumn(Sequence[str]):
     """A list of strings on disk, read one at a time.
 
     Args:
-        folder: Where it lies.
-        name: Its name.
+        folder: Folder of the column.
+        name: Name of the column.
 
     Raises:
         OSError: A file is missing.
@@ -104,7 +104,7 @@ class TextColumn(Sequence[str]):
         """Find a string in a column whose strings are sorted by their UTF-8 bytes.
 
         Returns:
-            Its place, or None where it is not there.
+            Its index, or None where it is not there.
         """
         wanted = text.encode("utf-8", "surrogatepass")
         place = bisect.bisect_left(range(len(self)), wanted, key=self.bytes_at)
@@ -112,16 +112,16 @@ class TextColumn(Sequence[str]):
 
 
 def sort_key(text: str) -> bytes:
-    """Order strings as Lucene does, by their UTF-8 bytes."""
+    """Return a key that sorts strings as Lucene does, by their UTF-8 bytes."""
     return text.encode("utf-8", "surrogatepass")
 
 
 class Groups:
-    """For each of some values (a category, a query, an attribute), the products that have it, in catalogue order.
+    """Maps each value (a category, a query, an attribute) to the products that have it, in catalogue order.
 
     Args:
-        folder: Where it lies.
-        name: Its name.
+        folder: Folder of the columns.
+        name: First part of their names.
     """
 
     def __init__(self, folder: Path, name: str) -> None:
@@ -140,7 +140,7 @@ class Groups:
 
 
 class GroupsWriter:
-    """Collects which product has which values, and writes ``Groups``."""
+    """Writes ``Groups`` from pairs of value and product."""
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
@@ -148,7 +148,7 @@ class GroupsWriter:
         self._chunks: list[Array] = []
 
     def add(self, value: str, product: int) -> None:
-        """Note that a product has a value; products come in ascending order."""
+        """Add a product that has a value; products must come in ascending order."""
         number = self._numbers.setdefault(value, len(self._numbers))
         self._pairs.append((number, product))
         if len(self._pairs) >= 1 << 16:

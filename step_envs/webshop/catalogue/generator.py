@@ -1,8 +1,8 @@
-"""Makes a catalogue by seed: products, attributes, options and instructions in the official form, in words of our own.
+"""Generates a catalogue by seed: products, attributes, options and instructions in the official form.
 
-Product ``n`` of a seed is the same in a catalogue of any size. Every instruction can be fulfilled to the full: the words of
-``data/shop.json`` are chosen, and tested, so that buying exactly what is asked for matches even under the original's
-reward.
+The embedded catalogue needs no download, so it is made of words of our own (``data/shop.json``). Product ``n`` of a seed
+is the same in a catalogue of any size. Every goal can get full marks: the words are chosen, and tested, so that buying
+exactly what is asked for matches even with the faults of the original's reward.
 """
 
 import json
@@ -18,7 +18,7 @@ from step_envs.webshop.catalogue.catalogue_writer import CatalogueWriter
 from step_envs.webshop.catalogue.importer import Progress
 
 VERSION: Final = 1
-"""Goes up whenever a seed gives other products than before."""
+"""Version of the generator: raised whenever a seed gives other products than before."""
 
 REQUESTS_A_PRODUCT: Final = 4
 
@@ -33,7 +33,7 @@ GeneratedProduct = tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]
 
 @cache
 def vocabulary() -> dict[str, Any]:
-    """Read the words that catalogues are made of."""
+    """Read the words that products and instructions are made of."""
     text = resources.files("step_envs.webshop").joinpath("data/shop.json").read_text(encoding="utf-8")
     words: dict[str, Any] = json.loads(text)
     return words
@@ -46,11 +46,11 @@ def _kinds() -> tuple[tuple[str, Mapping[str, Any], Mapping[str, Any]], ...]:
 
 
 def make_product(seed: int, number: int) -> GeneratedProduct:
-    """Make one product.
+    """Generate one product.
 
     Args:
-        seed: Of the catalogue.
-        number: Place in the catalogue, from 0.
+        seed: Seed of the catalogue.
+        number: Place of the product in the catalogue, from 0.
 
     Returns:
         Record, attribute entry and human instructions, in the official form.
@@ -100,15 +100,15 @@ def make_catalogue(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Catalogue:
-    """Make a whole catalogue on disk.
+    """Generate a catalogue on disk.
 
     Args:
         target: The catalogue's folder, which is made. It appears only when it is complete.
         size: Number of products, at least 1.
-        seed: Another seed, another catalogue.
-        name: What task ids call it; the default says seed and size.
+        seed: Seed of its products and goals.
+        name: Name of the catalogue in task ids; None makes one of seed and size.
         overwrite: Replace a catalogue that is already there.
-        progress: Is told now and then how many products were made.
+        progress: Called every thousand products with the number generated so far.
 
     Returns:
         The catalogue, open.
@@ -196,7 +196,7 @@ def _requests(
 
 
 def _asin(seed: int, number: int) -> str:
-    """Give the product its id: no two numbers of a seed share one."""
+    """Return the id of a product; no two numbers of a seed have the same."""
     rest = ((number + 1) * _ASIN_STEP + seed * 7_919) % _ASIN_SPACE
     digits = []
     for _ in range(8):

@@ -1,9 +1,9 @@
-"""Shopping instructions with their target: what they ask for, in the original's fixed order.
+"""The goals of a catalogue: shopping instructions and what they reward, in the original's fixed order.
 
 The original draws prices of products with a price range, and the price limit of every goal, from Python's global random
-stream without seeding it, so that they differ in every process. Here they are what the original draws when that stream
-is seeded with 0 just before the catalogue is loaded: one of the original's own outcomes, always the same one. The order
-of the goals is the original's (seed 233) either way.
+stream without seeding it, so that they differ in every process. Here they are what the original draws if that stream is
+seeded with 0 just before the catalogue is loaded: one possible outcome of the original, and always the same one. The order
+of the goals is the original's (seed 233).
 """
 
 import json
@@ -31,7 +31,7 @@ PRICE_STEPS: Final = tuple(10.0 * step for step in range(1, 100))
 NO_PRICE_LIMIT: Final = 1_000_000.0
 
 MOST_CHOICES: Final = 10_000_000
-"""Combinations of options that a product may have: each is a goal, and a number in memory while they are put in order."""
+"""Most combinations of options that a product may have: each is a goal, and a number in memory while goals are sorted."""
 
 _FIELDS: Final = (
     "asin",
@@ -75,7 +75,7 @@ class Goal:
     weight: float = 1.0
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the goal as JSON values, in the original's own form."""
+        """Return the goal as JSON values, in the original's form."""
         values: dict[str, Any] = {name: getattr(self, name) for name in (*_FIELDS, "weight")}
         values["attributes"] = list(self.attributes)
         options = self.goal_options
@@ -84,7 +84,7 @@ class Goal:
 
     @classmethod
     def from_dict(cls, values: Any) -> "Goal":
-        """Take a goal given in full.
+        """Make a goal from its fields.
 
         Args:
             values: The fields of ``Goal``; ``weight`` may be absent.
@@ -130,7 +130,7 @@ def _texts(values: Any) -> bool:
 
 
 class GoalWriter:
-    """Collects the instructions of a catalogue and writes its goals of one kind.
+    """Writes the goals of one kind, of which it takes the instructions one product after the other.
 
     Args:
         folder: Where they go; it exists and is empty.
@@ -147,7 +147,7 @@ class GoalWriter:
         self._uses: Counter[str] = Counter()
 
     def add_synthetic(self, number: int, product: Product, entry: Any) -> None:
-        """Take a product's entry in ``items_ins_v2*.json``; without an instruction there is no goal.
+        """Add a product's entry in ``items_ins_v2*.json``; without an instruction it makes no goal.
 
         Raises:
             InstructionError: The entry is malformed.
@@ -173,7 +173,7 @@ class GoalWriter:
         self._add(number, {"text": entry["instruction"], "attributes": attributes}, choices)
 
     def add_human(self, number: int, product: Product, entries: Any) -> None:
-        """Take a product's entries in ``items_human_ins.json``; those without attributes are left out.
+        """Add a product's entries in ``items_human_ins.json``; those without attributes make no goal.
 
         Raises:
             InstructionError: An entry is malformed.
@@ -223,9 +223,9 @@ class GoalWriter:
         limits = [_price_limit(prices[number], stream) for number in self._products]
         weights = np.ones(len(self._products), dtype=np.float64)
         for place, attributes in enumerate(self._attributes):
-            # Where an option has no values there is no goal, and nobody may have counted its attributes.
+            # An option without values makes no goal, so that its attributes may never have been counted.
             if all(self._uses[attribute] for attribute in attributes):
-                # One after the other: sum() rounds differently since Python 3.12.
+                # Added one by one, because sum() rounds differently since Python 3.12.
                 total = 0.0
                 for attribute in attributes:
                     total += 1.0 / self._uses[attribute]
@@ -269,7 +269,7 @@ class GoalList:
         return len(self._order)
 
     def product_number(self, number: int) -> int:
-        """Give the place in the catalogue of a goal's product."""
+        """Return the place in the catalogue of a goal's product."""
         return int(self._products[int(self._order[number])])
 
     def goal(self, number: int, product: Product) -> Goal:
@@ -306,7 +306,7 @@ class GoalList:
 
 
 def _choice(options: Mapping[str, tuple[str, ...]], number: int) -> dict[str, str]:
-    """Give the ``number``-th combination of option values; the last option name in the alphabet varies fastest."""
+    """Return the ``number``-th combination of option values; the last option name in the alphabet varies fastest."""
     chosen: dict[str, str] = {}
     for name in sorted(options, reverse=True):
         number, place = divmod(number, len(options[name]))

@@ -1,4 +1,8 @@
-"""Brings the official WebShop files into a catalogue on disk."""
+"""Imports the official WebShop files into a catalogue on disk.
+
+The product file has five gigabytes, so it is read one record at a time. A fault in a file is reported with file, line and
+record, because nobody could find it by eye.
+"""
 
 import hashlib
 import json
@@ -17,7 +21,7 @@ ATTRIBUTE_FILES: Final = ("items_ins_v2.json", "items_ins_v2_1000.json")
 HUMAN_FILE: Final = "items_human_ins.json"
 
 Progress = Callable[[int], None]
-"""Is told now and then how many products were read."""
+"""A function that is called every thousand products with their number so far."""
 
 _PROGRESS_EVERY: Final = 1000
 _PARTS: Final = (MANIFEST, "index", "synthetic", "human")
@@ -69,9 +73,9 @@ def import_files(
         instructions: ``items_human_ins.json``; None leaves the human goals out.
         target: The catalogue's folder, which is made. It appears only when it is complete.
         name: What task ids call it; the default is the name of the target folder.
-        limit: Take only that many products, as the original's ``num_products``.
+        limit: Import only the first so many products, as the original's ``num_products``; None imports all.
         overwrite: Replace a catalogue that is already there.
-        progress: Is told now and then how many products were read.
+        progress: Called every thousand products with the number read so far.
 
     Returns:
         The catalogue, open.
@@ -112,13 +116,13 @@ def import_files(
 
 
 def check_target(target: Path, *, overwrite: bool = False) -> bool:
-    """See that a catalogue may be written to a folder: it is new or empty, or a catalogue that may be replaced.
+    """Check that a catalogue may be written to a folder: it is new or empty, or a catalogue that may be replaced.
 
     Returns:
-        Whether a folder stands there, to be replaced.
+        True if there is a folder, which will be replaced.
 
     Raises:
-        DataError: It is not; the message says what to do.
+        DataError: A catalogue may not be written there; the message says what to do.
     """
     try:
         if not target.exists():
@@ -128,7 +132,7 @@ def check_target(target: Path, *, overwrite: bool = False) -> bool:
     except OSError as error:
         raise DataError(f"{target} cannot be looked into ({error.strerror}): name another folder.") from error
     if sum((target / part).exists() for part in _PARTS) < 2:
-        # Replacing deletes what is there, so it must look like ours, damaged or not.
+        # Replacing deletes the folder, so it must look like a catalogue, be it a damaged one.
         raise DataError(f"{target} exists already and holds no catalogue: name a folder that is new or empty.")
     if not overwrite:
         raise DataError(f"{target} exists already: name another folder, or ask for it to be overwritten.")
@@ -136,7 +140,7 @@ def check_target(target: Path, *, overwrite: bool = False) -> bool:
 
 
 def _entry_place(error: InstructionError, attributes: Path, instructions: Path | None) -> object:
-    """Find where a malformed entry is: its file is read again, which costs less than keeping all places."""
+    """Find where a malformed entry is by reading its file again; keeping all places would cost more."""
     path = instructions if error.human and instructions is not None else attributes
     return next((place for place, asin, _ in read_object(path) if asin == error.asin), path)
 

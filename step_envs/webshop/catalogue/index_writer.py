@@ -1,4 +1,8 @@
-"""Builds the search index of a catalogue: postings go to disk in blocks and are put in order at the end."""
+"""Builds the search index of a catalogue.
+
+The postings of a million products do not fit into memory as Python objects. So they go to disk in blocks, as the products
+come, and are put in order of their terms at the end.
+"""
 
 import json
 from array import array
@@ -20,7 +24,7 @@ _ZEROS: Final = 1 << 20
 
 
 class IndexWriter:
-    """Takes the documents of a catalogue one after the other and writes its index.
+    """Writes the index of a catalogue, of which it takes one document after the other.
 
     Args:
         folder: Where the index goes; it exists and is empty.
@@ -64,7 +68,7 @@ class IndexWriter:
         self._terms, self._documents, self._frequencies, self._length_codes = _buffers()
 
     def close(self, asins: Sequence[str]) -> None:
-        """Put everything in order and finish the index.
+        """Sort the postings by term and finish the index.
 
         Args:
             asins: The product id of each document, which decides between equal scores.

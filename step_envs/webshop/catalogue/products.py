@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Final
 
 NO_ATTRIBUTES: Final = ("DUMMY_ATTR",)
-"""What a product without an entry in the attribute file has, as in the original."""
+"""Attributes of a product that has no entry in the attribute file, as in the original."""
 
 _NOT_IN_A_PRICE: Final = re.compile(r"[^\d.]")
 

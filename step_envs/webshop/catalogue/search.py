@@ -1,9 +1,9 @@
 """The shop's search: the fifty best products for some words, in exactly Lucene's order.
 
-The index is memory-mapped. Common words are in a quarter of a large catalogue, so scoring everything they touch would
-take a good part of a second; instead the rarest words go first, and as soon as no untouched product can reach the first
-fifty any more, the remaining words only add to the products still in the running. That changes no score and no order:
-whoever is left at the end is scored again, word by word in the order of the query.
+The index is memory-mapped. Common words are in a quarter of a large catalogue, so that scoring every product with one of
+them would take a good part of a second. Instead the rarest words are scored first. As soon as no other product can reach
+the first fifty, the remaining words are scored for the candidates only. This changes no score and no order, because the
+candidates that are left are scored again at the end, word by word in the order of the query.
 """
 
 import json
@@ -19,7 +19,7 @@ from step_envs.webshop.catalogue.bm25 import contributions, inverse_document_fre
 from step_envs.webshop.catalogue.columns import Array, TextColumn, open_array
 
 RESULTS: Final = 50
-"""How many products a search gives at most."""
+"""Most products that a search returns."""
 
 _FEW_DOCUMENTS: Final = 20_000
 """Up to this many, scoring everything is faster than choosing what to score."""
@@ -27,12 +27,19 @@ _FEW_DOCUMENTS: Final = 20_000
 _RECENT_WORDS: Final = 16_384
 
 _SLACK: Final = 1e-4
-"""What rounding may add to or take from a score: bounds give way by this much, so that ties are never lost."""
+"""Largest rounding error of a score: bounds are loosened by this much, so that no tie is lost."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Term:
-    """One word of a query with its postings: documents in ascending order, and what it adds to each."""
+    """One word of a query and its postings.
+
+    Attributes:
+        documents: Numbers of the documents that contain it, ascending.
+        codes: For each of them, an index into ``values``.
+        values: What the word adds to a document's score.
+        bound: The most it adds to any document.
+    """
 
     documents: Array
     codes: Array
@@ -40,11 +47,11 @@ class _Term:
     bound: float
 
     def scores(self) -> Array:
-        """What the word adds to each of its documents."""
+        """Return what the word adds to each of its documents."""
         return self.values[self.codes]
 
     def scores_in(self, candidates: Array) -> Array:
-        """What the word adds to some documents, given in ascending order; 0 where it does not occur."""
+        """Return what the word adds to some documents, given in ascending order; 0 where it does not occur."""
         places = np.searchsorted(self.documents, candidates)
         places[places == len(self.documents)] = 0
         return np.where(self.documents[places] == candidates, self.values[self.codes[places]], 0.0)
@@ -67,7 +74,7 @@ class SearchIndex:
         self._scaled = open_array(folder, "scaled")
         self._best = open_array(folder, "best")
         self._ranks = open_array(folder, "ranks")
-        # Environments in several threads share an index: each search takes its accumulator out, and puts it back at zero.
+        # Environments in several threads share an index, so a search takes an accumulator out of the list while it runs.
         self._accumulators: list[Array] = []
         self._places: dict[str, int | None] = {}
 
@@ -76,7 +83,7 @@ class SearchIndex:
 
         Args:
             query: Words in any form; they go through the analyzer. A word that comes twice counts twice.
-            limit: How many documents to give at most.
+            limit: Most documents to return.
 
         Returns:
             Document numbers, best first; equal scores in ascending order of product id.
@@ -84,7 +91,7 @@ class SearchIndex:
         return [document for document, _ in self.search_with_scores(query, limit)]
 
     def search_with_scores(self, query: str, limit: int = RESULTS) -> list[tuple[int, float]]:
-        """As ``search``, each document with its BM25 score."""
+        """Find what ``search`` finds, and return each document with its BM25 score."""
         terms = self._lookup(query)
         if not terms or limit < 1:
             return []
@@ -176,7 +183,7 @@ class SearchIndex:
 
 
 def _collect(taken: list[_Term], totals: Array, least: float) -> tuple[Array, Array]:
-    """Take every document with a score of at least ``least`` out of the accumulator, which is left at zero.
+    """Move every document with a score of at least ``least`` out of the accumulator, and set that back to zero.
 
     Returns:
         The documents in ascending order, and their scores so far.
@@ -184,7 +191,7 @@ def _collect(taken: list[_Term], totals: Array, least: float) -> tuple[Array, Ar
     documents, scores = [], []
     for term in taken:
         found = totals[term.documents]
-        # What an earlier word took is at zero by now, so that no document comes twice.
+        # Documents that an earlier word moved out are at zero by now, so that none is moved twice.
         keep = found >= max(least, np.finfo(np.float64).tiny)
         documents.append(term.documents[keep])
         scores.append(found[keep])
@@ -195,7 +202,7 @@ def _collect(taken: list[_Term], totals: Array, least: float) -> tuple[Array, Ar
 
 
 def _threshold(scores: Array, limit: int) -> float:
-    """Give a score that at least ``limit`` documents reach: the ``limit``-th best, or 0 where there are fewer."""
+    """Return the ``limit``-th best score, or 0 where there are fewer documents."""
     if len(scores) < limit:
         return 0.0
     return float(np.partition(scores, len(scores) - limit)[len(scores) - limit])

@@ -1,4 +1,8 @@
-"""Which catalogue to play in: one that is named, or the embedded one, which is made on this machine at first use."""
+"""Finds the catalogue to play in: one that is named, or the embedded one, which is generated at first use.
+
+The embedded catalogue is not part of the package: generating it takes a quarter of a second, and the cache keeps it. The
+environments of a process share an opened catalogue, which is freed with the last of them.
+"""
 
 import os
 import shlex
@@ -44,7 +48,7 @@ def open_catalogue(
 
 
 def named_data() -> Path | None:
-    """Tell which folder ``WEBSHOP_DATA`` names, if it is set."""
+    """Return the folder that ``WEBSHOP_DATA`` names; None where it is not set."""
     named = os.environ.get(DATA_VARIABLE)
     return Path(named).expanduser().resolve() if named else None
 
@@ -54,10 +58,10 @@ def _may_be_catalogue(folder: Path) -> bool:
 
 
 def import_target(name: str) -> Path:
-    """Tell where an import goes that is told no folder.
+    """Return the folder for an import where the user names none.
 
     Args:
-        name: What the folder is called where there is a choice.
+        name: Name of the folder in the cache.
 
     Returns:
         The folder that ``WEBSHOP_DATA`` names if it is a catalogue, empty or not there yet, else one in the cache.
@@ -69,11 +73,11 @@ def import_target(name: str) -> Path:
 
 
 def embedded_catalogue(size: int = DEFAULT_SIZE, seed: int = 0) -> Path:
-    """Make sure that an embedded catalogue is there.
+    """Generate an embedded catalogue unless it is there already.
 
     Args:
         size: Number of products; a thousand take a quarter of a second.
-        seed: Another seed, another catalogue.
+        seed: Seed of its products and goals.
 
     Returns:
         Its folder, in the cache of this user.
@@ -83,12 +87,12 @@ def embedded_catalogue(size: int = DEFAULT_SIZE, seed: int = 0) -> Path:
             raise ValueError(f"The {name} must be a whole number from {least} on, got {number!r}.")
     folder = cache_folder() / "webshop" / f"generated-v{VERSION}-{seed}-{size}"
     if not (folder / MANIFEST).is_file():
-        # A folder appears with its manifest in it: one without is damaged, and any other is another process's work.
+        # A catalogue's folder appears with its manifest in it, so that one without a manifest is damaged.
         damaged = folder.exists() and not (folder / MANIFEST).is_file()
         try:
             make_catalogue(folder, size=size, seed=seed, overwrite=damaged)
         except DataError:
-            # Another process was faster: then its catalogue, which is the same, stands.
+            # Another process was faster; its catalogue is the same.
             if not (folder / MANIFEST).is_file():
                 raise
         except OSError as error:

@@ -1,1 +1,6 @@
-"""Plans in the shop: the search, clicks and choices that lead to a purchase with full marks."""
+"""Plans in the shop.
+
+================= =============================================================================================
+``purchase_plan`` the search, clicks and choices that lead from any page to a purchase with full marks
+================= =============================================================================================
+"""

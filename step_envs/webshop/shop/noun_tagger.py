@@ -1,7 +1,8 @@
-"""Which words of a product title are nouns: the original asks spaCy, and the type part of the reward hangs on it.
+"""Finds the nouns of product titles, which the reward compares to score the type of a product.
 
-spaCy and its model cannot be had everywhere, so the tagger can be chosen. The default takes every alphabetic word that is
-not a function word: on shop titles, which are nearly all nouns, that comes close. Which one was used is in ``details``.
+The original uses spaCy, whose model cannot be installed everywhere, so the tagger can be chosen. The default takes every
+alphabetic word that is not a function word, which comes close because shop titles are nearly all nouns. ``details`` name
+the tagger that was used.
 """
 
 import re
@@ -15,7 +16,7 @@ from gymnasium.error import DependencyNotInstalled
 from step_envs.errors import unknown_name
 
 NounTagger = Callable[[str], list[str]]
-"""Gives the nouns of a title in lower case, in order, repeats included."""
+"""A function from a title to its nouns, in lower case and in order, repeats included."""
 
 NounChoice = Literal["default", "spacy"] | NounTagger
 
@@ -37,7 +38,7 @@ _FUNCTION_WORDS: Final = frozenset(_FUNCTION_WORDS_TEXT.split())
 
 
 def content_words(title: str) -> list[str]:
-    """Take every alphabetic word of a title that is not a function word."""
+    """List the alphabetic words of a title that are not function words."""
     return [word for word in _WORD.findall(title.lower()) if word not in _FUNCTION_WORDS]
 
 
@@ -48,7 +49,7 @@ def spacy_nouns() -> NounTagger:
         DependencyNotInstalled: spaCy or its English model is not installed.
     """
     try:
-        # Looked up by name: the package is optional, and its types are not needed here.
+        # Imported by name, so that the type checker does not look for an optional package.
         spacy = import_module("spacy")
         tagger = spacy.load(SPACY_MODEL, disable=["parser", "ner", "lemmatizer"])
     except (ImportError, OSError) as error:
@@ -64,13 +65,13 @@ def spacy_nouns() -> NounTagger:
 
 
 def choose_tagger(choice: NounChoice) -> tuple[str, NounTagger]:
-    """Settle on a tagger.
+    """Make a tagger.
 
     Args:
         choice: ``"default"``, ``"spacy"`` or a function from a title to its nouns.
 
     Returns:
-        A name for the record and the tagger, which remembers the titles it has seen last.
+        A name for the record, and the tagger.
 
     Raises:
         UnknownNameError: There is no such tagger.

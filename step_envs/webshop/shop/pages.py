@@ -1,4 +1,8 @@
-"""What each page of the shop shows: as plain text, as text with buttons, as HTML, and what can be clicked on it."""
+"""The pages of the shop: what they show as text, as text with buttons and as HTML, and what can be clicked on them.
+
+A page is a value that says what is on it. Its elements are listed as the original's HTML parser finds them, blank texts
+included, so that observations equal the original's to the byte; every way to show a page is made from that one list.
+"""
 
 import html
 import json
@@ -27,7 +31,7 @@ _ITEM_BUTTONS_WITH_ATTRIBUTES: Final = _ITEM_BUTTONS | {SUB_PAGES[-1].lower()}
 
 
 class ElementKind(Enum):
-    """What a element of text on a page is."""
+    """What a text on a page is; the value is its HTML tag."""
 
     TEXT = "span"
     BUTTON = "button"
@@ -37,7 +41,13 @@ class ElementKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class PageElement:
-    """A element of text on a page, as a browser finds it between two tags."""
+    """A text on a page, as an HTML parser finds it between two tags.
+
+    Attributes:
+        kind: Whether it can be clicked, and as what.
+        text: The text.
+        option: For a choice, the name of the option that it belongs to.
+    """
 
     kind: ElementKind
     text: str
@@ -74,7 +84,7 @@ class Page:
         """List the texts on the page in order.
 
         Args:
-            show_attrs: Offer the page of attributes, which is as good as an answer sheet.
+            show_attrs: Offer the page of attributes, which lists what the reward may ask for.
         """
         elements: list[PageElement] = []
         add = _ElementList(elements)
@@ -116,7 +126,7 @@ class Page:
 
     def _done(self, add: "_ElementList") -> None:
         (product,) = self.products
-        # Everything the page would say about purchase and target is hidden on it, and mostly empty: only the reward is not.
+        # The original hides what it says about purchase and target on this page, and leaves most of it empty.
         for text in ("Thank you for shopping with us!", "Your code: ", "None", " (Paste it in your MTurk interface.)"):
             add.text(text)
         bought = ("Purchased", "asin", product.asin, "options", _template_json(self.options), "attrs", "None")
@@ -127,8 +137,8 @@ class Page:
             add.text(text)
 
     def text(self, *, show_attrs: bool) -> str:
-        """Show the page as the texts on it, with separators."""
-        # The pages of a product are shown again and again: what does not change on them is joined once.
+        """Return the page as the texts on it, with separators."""
+        # These pages are shown most, so the part of them that never changes is joined once and kept.
         if self.kind == "item" and self.instruction.strip(_BLANK):
             head = f"Instruction:{SEPARATOR}{self.instruction.strip()}{SEPARATOR}{BACK_TO_SEARCH}{SEPARATOR}"
             return head + PREVIOUS_PAGE + SEPARATOR + _texts_of(self.products[0]).page(show_attrs=show_attrs)
@@ -140,7 +150,7 @@ class Page:
         return SEPARATOR.join(element.text.strip() for element in self.elements(show_attrs=show_attrs))
 
     def rich_text(self, visited: set[str], *, show_attrs: bool) -> str:
-        """Show the page as lines, with buttons marked and choices told.
+        """Return the page as lines, with buttons marked and the choices that were made named.
 
         Args:
             visited: Ids of the products opened since the last visit of the start page.
@@ -167,7 +177,7 @@ class Page:
         return "".join(line + "\n" for line in (*reversed(clicked), *lines))
 
     def html(self, *, show_attrs: bool) -> str:
-        """Show the page as HTML with the original's texts, classes and names, but not its layout."""
+        """Return the page as HTML with the original's texts, classes and names, but not its layout."""
         parts = ["<!DOCTYPE html>", "<html>", "<body>", '<div class="container">']
         for element in self.elements(show_attrs=show_attrs):
             text = html.escape(element.text)
@@ -189,11 +199,11 @@ class Page:
         return "\n".join([*parts, "</div>", "</body>", "</html>"])
 
     def choices(self) -> Mapping[str, tuple[str, ...]]:
-        """Give the options that can be chosen on this page, by name."""
+        """Return the options of the product on this page, as names with their values; empty on other pages."""
         return self.products[0].options if self.kind == "item" else {}
 
     def can_click(self, name: str, *, show_attrs: bool) -> bool:
-        """Say whether something can be clicked, without listing everything.
+        """Return True if something can be clicked, without listing all that can.
 
         Args:
             name: In lower case.
@@ -213,7 +223,7 @@ class Page:
         return self.kind == "index" and name == "search"
 
     def option_of(self, value: str) -> str:
-        """Name the option that a choice on this page belongs to: of equal values, the last one counts."""
+        """Return the name of the option that a value belongs to; where several have it, the last one, as the original."""
         return _texts_of(self.products[0]).option_of[value]
 
     def clickables(self, *, show_attrs: bool) -> list[str]:
@@ -227,16 +237,16 @@ class Page:
 
 
 class _ElementList:
-    """Adds texts as an HTML parser finds them: an empty one leaves no trace, a blank one is at most a space."""
+    """Adds elements as an HTML parser finds them: no empty text, and a blank one as a single space at most."""
 
     def __init__(self, elements: list[PageElement]) -> None:
-        self._pieces = elements
+        self._elements = elements
 
     def text(self, text: str) -> None:
         self._add(ElementKind.TEXT, text)
 
     def button(self, text: str) -> None:
-        self._pieces.append(PageElement(ElementKind.BUTTON, text))
+        self._elements.append(PageElement(ElementKind.BUTTON, text))
 
     def link(self, text: str) -> None:
         self._add(ElementKind.LINK, text)
@@ -249,18 +259,18 @@ class _ElementList:
             if not text or "\n" in text:
                 return
             text = " "
-        self._pieces.append(PageElement(kind, text, option))
+        self._elements.append(PageElement(kind, text, option))
 
 
 class _ProductTexts:
-    """What the pages say about a product, joined once."""
+    """The parts of pages that are the same whenever a product is shown, joined once."""
 
     def __init__(self, product: Product) -> None:
         elements: list[PageElement] = []
         _entry(_ElementList(elements), product)
         self.entry = _joined(elements)
         self.option_of = {value: name for name, values in product.options.items() for value in values}
-        # Only what is on it is kept, and not the product, or neither would ever be let go.
+        # Texts only: a reference to the product would keep it, the key of a weak dictionary, alive for ever.
         self._pages = tuple(_joined(_item_elements(product, show_attrs=show)) for show in (False, True))
 
     def page(self, *, show_attrs: bool) -> str:
@@ -271,10 +281,10 @@ _PRODUCT_TEXTS: Final["WeakKeyDictionary[Product, _ProductTexts]"] = WeakKeyDict
 
 
 def _texts_of(product: Product) -> _ProductTexts:
-    card = _PRODUCT_TEXTS.get(product)
-    if card is None:
-        card = _PRODUCT_TEXTS[product] = _ProductTexts(product)
-    return card
+    texts = _PRODUCT_TEXTS.get(product)
+    if texts is None:
+        texts = _PRODUCT_TEXTS[product] = _ProductTexts(product)
+    return texts
 
 
 def _joined(elements: list[PageElement]) -> str:

@@ -1,4 +1,9 @@
-"""What a purchase is worth: product type, attributes, options and price, as the original weighs them, quirk for quirk."""
+"""The reward of a purchase: how well type, attributes, options and price of the product fit the goal.
+
+It equals the original's to the last bit, faults included, because published scores were computed with them. The worst: the
+original compares an option's name and value as one pair, so that some goals cannot get full marks; ``strict=False`` mends
+that and says so.
+"""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -24,17 +29,17 @@ rainbow red rose royal rust sand sapphire seashell silver skull slate steel ston
 taupe teal tiger turquoise violet walnut wheat white wine yellow
 """
 _COLORS: Final = tuple(_COLORS_TEXT.split())
-"""The original's colour words. They are sought as parts of words and in this order: "titanium" is "tan"."""
+"""The original's colour words. It looks for them in this order and inside words too, so that "titanium" is "tan"."""
 
 _NOT_ASCII: Final = re.compile(r"[^\x00-\x7f]")
 
 
 def token_set_ratio(one: object, other: object) -> int:
-    """Compare two texts by their sets of words, as ``thefuzz.fuzz.token_set_ratio`` does.
+    """Compute how alike two texts are as sets of words, as ``thefuzz.fuzz.token_set_ratio`` does.
 
     Args:
-        one: A text; anything else is compared as Python prints it, which matters for option pairs.
-        other: Likewise.
+        one: A text; anything else, such as a pair of option name and value, is compared as Python prints it.
+        other: See ``one``.
 
     Returns:
         0 to 100.
@@ -48,7 +53,7 @@ def _prepared(text: str) -> str:
 
 
 def normalize_color(text: str) -> str:
-    """Reduce a text to the first colour word in it, or leave it as it is."""
+    """Return the first colour word in a text, or the text where there is none."""
     return next((color for color in _COLORS if color in text), text)
 
 
@@ -69,7 +74,7 @@ def score_purchase(
         price: What it cost.
         options: The choices made, by option name.
         nouns: Finds the nouns of a title.
-        strict: As the original. Otherwise a goal option and the very same choice always match.
+        strict: Score as the original does. If False, an option that was chosen exactly as asked for always counts.
 
     Returns:
         The reward from 0 to 1, and its components under the original's names.

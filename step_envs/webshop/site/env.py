@@ -7,8 +7,8 @@ from typing_extensions import override
 
 from step_envs.core import TextEnv, TextEnvOptions, WorldState
 from step_envs.spaces import require_text
-from step_envs.webshop.engine import goes_back, verb_of
 from step_envs.webshop.prompt import REACT
+from step_envs.webshop.shop.actions import goes_back, verb_of
 from step_envs.webshop.shop.instruction_parser import search_action
 from step_envs.webshop.site.oracle import SiteOracle
 from step_envs.webshop.site.shop import DEFAULT_ADDRESS, SiteShop, SiteTasks

@@ -1,4 +1,8 @@
-"""Reads a page of an original WebShop site: its texts as the original's own parser finds them, and what can be clicked."""
+"""Reads a page of an original WebShop site: its texts, and what can be clicked.
+
+The original's text observations are the texts that BeautifulSoup finds in this HTML. This reader finds the same ones, blank
+ones included, with the standard library's parser.
+"""
 
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
@@ -14,11 +18,11 @@ _BLANK: Final = " \n\t\f\r"
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What clicking something asks the site for.
+    """The request that a click sends to the site.
 
     Attributes:
         method: ``GET`` or ``POST``.
-        address: Relative to the page or not.
+        address: Absolute, or relative to the page.
     """
 
     method: str
@@ -27,14 +31,14 @@ class Request:
 
 @dataclass(slots=True)
 class SitePage:
-    """What is on a page.
+    """The content of a page.
 
     Attributes:
         texts: The visible texts in order.
         clickables: What can be clicked, in the original's order, and what that asks for.
         has_search_bar: Whether it is the start page.
         instruction: The task, where the page tells it.
-        reward: What the purchase was worth; None before it.
+        reward: The reward of the purchase; None before it.
     """
 
     texts: list[str] = field(default_factory=list)
@@ -105,7 +109,7 @@ class _Reader(HTMLParser):
         self._text += data
 
     def end_text(self) -> None:
-        """Take the text up to a tag; a blank one is a line break or a space, and a line break is no text."""
+        """Add the text up to a tag; of a blank text only a space stays, and no line break."""
         text, self._text = self._text, ""
         if not text or not self._open or self._open[-1][0] in _HIDDEN:
             return

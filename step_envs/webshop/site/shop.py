@@ -16,7 +16,7 @@ from step_envs.errors import EngineError, UnknownNameError, missing_package, unk
 from step_envs.snapshots import snapshot_faults
 from step_envs.spaces import require_text
 from step_envs.tasks import TaskSet
-from step_envs.webshop.engine import parse_action
+from step_envs.webshop.shop.actions import parse_action
 from step_envs.webshop.site.page import SitePage, read_page
 from step_envs.webshop.tasks import EVAL_GOALS, FULL_HUMAN_GOALS, MAX_STEPS, OFFICIAL_SPLITS, TEST_GOALS, read_number
 
