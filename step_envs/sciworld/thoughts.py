@@ -70,7 +70,7 @@ def word_search(context: ThoughtContext, room: str, thing: str | None) -> str:
 
 def _fill_in(context: ThoughtContext, case: str, words: dict[str, str]) -> str:
     templates = THOUGHT_TEMPLATES[case]
-    digest = hashlib.sha256(f"{context.seed} {_spaced(context.action)}".encode()).digest()
+    digest = hashlib.sha256(f"{context.seed} {_spaced(context.action)}".encode("utf-8", "surrogatepass")).digest()
     sentence = templates[digest[0] % len(templates)].format(goal=GOALS[context.task], **words)
     return sentence[:1].upper() + sentence[1:]
 

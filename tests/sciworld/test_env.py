@@ -177,6 +177,13 @@ def test_options_of_the_wrong_kind_are_refused(kwargs: dict[str, Any], error: ty
         SciWorldEnv(**kwargs)
 
 
+def test_moves(env: SciWorldEnv) -> None:
+    for action in ("go to kitchen", "Go  kitchen", "teleport to outside"):
+        assert env.is_move(action)
+    for action in ("go", "open door to kitchen", "gobble", "look around", "move pot to stove", ""):
+        assert not env.is_move(action)
+
+
 def test_our_names_of_simplifications_are_the_engines() -> None:
     simulator = Simulator()
     for simplification in ("", *SIMPLIFICATIONS, ",".join(SIMPLIFICATIONS[1:])):

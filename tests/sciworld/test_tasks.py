@@ -81,3 +81,10 @@ def test_tasks_that_do_not_exist_name_the_nearest(task_id: str, sentence: str) -
     with pytest.raises(UnknownNameError) as error:
         TASKS.parse(task_id)
     assert str(error.value).startswith(sentence)
+
+
+@pytest.mark.parametrize("task_id", [None, 3, b"boil/0", ["boil/0"]])
+def test_a_task_id_that_is_no_text(task_id: object) -> None:
+    for question in (TASKS.split_of, TASKS.type_of, TASKS.max_steps, TASKS.parse):
+        with pytest.raises(TypeError, match="A task id is a str"):
+            question(task_id)  # type: ignore[operator]
