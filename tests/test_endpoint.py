@@ -188,6 +188,29 @@ def test_a_parameter_by_its_new_name() -> None:
     assert [request.get("max_completion_tokens") for request in server.requests] == [None, 9, 9]
 
 
+def test_threads_learn_a_new_name_at_the_same_time() -> None:
+    def script(request: dict[str, Any]) -> Answer:
+        if "max_tokens" in request:
+            return Answer("Unsupported: 'max_tokens'. Use 'max_completion_tokens'.", status=400, delay=0.3)
+        return GOOD
+
+    with ChatServer(script) as server:
+        chat = model(server, max_tokens=9)
+        with ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(lambda i: chat.ask(HELLO, seed=i), range(8)))
+    assert [answer.text for answer in answers] == [GOOD.text] * 8
+
+
+def test_a_client_without_a_place_for_the_time_limit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def init(self: Any, **options: Any) -> None:
+        self._transport, self._mounts = object(), {}
+
+    monkeypatch.setattr(openai.DefaultHttpxClient, "__init__", init)
+    with ChatServer([GOOD]) as server, pytest.raises(EndpointError, match="no time limit can be set for its answers"):
+        model(server).ask(HELLO)
+    assert not server.requests
+
+
 # The cache.
 
 
@@ -405,16 +428,16 @@ def test_a_pause_is_for_everybody() -> None:
     def sleep(seconds: float) -> None:
         now[0] += seconds
 
-    pace = RateLimit(clock=lambda: now[0], sleep=sleep)
-    assert pace.take() == 0
-    pace.refused(7.0)
-    pace.refused(3.0)
-    assert pace.take() == pytest.approx(7.0)
-    assert pace.take() == pytest.approx(0.02)
+    limit = RateLimit(clock=lambda: now[0], sleep=sleep)
+    assert limit.wait() == 0
+    limit.note_refusal(7.0)
+    limit.note_refusal(3.0)
+    assert limit.wait() == pytest.approx(7.0)
+    assert limit.wait() == pytest.approx(0.02)
     for _ in range(200):
-        pace.answered()
-    pace.take()
-    assert pace.take() == 0
+        limit.note_answer()
+    limit.wait()
+    assert limit.wait() == 0
 
 
 # Keys.

@@ -5,10 +5,11 @@ the connections, the pace, the response cache and the bill with its budget are t
 whole.
 """
 
+from step_envs.endpoint.address import Endpoint
 from step_envs.endpoint.cache import ResponseCache
 from step_envs.endpoint.cost_ledger import Budget, CostLedger, Price, read_prices
 from step_envs.endpoint.endpoint_config import EndpointConfig
-from step_envs.endpoint.gateway import Answer, Endpoint, Gateway
+from step_envs.endpoint.gateway import Answer, Gateway
 from step_envs.endpoint.model import ChatModel, UsesChatModel
 
 Access = EndpointConfig

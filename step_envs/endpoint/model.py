@@ -7,7 +7,8 @@ from importlib.util import find_spec
 from typing import Any, TypedDict
 from urllib.parse import urlsplit
 
-from step_envs.endpoint.gateway import OFFICIAL, Answer, Endpoint, Gateway
+from step_envs.endpoint.address import OFFICIAL, Endpoint
+from step_envs.endpoint.gateway import Answer, Gateway
 from step_envs.errors import missing_package
 from step_envs.trajectory import Actor
 
