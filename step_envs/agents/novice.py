@@ -17,7 +17,6 @@ from step_envs.trajectory import Actor
 MistakeKind = Literal["wrong object", "wrong place", "repeated step", "invalid text"]
 KINDS: tuple[MistakeKind, ...] = ("wrong object", "wrong place", "repeated step", "invalid text")
 
-_MOVES = ("go ", "teleport to ", "click[back to search", "click[< prev")
 _NOT_THINGS = ("gizmo", "widget", "that thing", "stuff")
 
 
@@ -93,15 +92,14 @@ class NoviceAgent(Agent):
     def _mistake(self, kind: MistakeKind, planned: str, world: TextEnv) -> str | None:
         if kind == "repeated step":
             return self._previous
+        verb = world.verb_of(planned)
         if kind == "invalid text":
-            verb = planned.replace("[", " ").split()[0]
             return f"{verb} the {self._pick(_NOT_THINGS)}"
-        admissible = world.admissible_actions()
+        others = [action for action in world.admissible_actions() if action != planned]
         if kind == "wrong place":
-            return self._pick([action for action in admissible if action.startswith(_MOVES) and action != planned])
-        verb = planned.split()[0].split("[")[0]
-        alike = [action for action in admissible if action.split()[0].split("[")[0] == verb and action != planned]
-        return self._pick([action for action in alike if not action.startswith(_MOVES)])
+            return self._pick([action for action in others if world.is_move(action)])
+        alike = [action for action in others if world.verb_of(action) == verb]
+        return self._pick([action for action in alike if not world.is_move(action)])
 
     def _pick(self, actions: list[str] | tuple[str, ...]) -> str | None:
         return actions[int(self._rng.integers(len(actions)))] if actions else None

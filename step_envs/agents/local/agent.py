@@ -1,4 +1,8 @@
-"""A checkpoint on this machine as an agent: no server, many episodes in one batch."""
+"""A checkpoint on this machine as an agent: no server, and many episodes in one batch.
+
+A server would answer many episodes in one batch as well, but it has to be installed, started and found first, which for a
+small model is most of the work.
+"""
 
 from collections.abc import Callable
 from time import perf_counter
@@ -6,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
+from typing_extensions import override
 
 from step_envs.agents.base import Agent, Reply
 from step_envs.agents.chat import STOP, trimmed
@@ -22,31 +27,31 @@ if TYPE_CHECKING:
 class TransformersAgent(Agent):
     """Has a Hugging Face checkpoint play, in this process.
 
-    All agents that name the same checkpoint share one loaded model; what they ask at the same time is answered in one
-    batch, and each keeps the attention cache of its conversation from turn to turn, as far as the new prompt begins with
-    the same ids. So play many episodes at once (``concurrency``), up to ``batch`` of them. What is answered depends neither
-    on the batch nor on the cache, but for the last digits of floating-point numbers.
+    All agents that name the same checkpoint share one loaded model. Requests that arrive at the same time are answered in
+    one batch. Each agent keeps the attention cache of its conversation from turn to turn, as far as the new prompt begins
+    with the same token ids. So play many episodes at once (``concurrency``), up to ``batch`` of them. Apart from the last
+    digits of floating-point numbers, a reply depends neither on the batch nor on the cache.
 
-    A reply ends at the model's end of turn, behind its action where another field begins, or where it begins to invent an
-    observation. Where the conversation outgrows the context window, the oldest observations are shortened first, never the
-    task; each turn records how many were. A conversation that does not fit even so is given up.
+    A reply ends at the model's end of turn, after its action where another field begins, or where the model begins to
+    invent an observation. If the conversation no longer fits the context window, the oldest observations are shortened,
+    never the task; each turn records how many were. If it does not fit even so, the agent gives up.
 
     Args:
         model: Folder of a checkpoint with a chat template, or name of one in the Hugging Face cache.
         temperature: Sampling temperature; ETO evaluates with 0 and explores with 1.
-        top_p: Nucleus sampling.
-        seed: Decides, with the episode's own random stream, what is drawn.
+        top_p: Nucleus sampling: sample from the most likely tokens whose probabilities add up to this.
+        seed: Seed of the sampling, together with the episode's own random stream.
         max_tokens: Most tokens of a reply.
-        context: Most tokens of a conversation with its reply; None is what the checkpoint was made for.
-        device: ``"auto"`` is a GPU where there is one; else as torch names it.
-        dtype: ``"auto"`` is ``"bfloat16"`` on a GPU that has it, else ``"float32"``.
+        context: Most tokens of a conversation with its reply; None uses the checkpoint's own limit.
+        device: ``"auto"`` means a GPU if there is one; else a device name of torch.
+        dtype: ``"auto"`` means ``"bfloat16"`` on a GPU that supports it, else ``"float32"``.
         batch: Most replies that are written together, by all agents of this model; the agent made last decides.
-        download: Fetch the checkpoint from the Hugging Face hub where it is not on this machine.
+        download: Download the checkpoint from the Hugging Face hub if it is not on this machine.
 
     Raises:
         DependencyNotInstalled: torch or transformers is not installed.
-        DataError: The checkpoint is not there or cannot be read.
-        TemplateError: Its tokenizer cannot lay a conversation out; it may lack a chat template.
+        DataError: The checkpoint does not exist or cannot be read.
+        TemplateError: Its tokenizer cannot turn a conversation into text; it may lack a chat template.
         ValueError: An argument has an impossible value.
     """
 
@@ -68,17 +73,17 @@ class TransformersAgent(Agent):
     ) -> None:
         _check(temperature=temperature, top_p=top_p, max_tokens=max_tokens, context=context, batch=batch, seed=seed)
         try:
-            from step_envs.agents.local.cache import Kept
+            from step_envs.agents.local.cache import PrefixCache
             from step_envs.agents.local.shared import shared_batcher
         except ModuleNotFoundError as error:
             raise missing_package(error.name or "torch", "TransformersAgent", "train") from error
         self._batcher: Batcher = shared_batcher(str(model), device, dtype, download=download)
         self._batcher.most = batch
         self._model = self._batcher.model
-        self._kept = Kept()
+        self._kept = PrefixCache()
         self._temperature, self._top_p, self._seed, self._max_tokens = temperature, top_p, seed, max_tokens
         self._context = context or self._model.context
-        # Room for the reply is left free, but not so much that nothing is left of a small window.
+        # Leave room for the reply, but never more than a quarter of the window: a small one must hold a prompt as well.
         prompt = None if self._context is None else self._context - min(max_tokens, self._context // 4)
         self._prompt: list[int] = []
         self._window = Window(prompt, self._measured)
@@ -94,24 +99,26 @@ class TransformersAgent(Agent):
             "device": self._model.device.type,
         }
 
+    @override
     def describe(self) -> Actor:
-        """Say who acts, for the record; ``episode_seed`` is what the running episode draws by."""
+        """Return name, model and parameters; ``episode_seed`` is the seed of the running episode's sampling."""
         return Actor(name=self.name, model=self._model.name, params=self._params | {"episode_seed": self._episode_seed})
 
+    @override
     def begin(self, env: gym.Env[str, str], rng: np.random.Generator) -> None:
-        """Draw the episode's seed."""
         self._window.begin()
         self._episode_seed = int(rng.integers(2**31)) if self._temperature else None
         self._draw = np.random.default_rng([self._seed, self._episode_seed or 0])
         self._batcher.join(self._kept)
 
+    @override
     def act(self, env: gym.Env[str, str]) -> Reply | None:
-        """Reply to the conversation; None where it does not fit the context window any more.
+        """Reply to the conversation; None if it no longer fits the context window.
 
         Raises:
             TemplateError: The chat template refuses the conversation.
         """
-        from step_envs.agents.local.batch import Ask
+        from step_envs.agents.local.batch import GenerationRequest
 
         started = perf_counter()
         messages: list[dict[str, str]] = env.get_wrapper_attr("messages")
@@ -123,7 +130,9 @@ class TransformersAgent(Agent):
         prompt = self._prompt
         most = self._max_tokens if self._context is None else min(self._max_tokens, self._context - len(prompt))
         ids = self._batcher.submit(
-            Ask(self._kept, list(prompt), most, self._complete, self._temperature, self._top_p, self._draw)
+            GenerationRequest(
+                self._kept, list(prompt), most, self._complete, self._temperature, self._top_p, self._draw
+            )
         )
         usage = Usage(
             prompt_tokens=len(prompt), completion_tokens=len(ids), requests=1, seconds=perf_counter() - started
@@ -132,12 +141,12 @@ class TransformersAgent(Agent):
         return Reply(trimmed(self._model.text(ids)), usage, self._window.shortened, finish)
 
     def _measured(self, messages: Any) -> int:
-        # What is measured last is what is shown.
+        # The window measures the conversation that it returns last, so this is the prompt to send.
         self._prompt = self._model.prompt(messages)
         return len(self._prompt)
 
     def _complete(self, reply: list[int]) -> bool:
-        # Every field that a reply could go on with ends in a colon.
+        # Decoding the whole reply after every token would be slow. Each field that could follow ends in a colon.
         if not self._model.has_colon(reply[-1]):
             return False
         text = self._model.text(reply)

@@ -1,8 +1,9 @@
-"""Many agents, one model: what they ask is gathered and answered in one batch, token by token.
+"""Many agents, one model: their requests are gathered and answered in one batch, token by token.
 
-One thread works for a model. It takes up what is waiting, has the model read the new part of each conversation (rows with
-about as much to read together), and then advances all replies by a token at a time. A reply that ends is handed over at
-once; what comes in meanwhile joins as soon as it is worth laying the batch out anew.
+Agents ask one at a time, each in its own thread, and a model that answers them one at a time is mostly idle. So one thread
+works for the model. It takes the requests that are waiting, has the model read the new part of each conversation (requests
+with about as much to read go together), and then extends all replies by one token at a time. A reply that ends is returned
+at once. Requests that arrive meanwhile join as soon as it is worth building the batch again.
 """
 
 import threading
@@ -15,40 +16,42 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import torch
 
-from step_envs.agents.local.cache import Block, Kept, Row
+from step_envs.agents.local.cache import Block, PrefixCache, Row
 from step_envs.agents.local.model import LocalModel
 from step_envs.errors import EngineError
 
 _IDLE = 2.0
-"""Seconds after which a thread with nothing to do ends, so that its model can be let go."""
+"""Seconds after which a thread without work ends, so that its model can be freed."""
 _ROOM = 96
-"""Tokens that a batch can grow by before it is laid out anew."""
+"""Tokens that a batch can grow by before it is built again."""
 _PATIENCE = 24
-"""Tokens after which a reply that waits joins, however few wait."""
+"""Tokens after which a waiting request joins, even if it is the only one."""
 _TIE = 1e-5
-"""Logits (relative to 1 plus the largest) that count as equal, for they differ by about as much when the same row is read
-beside other rows; of equal ones the smallest id is taken."""
+"""Logits whose difference is below this, relative to 1 plus the largest, count as equal; then the smallest id is taken. The
+logits of one row differ by about as much when it is computed beside other rows, and a reply must not depend on those."""
 _ON_CPU = 2 << 30
 _OF_GPU = 0.35
-"""Memory for the caches that are kept, in bytes, or as a share of what the GPU has free; as much again for a batch."""
+"""Memory for kept caches, in bytes, or as a share of the free GPU memory. A batch takes as much again."""
 
 
 @dataclass(eq=False)
-class Ask:
-    """One reply that is asked for.
+class GenerationRequest:
+    """A request for one reply.
 
     Attributes:
-        kept: What the agent keeps from earlier turns.
-        ids: The prompt; the reply is added to it.
-        most: Tokens that the reply can have.
-        ends: Says of the ids of a reply whether it is complete, other than by a token that ends it.
-        temperature: 0 takes the likeliest token; otherwise one is drawn.
-        top_p: Draw from the likeliest tokens whose shares add up to this.
+        kept: The cache that the agent keeps from earlier turns.
+        ids: Token ids of the prompt; the reply is appended to it.
+        most: Most tokens of the reply.
+        ends: Returns True if the ids of a reply are complete although no token ended it.
+        temperature: 0 takes the most likely token; otherwise one is sampled.
+        top_p: Sample from the most likely tokens whose probabilities add up to this.
         draw: The episode's own random stream.
-        answer: Where the ids of the reply come, without the one that ended it.
+        answer: Receives the ids of the reply, without the token that ended it.
+        asked: Tokens of the prompt.
+        waited: How often the request was passed over.
     """
 
-    kept: Kept
+    kept: PrefixCache
     ids: list[int]
     most: int
     ends: Callable[[list[int]], bool]
@@ -64,52 +67,52 @@ class Ask:
 
     @property
     def row(self) -> Row:
-        """The row of a block."""
+        """The request as a row of a block."""
         return Row(self.ids, self.kept)
 
     @property
     def over(self) -> bool:
-        """The reply is there, or nobody can have it any more."""
+        """True if the reply is complete or has failed."""
         return self.answer.done()
 
 
 class Batcher:
-    """Answers what the agents of one model ask.
+    """Answers the requests of all agents of one model.
 
     Args:
         model: The model.
 
     Attributes:
         model: The model.
-        most: Replies that are advanced together.
+        most: Most replies that are written together.
     """
 
     def __init__(self, model: LocalModel) -> None:
         self.model = model
         self.most = 64
         self._changed = threading.Condition()
-        self._waiting: list[Ask] = []
+        self._waiting: list[GenerationRequest] = []
         self._worker: threading.Thread | None = None
-        self._seen: WeakKeyDictionary[Kept, float] = WeakKeyDictionary()  # when each agent was last heard of
+        self._seen: WeakKeyDictionary[PrefixCache, float] = WeakKeyDictionary()  # time of each agent's last request
         self._last_round = 0.0
-        self._taken: list[Ask] = []
-        self._running: list[Ask] = []
+        self._taken: list[GenerationRequest] = []
+        self._running: list[GenerationRequest] = []
         self._block: Block | None = None
-        self._limit = _memory(model.device)
+        self._limit = _cache_limit(model.device)
 
-    def join(self, kept: Kept) -> None:
-        """Announce an agent that is about to ask."""
+    def join(self, kept: PrefixCache) -> None:
+        """Announce an agent that will soon ask, so that a batch waits for it."""
         with self._changed:
             self._seen[kept] = time.monotonic()
 
-    def submit(self, ask: Ask) -> list[int]:
-        """Ask and wait for the reply.
+    def submit(self, ask: GenerationRequest) -> list[int]:
+        """Send a request and wait for the reply.
 
         Returns:
-            The ids of the reply, without the one that ended it.
+            The token ids of the reply, without the token that ended it.
 
         Raises:
-            Exception: Whatever the model raised.
+            Exception: Any exception that the model raised.
         """
         with self._changed:
             self._seen[ask.kept] = time.monotonic()
@@ -122,34 +125,34 @@ class Batcher:
 
     def _work(self) -> None:
         with torch.inference_mode():
-            while (taken := self._gather()) is not None:
+            while (taken := self._take_waiting()) is not None:
                 try:
                     if taken:
-                        self._lay_out(taken)
+                        self._add_to_batch(taken)
                     self._advance()
                 except torch.OutOfMemoryError as error:
-                    self._make_do_with_less(error)
-                # Whatever it is, it belongs to those who asked; the thread must not die and leave the next ones waiting.
+                    self._retry_with_smaller_batch(error)
+                # Every error belongs to those who asked. If it ended the thread, the next requests would wait for ever.
                 except Exception as error:
-                    self._give_up(error)
+                    self._fail_requests(error)
 
-    # Who takes part.
+    # Which requests take part.
 
-    def _gather(self) -> list[Ask] | None:
-        """Take up those who wait; None where nobody has asked for a while, and the thread is to end."""
+    def _take_waiting(self) -> list[GenerationRequest] | None:
+        """Take the requests that can join now; None if none has come for a while and the thread should end."""
         with self._changed:
             if not self._running:
                 if not self._changed.wait_for(lambda: self._waiting, _IDLE):
                     self._worker = None
                     return None
-                self._linger()
-            taken = self._waiting[: self._places()]
+                self._wait_for_batch()
+            taken = self._waiting[: self._free_places()]
             del self._waiting[: len(taken)]
             self._taken = [ask for ask in self._taken if not ask.over] + taken
         return taken
 
-    def _linger(self) -> None:
-        """Wait a little for those who are playing too, so that all are answered together."""
+    def _wait_for_batch(self) -> None:
+        """Wait a moment for the other agents that are playing, so that all are answered together."""
         pause = min(max(0.002, 0.2 * self._last_round), 0.05)
         now = time.monotonic()
         since, deadline = now - max(1.0, 3 * self._last_round), now + 4 * pause
@@ -161,8 +164,8 @@ class Batcher:
             if not self._changed.wait_for(lambda there=there: len(self._waiting) > there, pause):  # type: ignore[misc]
                 return
 
-    def _places(self) -> int:
-        """Say how many of those who wait can take part now."""
+    def _free_places(self) -> int:
+        """Return how many waiting requests can join now."""
         for ask in self._waiting:
             ask.waited += 1
         running = sum(not ask.over for ask in self._running)
@@ -174,10 +177,10 @@ class Batcher:
         worth = len(self._waiting) >= running or any(ask.waited > _PATIENCE for ask in self._waiting)
         return max(free, 0) if worth else 0
 
-    def _lay_out(self, taken: Sequence[Ask]) -> None:
+    def _add_to_batch(self, taken: Sequence[GenerationRequest]) -> None:
         shape = self.model.cache
-        self._put_away()
-        groups = _alike(taken) if shape is not None else [list(taken)]
+        self._store_caches()
+        groups = _group_by_new_tokens(taken) if shape is not None else [list(taken)]
         if not self._running and len(groups) == 1:
             self._running = list(taken)
             self._block = self._new_block(taken)
@@ -189,7 +192,7 @@ class Batcher:
         self._running += [ask for ask in taken if not ask.over]
         self._block = None
 
-    def _new_block(self, asks: Sequence[Ask]) -> Block:
+    def _new_block(self, asks: Sequence[GenerationRequest]) -> Block:
         started = [ask for ask in asks if len(ask.ids) == ask.asked]
         for ask in started:
             ask.kept.use(ask.ids)
@@ -198,8 +201,8 @@ class Batcher:
             room = max(ask.most for ask in asks)
         return Block([ask.row for ask in asks], self.model.cache, room, self.model.device)
 
-    def _put_away(self) -> None:
-        """Have everybody keep what was read, and let go of the longest unused where that is too much."""
+    def _store_caches(self) -> None:
+        """Store what was read in the agents' own caches; if those take too much memory, drop the least recently used."""
         if self._block is not None:
             self._block.keep(self.model.cache)
             self._block = None
@@ -215,7 +218,7 @@ class Batcher:
                 used -= one.bytes
                 one.drop()
 
-    # What they are answered.
+    # Writing the replies.
 
     def _advance(self) -> None:
         started = time.monotonic()
@@ -226,15 +229,15 @@ class Batcher:
             left = sum(not ask.over for ask in self._running)
             sparse = self._block.room < 1 or left <= len(self._running) // 2
             if not left or (sparse and self.model.cache is not None):
-                self._put_away()
+                self._store_caches()
             if self._waiting:
                 break
         self._last_round = time.monotonic() - started
 
-    def _write(self, asks: Sequence[Ask], block: Block) -> None:
-        """Add a token to every reply, and hand over those that end with it."""
+    def _write(self, asks: Sequence[GenerationRequest], block: Block) -> None:
+        """Append a token to every reply, and return those that end with it."""
         logits = block.advance(self.model, self.model.filler, logits_to_keep=1)
-        for ask, token in zip(asks, _choose(logits.float(), asks), strict=True):
+        for ask, token in zip(asks, _next_tokens(logits.float(), asks), strict=True):
             if ask.over:
                 continue
             ask.ids.append(token)
@@ -244,26 +247,26 @@ class Batcher:
             elif len(reply) >= ask.most or ask.ends(reply):
                 ask.answer.set_result(reply)
 
-    # What goes wrong.
+    # Errors.
 
-    def _make_do_with_less(self, error: Exception) -> None:
-        """Let go of everything that is kept, and try again with half as many."""
+    def _retry_with_smaller_batch(self, error: Exception) -> None:
+        """Drop all kept caches, and try again with half as many requests."""
         asks = [ask for ask in self._taken if not ask.over]
         if len(asks) <= 1:
-            self._give_up(error)
+            self._fail_requests(error)
             return
         self.most = len(asks) // 2
-        self._forget()
+        self._drop_caches()
         with self._changed:
             self._waiting[:0] = asks
 
-    def _give_up(self, error: Exception) -> None:
+    def _fail_requests(self, error: Exception) -> None:
         for ask in self._taken:
             if not ask.over:
                 ask.answer.set_exception(error)
-        self._forget()
+        self._drop_caches()
 
-    def _forget(self) -> None:
+    def _drop_caches(self) -> None:
         self._block, self._running, self._taken = None, [], []
         with self._changed:
             for kept in self._seen:
@@ -272,9 +275,9 @@ class Batcher:
             torch.cuda.empty_cache()
 
 
-def _alike(asks: Sequence[Ask]) -> list[list[Ask]]:
-    """Put together those that have about as much to read, for in a block all read as much as the longest."""
-    groups: list[list[Ask]] = []
+def _group_by_new_tokens(asks: Sequence[GenerationRequest]) -> list[list[GenerationRequest]]:
+    """Group the requests by the number of tokens they have to read: in a block every row reads as many as the longest."""
+    groups: list[list[GenerationRequest]] = []
     limit = -1
     for length, ask in sorted(((len(ask.ids) - ask.kept.use(ask.ids), ask) for ask in asks), key=lambda pair: pair[0]):
         if length > limit:
@@ -284,8 +287,16 @@ def _alike(asks: Sequence[Ask]) -> list[list[Ask]]:
     return groups
 
 
-def _choose(logits: torch.Tensor, asks: Sequence[Ask]) -> list[int]:
-    """Choose the next token of every reply from its logits."""
+def _next_tokens(logits: torch.Tensor, asks: Sequence[GenerationRequest]) -> list[int]:
+    """Choose the next token of every reply.
+
+    Args:
+        logits: ``[rows, vocabulary]``.
+        asks: The request of each row.
+
+    Raises:
+        EngineError: A row has no finite logits.
+    """
     top = logits.amax(-1, keepdim=True)
     if not bool(torch.isfinite(top).all()):
         raise EngineError("The model gave no numbers for the next token: try another dtype, such as dtype=float32.")
@@ -301,7 +312,7 @@ def _choose(logits: torch.Tensor, asks: Sequence[Ask]) -> list[int]:
         ordered, order = shares.sort(dim=-1, descending=True, stable=True)
         shares = torch.zeros_like(shares).scatter(-1, order, ordered * (ordered.cumsum(-1) - ordered < least))
     sums = shares.cumsum(-1)
-    # One number for each token, from the episode's own stream: what the others draw makes no difference.
+    # One number per token from the episode's own stream, so that the other episodes make no difference.
     numbers = torch.tensor([[asks[index].draw.random()] for index in drawn], dtype=exact, device=logits.device)
     chosen = torch.searchsorted(sums, numbers * sums[:, -1:], right=True)[:, 0].clamp(max=logits.shape[1] - 1)
     for index, token in zip(drawn, chosen.tolist(), strict=True):
@@ -309,7 +320,7 @@ def _choose(logits: torch.Tensor, asks: Sequence[Ask]) -> list[int]:
     return best
 
 
-def _memory(device: torch.device) -> int:
+def _cache_limit(device: torch.device) -> int:
     if device.type == "cuda":
         return int(_OF_GPU * torch.cuda.mem_get_info(device)[0])
     return _ON_CPU

@@ -1,8 +1,9 @@
-"""Attention caches of a local model: what each agent keeps from turn to turn, and the block in which many are advanced.
+"""Attention caches of a local model: what each agent keeps from turn to turn, and the block in which many are extended.
 
-A block holds its rows flush right and without holes: a row that has fewer new tokens than another has a few of its known
-ones computed again, which costs nothing beside the other. So a block looks to the model like an ordinary batch with padding
-at the left, whatever kind of attention it has. Nothing is concatenated: a block is laid out once with room to grow in.
+A block is a batch whose rows are aligned at the right and have no gaps. If a row has fewer new tokens than another, some of
+its known tokens are computed again, which costs nothing beside the longer row. So to the model a block looks like an
+ordinary batch with padding at the left, whatever kind of attention the model has. The obvious way, concatenating to the
+cache at every token, would copy it each time; a block is allocated once, with room to grow.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,13 +18,13 @@ _ages = count(1)
 
 
 class CacheShape(NamedTuple):
-    """What the attention cache of a model is like.
+    """The shape of a model's attention cache.
 
     Attributes:
-        layers: Layers that hold keys and values.
-        heads: Heads of each.
-        width: Numbers a head.
-        dtype: Type of the numbers.
+        layers: Number of layers that hold keys and values.
+        heads: Number of heads per layer.
+        width: Numbers per head.
+        dtype: Number type.
     """
 
     layers: int
@@ -33,17 +34,17 @@ class CacheShape(NamedTuple):
 
     @property
     def bytes_per_token(self) -> int:
-        """Memory of one token of one row."""
+        """Bytes of one token in one row."""
         return 2 * self.layers * self.heads * self.width * int(self.dtype.itemsize)
 
     def empty(self, rows: int, tokens: int, device: torch.device) -> torch.Tensor:
-        """Make room for keys and values: ``[2 * layers, rows, heads, tokens, width]``, keys of each layer first."""
+        """Allocate keys and values: ``[2 * layers, rows, heads, tokens, width]``, the keys of each layer first."""
         shape = (2 * self.layers, rows, self.heads, tokens, self.width)
         return torch.empty(shape, dtype=self.dtype, device=device)
 
 
 def shape_of(cache: object) -> CacheShape | None:
-    """Find out what a model's own cache is like; None where it is not keys and values alike in all layers."""
+    """Return the shape of a model's own cache; None if its layers do not all hold keys and values of one shape."""
     layers: Sequence[Any] = getattr(cache, "layers", ())
     tensors = [getattr(layer, name, None) for layer in layers for name in ("keys", "values")]
     first = tensors[0] if tensors else None
@@ -56,12 +57,12 @@ def shape_of(cache: object) -> CacheShape | None:
     return CacheShape(len(layers), first.shape[1], first.shape[3], first.dtype)
 
 
-class Kept:
-    """What one agent keeps: the ids that its model has read, and their keys and values.
+class PrefixCache:
+    """What one agent keeps: the token ids that its model has read, and their keys and values.
 
     Attributes:
-        ids: The ids, in order.
-        age: Rises with every use; the smallest has been unused the longest.
+        ids: The token ids, in order.
+        age: Rises with every use; the smallest belongs to the least recently used.
     """
 
     def __init__(self) -> None:
@@ -71,11 +72,11 @@ class Kept:
 
     @property
     def bytes(self) -> int:
-        """Memory in use."""
+        """Bytes in use."""
         return 0 if self._values is None else self._values.numel() * self._values.element_size()
 
     def use(self, ids: Sequence[int]) -> int:
-        """Say how many of ``ids``, from the first, are here; all but the last, which is to be read in any case."""
+        """Return how many of ``ids``, from the first, are kept; never the last, which the model has to read in any case."""
         self.age = next(_ages)
         most = min(len(self.ids), len(ids) - 1)
         same = next((i for i in range(most) if self.ids[i] != ids[i]), most)
@@ -83,16 +84,16 @@ class Kept:
         return same
 
     def drop(self) -> None:
-        """Forget everything."""
+        """Free everything."""
         self.ids, self._values = [], None
 
     def read(self, tokens: int) -> torch.Tensor:
-        """Give keys and values of the first tokens: ``[2 * layers, heads, tokens, width]``."""
+        """Return keys and values of the first tokens: ``[2 * layers, heads, tokens, width]``."""
         assert self._values is not None
         return self._values[:, :, :tokens]
 
     def extend(self, ids: Sequence[int], values: torch.Tensor) -> None:
-        """Add what follows: ids, and keys and values of as many tokens."""
+        """Append token ids, with the keys and values of as many tokens."""
         start, end = len(self.ids), len(self.ids) + len(ids)
         if self._values is None or self._values.shape[2] < end:
             layers, heads, _, width = values.shape
@@ -108,22 +109,22 @@ class Row(NamedTuple):
     """One row of a block.
 
     Attributes:
-        ids: All ids known of it; grows as the model writes.
-        kept: Where the beginning of it is, and where it is to be kept.
+        ids: All its token ids; they grow as the model writes.
+        kept: Holds the cache of its first tokens, and receives that of the others.
     """
 
     ids: list[int]
-    kept: Kept
+    kept: PrefixCache
 
 
 class Block:
-    """Rows that are advanced together.
+    """Rows that are extended together.
 
     Args:
-        rows: The rows; each keeps less than it knows.
-        shape: What the model's cache is like; None leaves the cache to the model, which then keeps nothing.
+        rows: The rows; each has more token ids than its cache holds.
+        shape: Shape of the model's cache; None leaves the cache to the model, and then nothing is kept.
         room: Tokens that the rows can grow by.
-        device: Where the model is.
+        device: Device of the model.
 
     Attributes:
         room: Tokens that the rows can still grow by.
@@ -143,7 +144,7 @@ class Block:
         if shape is not None:
             self._values = shape.empty(len(rows), self._width + room, device)
             for index, (row, start) in enumerate(zip(rows, self._starts, strict=True)):
-                # What is left unset could be no number at all, which no mask would hide.
+                # Memory that is not set can hold NaN, which a mask does not hide.
                 self._values[:, index, :, :start] = 0
                 if start < self._seen:
                     self._values[:, index, :, start : self._seen] = row.kept.read(self._seen - start)
@@ -151,11 +152,11 @@ class Block:
             self._cache = Cache(layers=[_BlockLayer(keys, values, self._seen) for keys, values in pairs])
 
     def advance(self, model: Callable[..., tuple[torch.Tensor, Any]], filler: int, **options: Any) -> torch.Tensor:
-        """Have the model read what is new in every row.
+        """Have the model read the new tokens of every row.
 
         Args:
-            model: Takes a cache and inputs, gives logits and the cache to go on with.
-            filler: Id to fill up with.
+            model: Takes a cache and inputs; returns logits and the cache to continue with.
+            filler: Token id for padding.
             **options: Further arguments of the model.
 
         Returns:
@@ -173,12 +174,12 @@ class Block:
             **options,
         )
         self._seen = end
-        # From here on every row has one new token, that which is chosen now.
+        # From here on every row has one new token: the one that the caller chooses now.
         self._new, self.room = 1, self.room - 1
         return logits[:, -1]
 
     def keep(self, shape: CacheShape | None) -> None:
-        """Have every row keep what the model has read of it."""
+        """Store what the model has read of every row in that row's own cache."""
         if shape is None:
             return
         for index, (row, start) in enumerate(zip(self._rows, self._starts, strict=True)):

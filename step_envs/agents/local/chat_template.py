@@ -1,8 +1,9 @@
-"""What a model reads and what it writes, as its chat template lays a conversation out.
+"""What a model reads and what it writes, according to its chat template.
 
-A template is a program: it may trim what is said, rewrite the history, open a thought of its own before a reply, or end the
-last reply in another way than the ones before. So nothing is assumed of it. For every reply it is asked what the prompt is
-and what the conversation is once the reply is there; the difference is what the model would have had to generate.
+Training has to know which part of the rendered text a model would have generated. Searching for the reply in the text, the
+obvious way, fails because a template is a program: it may trim a reply, rewrite the history, open a thought of its own
+before a reply, or end the last reply in another way than earlier ones. So nothing is assumed. For every reply the template
+renders the prompt and the conversation with the reply; the difference is what the model would have generated.
 """
 
 import re
@@ -12,13 +13,13 @@ from typing import Any, NamedTuple
 from step_envs.errors import TemplateError
 
 SHIELD = "\ue000"
-"""A character of no meaning that keeps text of a conversation from being read as a special token; taken out again."""
+"""A private character that is put into text that looks like a special token, so that it stays text; removed again later."""
 
 _MARK = "\ue001"
-"""A character of no meaning that stands for the words of a reply, to see where a template puts them."""
+"""A private character that takes the place of a reply, to see where a template puts it."""
 
 _OPEN_THOUGHT = re.compile(r"<think>\s*$")
-_THOUGHT = ("<think>", "</think>")  # written by models themselves, also where a tokenizer has special tokens for them
+_THOUGHT = ("<think>", "</think>")  # models write these themselves, even if the tokenizer has special tokens for them
 
 _PLAIN = (
     {"role": "user", "content": "a"},
@@ -31,10 +32,10 @@ class Continuation(NamedTuple):
     """One reply as text: what the model reads before it, and what it generates.
 
     Attributes:
-        prompt: All that stands before the reply, the generation prompt included.
-        text: What is generated, to the end-of-turn token and not beyond.
-        as_rendered: The template itself puts the one after the other; otherwise the two were put together from the
-            generation prompt and the reply's own words, for the template shows replies of the past in another form.
+        prompt: Everything before the reply, the generation prompt included.
+        text: What the model generates, up to and including the end-of-turn token.
+        as_rendered: The template renders the one directly after the other. If not, the two were put together from the
+            generation prompt and the reply's own words, because the template shows past replies in another form.
     """
 
     prompt: str
@@ -47,7 +48,7 @@ class ChatTemplate:
 
     Args:
         tokenizer: A Hugging Face tokenizer with a chat template.
-        template_kwargs: Further variables for the template, e.g. ``{"enable_thinking": False}``; use the same ones when
+        template_kwargs: Further variables for the template, e.g. ``{"enable_thinking": False}``. Use the same ones when
             the model is served.
 
     Raises:
@@ -66,15 +67,15 @@ class ChatTemplate:
         special = {str(token) for token in added if getattr(token, "special", False)} | set(
             tokenizer.all_special_tokens
         )
-        special |= self._laid_out({str(token) for token in added} - special - set(_THOUGHT))
-        self._pattern = _any_of(special)
-        self._in_replies = _any_of(special - set(_THOUGHT))
+        special |= self._tokens_around_turns({str(token) for token in added} - special - set(_THOUGHT))
+        self._pattern = _pattern_of(special)
+        self._in_replies = _pattern_of(special - set(_THOUGHT))
 
     def shield(self, messages: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
-        """Give the messages as the template wants them, with text that looks like a special token marked as text.
+        """Return the messages with every text that looks like a special token marked as text.
 
         Raises:
-            TemplateError: A message is not text, cannot be shielded, or holds the character that shields.
+            TemplateError: A message is not text, cannot be shielded, or holds the shielding character.
         """
         shielded = []
         for index, message in enumerate(messages):
@@ -107,7 +108,11 @@ class ChatTemplate:
         return shielded
 
     def render(self, messages: Sequence[Mapping[str, str]], *, prompt: bool = False) -> str:
-        """Lay a conversation out as text; ``prompt`` adds what asks for the next reply.
+        """Render a conversation as text.
+
+        Args:
+            messages: ``role`` and ``content``.
+            prompt: Add the generation prompt, which asks for the next reply.
 
         Raises:
             TemplateError: The template refuses the conversation.
@@ -118,7 +123,7 @@ class ChatTemplate:
             text = self.tokenizer.apply_chat_template(
                 list(messages), tokenize=False, add_generation_prompt=prompt, **self._kwargs
             )
-        # A template is a program of somebody else: what it cannot do with these messages is said, whatever it trips over.
+        # A template is somebody else's program: whatever error it ends in, the conversation is what it cannot render.
         except (JinjaError, ArithmeticError, LookupError, TypeError, ValueError) as error:
             roles = ", ".join(dict.fromkeys(message["role"] for message in messages))
             raise TemplateError(
@@ -132,7 +137,7 @@ class ChatTemplate:
         """Find what a model reads before the reply ``messages[index]``, and what it generates.
 
         Raises:
-            TemplateError: The template does not say, or nothing stands before the reply.
+            TemplateError: The template does not show the reply unchanged and whole, or the conversation begins with it.
         """
         if index == 0:
             raise TemplateError(
@@ -144,10 +149,10 @@ class ChatTemplate:
         whole = self.render(messages[: index + 1])
         if whole.startswith(prompt):
             return Continuation(prompt, self._generated(messages, index, prompt, whole, reply), True)
-        return Continuation(prompt, self._by_hand(messages, index, prompt, whole, reply), False)
+        return Continuation(prompt, self._put_together(messages, index, prompt, whole, reply), False)
 
-    def _laid_out(self, tokens: set[str]) -> set[str]:
-        """Find those of the tokens that the template itself puts around turns: not all tokenizers call these special."""
+    def _tokens_around_turns(self, tokens: set[str]) -> set[str]:
+        """Find the tokens that the template itself puts around turns; not every tokenizer marks them as special."""
         if not tokens:
             return set()
         try:
@@ -157,19 +162,19 @@ class ChatTemplate:
         return {token for token in tokens if token in text}
 
     def _generated(self, messages: Sequence[Mapping[str, str]], index: int, prompt: str, whole: str, reply: str) -> str:
-        """Cut what stands behind a prompt right after the token that ends the turn, and see that the reply is all in it."""
+        """Cut the text after a prompt behind the token that ends the turn, and check that it holds the whole reply."""
         text = whole[len(prompt) :]
         if _OPEN_THOUGHT.search(prompt):
-            # The prompt has begun the thought; the reply goes on behind its opening.
+            # The prompt opens the thought already; the reply continues after the opening tag.
             reply = reply.removeprefix("<think>").lstrip()
         place = len(text) - len(text.lstrip())
         if text.startswith(reply, place):
             end = self._pattern.search(text, place + len(reply))
             if end and not text[place + len(reply) : end.start()].strip() and not text[end.end() :].strip():
                 return text[: end.end()]
-        # The template puts something before the reply, or more than one token behind it.
+        # The template puts something before the reply, or more than one token after it.
         before, behind = self._around(messages, index, prompt, reply)
-        before, said = before.rstrip(), _said(reply)
+        before, said = before.rstrip(), _words_of(reply)
         thought = _untagged(reply[: len(reply) - len(said)])
         middle = text[len(before) : len(text) - len(behind)]
         if (
@@ -183,10 +188,12 @@ class ChatTemplate:
             )
         return text[: len(text) - len(behind)] + self._ending(messages, index, behind)
 
-    def _by_hand(self, messages: Sequence[Mapping[str, str]], index: int, prompt: str, whole: str, reply: str) -> str:
+    def _put_together(
+        self, messages: Sequence[Mapping[str, str]], index: int, prompt: str, whole: str, reply: str
+    ) -> str:
         words = reply
         if _OPEN_THOUGHT.search(prompt):
-            # The prompt has begun the thought, so the model goes on inside it and closes it itself.
+            # The prompt opens the thought already, so the model continues inside it and closes it itself.
             if not reply.startswith("<think>") or "</think>" not in reply:
                 raise TemplateError(
                     f"The chat template of {_name(self.tokenizer)} opens a thought before every reply, which the reply "
@@ -195,15 +202,15 @@ class ChatTemplate:
                 )
             words = reply.removeprefix("<think>").lstrip()
         _, behind = self._around(messages, index, "", reply)
-        if not whole.removesuffix(behind).rstrip().endswith(_said(reply)):
+        if not whole.removesuffix(behind).rstrip().endswith(_words_of(reply)):
             raise TemplateError(f"The chat template of {_name(self.tokenizer)} leaves a reply out: {_short(reply)}.")
         return words + self._ending(messages, index, behind)
 
     def _around(self, messages: Sequence[Mapping[str, str]], index: int, prompt: str, reply: str) -> tuple[str, str]:
-        """Find what the template puts around the words of a reply: seen from one whose place cannot be mistaken."""
-        # With the white space before it, which not all templates take away.
+        """Find what the template puts around the words of a reply, by rendering a mark in their place."""
+        # White space before the words stays, because not every template strips it.
         written = messages[index]["content"].rstrip()
-        marked = written[: len(written) - len(_said(written))] + _MARK
+        marked = written[: len(written) - len(_words_of(written))] + _MARK
         shown = self.render([*messages[:index], {"role": "assistant", "content": marked}])
         if not shown.startswith(prompt) or shown.count(_MARK) != 1:
             raise TemplateError(
@@ -213,7 +220,7 @@ class ChatTemplate:
         return before, behind
 
     def _ending(self, messages: Sequence[Mapping[str, str]], index: int, behind: str) -> str:
-        """Give what is generated behind the words of a reply: white space and the token that ends the turn."""
+        """Return what is generated after the words of a reply: white space and the token that ends the turn."""
         end = self._pattern.search(behind)
         if end is None:
             behind += self._header_behind(messages, index)
@@ -230,27 +237,27 @@ class ChatTemplate:
         return behind[: end.end()]
 
     def _header_behind(self, messages: Sequence[Mapping[str, str]], index: int) -> str:
-        """Give the special token that begins the next turn, where nothing else ends this one (GLM): there it stops."""
-        # Seen behind a plain reply, for a thought may be taken out as soon as another turn follows.
+        """Return the special token that begins the next turn, for templates in which nothing else ends this one (GLM)."""
+        # Found after a plain reply, because a thought may be removed as soon as another turn follows.
         plain = [*messages[:index], {"role": "assistant", "content": "-"}]
         shown, following = self.render(plain), self.render([*plain, {"role": "user", "content": "-"}])
         token = self._pattern.match(following, len(shown)) if following.startswith(shown) else None
         return token[0] if token else ""
 
 
-def _any_of(tokens: Iterable[str]) -> re.Pattern[str]:
-    """Give what finds the tokens in a text, the longest first."""
+def _pattern_of(tokens: Iterable[str]) -> re.Pattern[str]:
+    """Return a pattern that finds the tokens in a text, the longest first."""
     ordered = sorted(tokens, key=lambda token: (-len(token), token))
     return re.compile("|".join(map(re.escape, ordered)) or r"(?!)")
 
 
-def _said(reply: str) -> str:
-    """Give the part of a reply behind its thought."""
+def _words_of(reply: str) -> str:
+    """Return the part of a reply after its thought."""
     return reply.rpartition("</think>")[2].strip()
 
 
 def _untagged(thought: str) -> str:
-    """Give a thought without the marks around it, which templates set in their own way."""
+    """Return a thought without its tags, which every template places in its own way."""
     for tag in _THOUGHT:
         thought = thought.replace(tag, "")
     return thought.strip()

@@ -1,4 +1,8 @@
-"""Where a checkpoint lies on this machine; nothing is fetched that was not asked for."""
+"""Finding a checkpoint on this machine, without downloading anything that was not asked for.
+
+``from_pretrained(name, local_files_only=True)`` still asks the network for parts of a named model; given a folder, it does
+not. So a name is resolved to the folder of the Hugging Face cache first, and only folders are loaded.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -7,14 +11,11 @@ from step_envs.errors import DataError, missing_package
 
 
 def checkpoint_folder(model: str | Path, *, download: bool = False) -> Path:
-    """Find a checkpoint: a folder, or a model of the hub that was fetched before.
-
-    The library that loads models looks for parts of a named model in the network even where it is told not to; given a
-    folder, it does not.
+    """Find a checkpoint: a folder, or a model of the hub that was downloaded before.
 
     Args:
         model: A folder, or a name on the hub.
-        download: Fetch a named model that is not here.
+        download: Download a named model that is not on this machine.
 
     Returns:
         The folder.
@@ -46,14 +47,14 @@ def load_tokenizer(model: str | Path, *, download: bool = False) -> Any:
     """Load the tokenizer of a checkpoint.
 
     Args:
-        model: See ``checkpoint_folder``.
-        download: See ``checkpoint_folder``.
+        model: A folder, or a name on the hub.
+        download: Download a named model that is not on this machine.
 
     Returns:
         A tokenizer of transformers.
 
     Raises:
-        DataError: There is none.
+        DataError: There is no checkpoint, or no tokenizer in it that can be loaded.
         gymnasium.error.DependencyNotInstalled: The extra ``train`` is missing.
     """
     try:

@@ -1,4 +1,8 @@
-"""A checkpoint in this process: the model, its tokenizer, and what it takes to talk to it."""
+"""A checkpoint in this process: the model, its tokenizer, and what is needed to talk to it.
+
+Checkpoints differ in what they call their cache, which tokens end a turn, and how long a prompt may be, and their
+configurations do not always say so. What can be found out by asking the model or its chat template is not read from there.
+"""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +17,7 @@ from step_envs.agents.local.chat_template import SHIELD, ChatTemplate
 from step_envs.agents.local.checkpoint import checkpoint_folder, load_tokenizer
 from step_envs.errors import DataError, TemplateError
 
-_LONGEST = 1 << 20  # what a tokenizer gives as its longest text where it knows of no limit is far more
+_LONGEST = 1 << 20  # a tokenizer that knows no limit reports a number far above this
 
 _ASKED = (
     {"role": "user", "content": "Your task is to find a coin."},
@@ -27,18 +31,19 @@ class LocalModel:
 
     Args:
         name: Folder of a checkpoint, or name of one in the Hugging Face cache.
-        device: Where to put it.
-        dtype: Type of its numbers.
-        download: Fetch it where it is not on this machine.
+        device: Device of the weights.
+        dtype: Number type of the weights.
+        download: Download the checkpoint if it is not on this machine.
 
     Attributes:
-        context: Most tokens that it was made to read; None where the checkpoint does not say.
-        stops: Ids that end a reply.
-        cache: What its attention cache is like; None where the model keeps its memory in another way.
+        context: Most tokens that the model was made to read; None if the checkpoint does not say.
+        stops: Token ids that end a reply.
+        cache: Shape of its attention cache; None if the model keeps its memory in another form.
+        filler: Token id for padding.
 
     Raises:
-        DataError: The checkpoint is not there or cannot be read.
-        TemplateError: Its tokenizer cannot lay a conversation out.
+        DataError: The checkpoint does not exist or cannot be read.
+        TemplateError: Its tokenizer cannot turn a conversation into text.
     """
 
     def __init__(self, name: str, device: torch.device, dtype: torch.dtype, *, download: bool = False) -> None:
@@ -62,20 +67,20 @@ class LocalModel:
         if not getattr(self.tokenizer, "is_fast", False):
             raise TemplateError(f"The tokenizer of {name} is not a fast one: save it as tokenizer.json.")
         self._template = ChatTemplate(self.tokenizer)
-        # Said once here, for a truncation or padding in tokenizer.json would cut or fill up every prompt.
+        # Switches off truncation and padding that tokenizer.json may ask for, which would cut or pad every prompt.
         self.tokenizer("", truncation=False, padding=False)
         self._encode: Callable[..., Any] = self.tokenizer.backend_tokenizer.encode
         self._colons: dict[int, bool] = {}
         self.context = _context(model.config, self.tokenizer)
         self.stops = self._stops()
         self._takes = set(inspect.signature(model.forward).parameters)
-        # Models without attention have another name for it.
+        # Models without attention call it by another name.
         self._cache_name = "past_key_values" if "past_key_values" in self._takes else "cache_params"
         self.filler = self.tokenizer.pad_token_id or 0
         self.cache = self._probe()
 
     def prompt(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
-        """Lay a conversation out and give the ids that the model is to go on from.
+        """Turn a conversation into the token ids that the model continues from.
 
         Text in it that looks like a special token stays text.
 
@@ -92,30 +97,30 @@ class LocalModel:
         ]
 
     def text(self, ids: Sequence[int]) -> str:
-        """Give ids as text, without special tokens."""
+        """Decode token ids, without special tokens."""
         text = self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         assert isinstance(text, str)
         return text
 
     def has_colon(self, number: int) -> bool:
-        """Say whether a token writes a colon."""
+        """Return True if the text of a token contains a colon."""
         if number not in self._colons:
             self._colons[number] = ":" in self.text([number])
         return self._colons[number]
 
     def __call__(self, cache: Any, **inputs: Any) -> tuple[torch.Tensor, Any]:
-        """Run the model on what it takes of the inputs.
+        """Run the model on those of the inputs that it accepts.
 
         Args:
-            cache: What it has read so far; None is nothing.
-            **inputs: Ids, mask, positions, and so on.
+            cache: What the model has read so far; None if nothing.
+            **inputs: ``input_ids``, ``attention_mask``, ``position_ids``, each ``[rows, tokens]``, and others.
 
         Returns:
-            The logits, ``[rows, tokens, vocabulary]``, and the cache to go on with.
+            The logits, ``[rows, tokens, vocabulary]``, and the cache to continue with.
         """
         inputs |= {self._cache_name: cache, "use_cache": True}
         if self._cache_name == "cache_params" and cache is not None:
-            # It hides what is padding while it is read; what is written has none.
+            # The mask hides padding in a prompt. Here the prompt has been read, and a reply has no padding.
             inputs["attention_mask"] = None
         out = self._model(**{name: value for name, value in inputs.items() if name in self._takes})
         return out.logits, getattr(out, self._cache_name, None)
@@ -126,7 +131,7 @@ class LocalModel:
             named = getattr(config, "eos_token_id", None)
             ends += named if isinstance(named, list) else [named]
         try:
-            # Chat models end a turn by another token than a text, and not all of their configurations say so.
+            # Chat models end a turn with another token than a text, and not all of their configurations say so.
             ends.append(self._encode(self._template.continuation(_ASKED, 1).text, add_special_tokens=False).ids[-1])
         except TemplateError:
             if not any(number is not None for number in ends):

@@ -1,4 +1,8 @@
-"""One loaded checkpoint for all agents of a process that name it."""
+"""One loaded checkpoint for all agents of a process that name it.
+
+A run makes one agent per thread. If each loaded its own copy, memory would be full after a few, and nothing could be
+answered in one batch.
+"""
 
 import threading
 from pathlib import Path
@@ -10,26 +14,26 @@ from step_envs.agents.local.batch import Batcher
 from step_envs.agents.local.model import LocalModel
 
 _batchers: "WeakValueDictionary[tuple[object, ...], Batcher]" = WeakValueDictionary()
-_latest: list[Batcher] = []  # kept although nobody plays just now, for the next episode may be about to begin
+_latest: list[Batcher] = []  # kept alive between two episodes, when no agent holds it
 _loading = threading.Lock()
 
 
 def shared_batcher(name: str, device: str = "auto", dtype: str = "auto", *, download: bool = False) -> Batcher:
-    """Give what answers the agents of a checkpoint, loaded once in this process for each device and type of numbers.
+    """Return the batcher of a checkpoint, which is loaded once in this process for each device and number type.
 
-    A folder whose files have changed is loaded anew. The checkpoint asked for last stays in memory until another is or
-    ``release_models`` is called; others as long as an agent holds them.
+    A folder whose files have changed is loaded again. The checkpoint that was asked for last stays in memory until another
+    one is asked for or ``release_models`` is called; the others stay as long as an agent holds them.
 
     Args:
         name: Folder of a checkpoint, or name of one in the Hugging Face cache.
-        device: ``"auto"`` is a GPU where there is one; else as torch names it, e.g. ``"cuda:1"``.
-        dtype: ``"auto"`` is ``"bfloat16"`` on a GPU that has it, else ``"float32"``.
-        download: Fetch it where it is not on this machine.
+        device: ``"auto"`` means a GPU if there is one; else a device name of torch, e.g. ``"cuda:1"``.
+        dtype: ``"auto"`` means ``"bfloat16"`` on a GPU that supports it, else ``"float32"``.
+        download: Download the checkpoint if it is not on this machine.
 
     Raises:
-        DataError: The checkpoint is not there or cannot be read.
-        TemplateError: Its tokenizer cannot lay a conversation out.
-        ValueError: There is no such device or type.
+        DataError: The checkpoint does not exist or cannot be read.
+        TemplateError: Its tokenizer cannot turn a conversation into text.
+        ValueError: There is no such device or number type.
     """
     where = _device(device)
     numbers = _dtype(dtype, where)
@@ -46,7 +50,7 @@ def shared_batcher(name: str, device: str = "auto", dtype: str = "auto", *, down
 
 
 def release_models() -> None:
-    """Let go of the checkpoint that was asked for last, as far as no agent holds it."""
+    """Free the checkpoint that was asked for last, unless an agent still holds it."""
     with _loading:
         _latest.clear()
 
