@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from step_envs.endpoint.gateway import Finish
+from step_envs.endpoint.chat_completion import Finish
 from step_envs.trajectory import Usage
 
 _ACTION = re.compile(r"Action:\s?(.*)", re.DOTALL)

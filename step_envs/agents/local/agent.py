@@ -15,7 +15,7 @@ from typing_extensions import override
 from step_envs.agents.base import Agent, Reply
 from step_envs.agents.chat import STOP, trimmed
 from step_envs.agents.window import Window
-from step_envs.endpoint.gateway import Finish
+from step_envs.endpoint.chat_completion import Finish
 from step_envs.errors import missing_package
 from step_envs.trajectory import Actor, Usage
 from step_envs.wrappers.reply import cut_after_action
