@@ -1,11 +1,11 @@
-"""Several runs at once: names that tell them apart."""
+"""Name several runs so that a reader can tell them apart."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 
 def run_names(runs: Sequence[Path]) -> list[str]:
-    """Name runs by their last folder, or by as many as tell them apart.
+    """Name runs by their last folder, or by as many folders as make the names different.
 
     Raises:
         ValueError: The same run is named twice.

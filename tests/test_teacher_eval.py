@@ -9,7 +9,7 @@ from chat_server import Answer, ChatServer, verdict
 from typer.testing import CliRunner
 
 from step_envs.cli import app
-from step_envs.collection.teacher_evaluation import Judgement, TeacherReport, evaluate_teacher, report
+from step_envs.collection.teacher_evaluation import Judgement, TeacherReport, evaluate_teacher, make_report
 from step_envs.endpoint import CostLedger, Gateway, Price
 from step_envs.errors import EndpointDownError
 from step_envs.trajectory import Usage, Verdict
@@ -93,7 +93,7 @@ def judgements(*pairs: tuple[str, str]) -> list[Judgement]:
 
 
 def test_figures_by_hand() -> None:
-    found = report(
+    found = make_report(
         "t",
         "e",
         [
@@ -106,7 +106,7 @@ def test_figures_by_hand() -> None:
     assert found.recall.value == pytest.approx(2 / 3)
     assert found.f1.value == pytest.approx(2 / 3)
     assert found.unknown.value == pytest.approx(1 / 5)
-    assert report("t", "e", [[]]).f1.value is None
+    assert make_report("t", "e", [[]]).f1.value is None
 
 
 def test_the_command() -> None:

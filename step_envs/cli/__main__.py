@@ -1,4 +1,4 @@
-"""``python -m step_envs.cli``, the same as the command ``step-envs``."""
+"""Run the command ``step-envs`` as ``python -m step_envs.cli``."""
 
 from step_envs.cli import main
 

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from step_envs.cli.exit_codes import INTERRUPTED, STOPPED
-from step_envs.cli.render import count, stopped
+from step_envs.cli.render import count, outcome_text
 from step_envs.errors import BudgetSpentError, ClusterError, EndpointError
 from step_envs.statistics import wilson
 from step_envs.text import visible
@@ -88,7 +88,7 @@ class Dashboard:
         """Show the figures after an episode, and its trajectory; None for a failed episode."""
         self._figures = figures
         if trajectory is not None:
-            text = Text.assemble(stopped(trajectory), f" {trajectory.score:.2f}  ", visible(trajectory.task_id))
+            text = Text.assemble(outcome_text(trajectory), f" {trajectory.score:.2f}  ", visible(trajectory.task_id))
             if trajectory.errors:
                 text.append(f"  {count(trajectory.errors, 'error')}", "red")
             self._latest.append(text)

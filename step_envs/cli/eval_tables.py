@@ -1,4 +1,4 @@
-"""Evaluations, recovery tests and comparisons as a person reads them in a terminal."""
+"""Draw evaluations, recovery tests and comparisons as tables in a terminal."""
 
 from collections.abc import Iterable, Sequence
 
@@ -18,7 +18,7 @@ _MOST_TASKS = 10
 
 
 def evaluation_table(found: Evaluation, title: str) -> RenderableType:
-    """Draw the figures of an evaluation: a row for each task type and one for all, and below it how the agent behaved."""
+    """Draw the figures of an evaluation: one row per task type, one for all, and below them the agent's behaviour."""
     table = _table(title, "Task type", "Episodes", "Success", "Reward", "Steps")
     rows = [*found.by_task_type.items(), ("All", found.overall)]
     for number, (name, figures) in enumerate(rows):
@@ -44,7 +44,7 @@ def evaluation_table(found: Evaluation, title: str) -> RenderableType:
 
 
 def recovery_table(found: Recovery, title: str) -> RenderableType:
-    """Draw how well an agent recovers: with the error, without it, and what it cost."""
+    """Draw a recovery test: success with the error and without it, and the difference."""
     table = _table(title, "Begun", "Episodes", "Success", "Reward", "Steps")
     table.add_row("after an error", *_cells(found.with_error))
     table.add_row("without it", *_cells(found.without_error))
@@ -58,7 +58,7 @@ def recovery_table(found: Recovery, title: str) -> RenderableType:
 
 
 def comparison_table(found: Comparison) -> RenderableType:
-    """Draw a comparison: both figures, their difference, and which tasks differ."""
+    """Draw a comparison: the figures of both agents, their difference, and the tasks that differ."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("", min_width=12, overflow="ellipsis")
     for name in ("First", "Second", "Difference", "p", "Better"):

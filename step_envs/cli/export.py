@@ -1,4 +1,4 @@
-"""``step-envs export``: trajectories in the forms that training code reads."""
+"""``step-envs export``: write trajectories in formats that training code reads."""
 
 import json
 from pathlib import Path
@@ -17,12 +17,12 @@ def export(
     ] = "messages",
     outcome: Annotated[
         list[str] | None,
-        typer.Option(help="Only episodes that ended so; see `step-envs view --help`; repeatable."),
+        typer.Option(help="Only episodes with this outcome; see `step-envs view --help`; repeatable."),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
 ) -> None:
-    """Write trajectories in another form, with the loss weight of every turn.
+    """Write trajectories in another format, with the loss weight of every turn.
 
     messages: JSON Lines of {"messages": [{"role", "content", "loss"}], ...}.
 
@@ -35,8 +35,8 @@ def export(
     minari: episodes of one environment, as a folder for minari.MinariDataset: observations are texts, actions whole
     replies.
 
-    parquet and datasets need pip install "step-envs[data]", minari needs pip install "step-envs[minari]". What is
-    written is whole or not there, and the same trajectories give the same bytes.
+    parquet and datasets need pip install "step-envs[data]", minari needs pip install "step-envs[minari]". A file is written
+    whole or not at all, and the same trajectories give the same bytes.
 
     Exit codes: 0 done, 2 wrong input.
 

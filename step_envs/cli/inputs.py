@@ -1,4 +1,4 @@
-"""What several verbs take from the command line, checked: environment ids and outcomes."""
+"""Check input that several verbs take from the command line: environment ids, task files and outcomes."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -16,11 +16,11 @@ OUTCOMES: dict[str, Callable[[Trajectory], bool]] = {
     "unsuccessful": lambda trajectory: not trajectory.success,
     "recovered": lambda trajectory: trajectory.success and trajectory.errors > 0,
 }
-"""Outcomes by name: these, and every other reason why an episode can stop."""
+"""Outcomes by name; every reason why an episode can stop is an outcome, too."""
 
 
 def selector(outcomes: Iterable[str] | None) -> Callable[[Trajectory], bool]:
-    """Make the question whether a trajectory ended in one of the outcomes; without any, all did.
+    """Return a function that tells whether a trajectory ended in one of the outcomes; without any, it accepts all.
 
     Raises:
         UnknownNameError: There is no such outcome.
@@ -38,7 +38,7 @@ def selector(outcomes: Iterable[str] | None) -> Callable[[Trajectory], bool]:
 
 
 def tasks_in(path: Path) -> tuple[str, ...]:
-    """Read task ids, one a line; empty lines do not count.
+    """Read task ids, one per line; empty lines are ignored.
 
     Raises:
         DataError: The file cannot be read or names no task.
@@ -59,7 +59,7 @@ def world(env_id: str) -> type[TextEnv]:
 
     Raises:
         UnknownNameError: There is no such environment.
-        ValueError: The module is not there, or it is an environment, but not one of text.
+        ValueError: The module cannot be found, or the environment is not a text environment.
     """
     module = env_id.rpartition(":")[0]
     if not module and env_id not in gym.registry:

@@ -1,4 +1,4 @@
-"""The tokens of a trajectory in the terminal, with the mask as colours: what a model is trained on, token by token."""
+"""Draw the tokens of a trajectory in a terminal, with colours for those that a model is trained on."""
 
 from rich.text import Text
 
@@ -10,13 +10,14 @@ _EVEN, _ODD = "green", "bright_green"
 
 
 def mask_text(trajectory: Trajectory, encoder: TrajectoryEncoder) -> Text:
-    """Draw the samples of a trajectory: trained tokens in two greens in turn, the others dim.
+    """Draw the samples of a trajectory: trained tokens in two alternating greens, all others dim.
 
-    Without colour, trained runs stand between ⟦ and ⟧, with their weight where it is not 1.
+    The brackets ⟦ and ⟧ enclose trained tokens, so that they can be told apart without colour; a weight other than 1 is
+    written after the first bracket.
 
     Args:
         trajectory: The episode.
-        encoder: Of the tokenizer.
+        encoder: Encoder of the tokenizer.
     """
     text = Text()
     samples = encoder.encode(trajectory.messages())

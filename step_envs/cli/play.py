@@ -1,4 +1,4 @@
-"""``step-envs play``: one episode at the terminal, played by a person or watched."""
+"""``step-envs play``: play one episode at the terminal, or watch an agent play it."""
 
 import secrets
 import time
@@ -22,11 +22,11 @@ def play(
     env: Env = "STeP-SciWorld-v0",
     split: Split = None,
     task: Annotated[str | None, typer.Option(help="Task id; picked by the seed if not given.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Picks the task; by chance if not given.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Picks the task; random if not given.")] = None,
     agent: Annotated[
         str, typer.Option(help="Who plays: person, oracle, random, novice; options as in novice:error_rate=0.3.")
     ] = "person",
-    teacher: Annotated[str, typer.Option(help="Who watches and corrects: oracle, or none to be left alone.")] = "none",
+    teacher: Annotated[str, typer.Option(help="Who judges and corrects: oracle, or none.")] = "none",
     max_steps: Annotated[int | None, typer.Option(min=1, help="Step limit; the task's own if not given.")] = None,
     delay: Annotated[float, typer.Option(min=0, help="Seconds to wait between the steps of an agent.")] = 0.0,
     out: Annotated[
@@ -35,13 +35,14 @@ def play(
     ] = None,
     plain: Annotated[bool, typer.Option("--plain", help="No colour.")] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print the trajectory as JSON at the end, all else on standard error.")
+        bool,
+        typer.Option("--json", help="Print the trajectory as JSON at the end; all else goes to standard error."),
     ] = False,
 ) -> None:
     """Play one episode: type actions, or watch an agent.
 
-    A person types an action a line. /actions lists what the world would accept, /hint asks the oracle, /task shows the task
-    again, /quit gives up. With a teacher, a wrong step is judged and corrected before it is your turn again.
+    A person types one action per line. /actions lists what the world accepts, /hint asks the oracle, /task shows the task
+    again, /quit gives up. With a teacher, a wrong step is judged and corrected before your next turn.
 
     Exit codes: 0 played, whatever the outcome; 2 wrong input; 130 interrupted.
 
@@ -61,17 +62,17 @@ def play(
     is_person = isinstance(actor, PersonAgent)
     interrupted = False
     with ExitStack() as stack:
-        # Whether it can be saved is found out before it is played.
+        # Open the file first: the user should learn that it cannot be written before the episode, not after it.
         store = stack.enter_context(TrajectoryStore(_file(out))) if out is not None else None
-        stage = _Stage(_recorded(env, split, max_steps, teacher), console, is_person=is_person, delay=delay)
-        stack.callback(stage.close)
+        display = _EpisodeDisplay(_recorded(env, split, max_steps, teacher), console, is_person=is_person, delay=delay)
+        stack.callback(display.close)
         try:
-            # A seed in any case, so that the record says how to play it again.
-            trajectory = rollout(stage, actor, seed=secrets.randbelow(2**31) if seed is None else seed, task_id=task)
+            # Always set a seed, so that the record shows how to repeat the episode.
+            trajectory = rollout(display, actor, seed=secrets.randbelow(2**31) if seed is None else seed, task_id=task)
         except KeyboardInterrupt:
             interrupted = True
-            stage.get_wrapper_attr("recorder").stop()
-            trajectory = stage.get_wrapper_attr("trajectory")
+            display.get_wrapper_attr("recorder").stop()
+            trajectory = display.get_wrapper_attr("trajectory")
         if store is not None:
             store.append(trajectory)
     _show_end(console, trajectory)
@@ -97,7 +98,7 @@ def _recorded(env: str, split: str | None, max_steps: int | None, teacher: str) 
     from step_envs.cli.inputs import world
     from step_envs.wrappers import ReActWrapper, RecordTrajectory, TeacherMonitorWrapper
 
-    world(env)  # raises where there is no such environment
+    world(env)  # raises an error if there is no such environment
     options: dict[str, Any] = {}
     if split is not None:
         options["split"] = split
@@ -111,8 +112,8 @@ def _recorded(env: str, split: str | None, max_steps: int | None, teacher: str) 
     return TeacherMonitorWrapper(ReActWrapper(gym.make(env, **options)), taught)
 
 
-class _Stage(gym.Wrapper[str, str, str, str]):
-    """Shows every turn as it is written; to a person, only what that person has not typed or is about to be shown."""
+class _EpisodeDisplay(gym.Wrapper[str, str, str, str]):
+    """Shows every turn when it is written; to a person, only turns that the person has not typed and will not see next."""
 
     def __init__(self, env: gym.Env[str, str], console: "Console", *, is_person: bool, delay: float) -> None:
         from step_envs.wrappers.react import react_wrapper
@@ -126,7 +127,7 @@ class _Stage(gym.Wrapper[str, str, str, str]):
 
     @property
     def messages(self) -> list[dict[str, str]]:
-        """The conversation, as it is for an agent; for a person without what would steer the terminal."""
+        """The conversation as an agent sees it; for a person, without characters that would control the terminal."""
         messages: list[dict[str, str]] = self.env.get_wrapper_attr("messages")
         if not self._is_person:
             return messages
@@ -165,7 +166,7 @@ class _Stage(gym.Wrapper[str, str, str, str]):
         self._replies += sum(turn.role == "assistant" for turn in new)
         if self._is_person:
             if not over:
-                new = new[:-1]  # the person is shown it when asked for the next action
+                new = new[:-1]  # shown to the person with the question for the next action
             if new and new[0].role == "assistant" and new[0].kind != "error":
                 new, before = new[1:], before + 1
         if new:
@@ -175,8 +176,10 @@ class _Stage(gym.Wrapper[str, str, str, str]):
 def _show_end(console: "Console", trajectory: "Trajectory") -> None:
     from rich.text import Text
 
-    from step_envs.cli.render import count, stopped
+    from step_envs.cli.render import count, outcome_text
 
     console.print(
-        Text.assemble("\n", stopped(trajectory), f" · score {trajectory.score:.2f} · {count(trajectory.steps, 'step')}")
+        Text.assemble(
+            "\n", outcome_text(trajectory), f" · score {trajectory.score:.2f} · {count(trajectory.steps, 'step')}"
+        )
     )

@@ -1,8 +1,8 @@
-"""Trajectories and their figures as a person reads them in a terminal.
+"""Draw trajectories and their figures in a terminal.
 
-What is trained on stands out and what is only context is dim; what was wrong is struck through. Colour only repeats what
-the words beside it say, so that everything can be read without it. Text of a trajectory is data: no markup in it is
-followed, and what would steer the terminal or turn the direction of writing is shown as a symbol.
+Turns that are trained on stand out, context is dim, and wrong turns are struck through. Colours only repeat what the
+words say, so everything can be read without them. The text of a trajectory is data: markup in it is not followed, and
+characters that would control the terminal or change the direction of writing are shown as symbols.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,8 +20,8 @@ from step_envs.trajectory import Kind, Trajectory, Turn
 
 __all__ = [
     "count",
-    "print_whole",
-    "stopped",
+    "outcome_text",
+    "print_unclipped",
     "summary_of",
     "summary_table",
     "trajectory_panel",
@@ -30,9 +30,9 @@ __all__ = [
 ]
 
 LONG = 700
-"""Characters of a turn that are shown when not all of it is asked for."""
+"""Characters of a turn that are shown, unless all of it is asked for."""
 BRIEF = 60
-"""The same of the manual, which is alike in all trajectories of a world."""
+"""The same for the manual, which is equal in all trajectories of a world."""
 
 _LONGEST_WORD = 30
 
@@ -58,13 +58,13 @@ _STOPPED = {
 }
 
 
-def print_whole(console: Console, what: RenderableType, *, least: int) -> None:
-    """Print what needs some columns at least; a narrower terminal breaks its lines, where ``rich`` would leave words out.
+def print_unclipped(console: Console, what: RenderableType, *, least: int) -> None:
+    """Print a table or panel that needs a minimum width; a narrower terminal wraps it, while ``rich`` would drop words.
 
     Args:
-        console: Where to.
+        console: Where to print.
         what: A table or a panel.
-        least: Columns that it needs.
+        least: The columns that it needs.
     """
     width = console.width
     console.width = max(width, least)
@@ -72,8 +72,8 @@ def print_whole(console: Console, what: RenderableType, *, least: int) -> None:
     console.width = width
 
 
-def stopped(trajectory: Trajectory) -> Text:
-    """Say in a word or two how an episode ended."""
+def outcome_text(trajectory: Trajectory) -> Text:
+    """Return how an episode ended, in one or two words."""
     return Text(_STOPPED[trajectory.stop_reason], style="bold green" if trajectory.success else "yellow")
 
 
@@ -82,14 +82,14 @@ def trajectory_panel(trajectory: Trajectory, *, full: bool = False) -> Renderabl
 
     Args:
         trajectory: The episode.
-        full: Show all of every turn; otherwise the manual is left out and long turns are cut, which is said.
+        full: Show every turn in full; if False, the manual is left out, and long turns are cut with a note.
 
     Returns:
-        What a ``rich`` console prints; made for 80 columns or more.
+        A panel for a ``rich`` console of 80 columns or more.
     """
-    # The outcome first: a long task id may be cut off at the edge.
+    # The outcome comes first, because a long task id may be cut off at the edge.
     title = Text.assemble(
-        stopped(trajectory), f" · score {trajectory.score:.2f} · ", (visible(trajectory.task_id), "bold")
+        outcome_text(trajectory), f" · score {trajectory.score:.2f} · ", (visible(trajectory.task_id), "bold")
     )
     return Panel(
         Group(turn_lines(trajectory.turns, full=full), Text(), _legend()),
@@ -108,7 +108,7 @@ def turn_lines(turns: Sequence[Turn], *, step: int = 0, full: bool = True) -> Re
 
     Args:
         turns: The turns, in order.
-        step: How many replies there were before them.
+        step: Number of replies before these turns.
         full: See ``trajectory_panel``.
     """
     grid = Table.grid(padding=(0, 1), expand=True)
@@ -125,7 +125,7 @@ def turn_lines(turns: Sequence[Turn], *, step: int = 0, full: bool = True) -> Re
         _add_turn(grid, turn, step, manual=manual, full=full)
         answered = turn.kind == "observation"
         if answered or index == len(turns) - 1:
-            # What the teacher said stands after the observation, for that still belongs to the step it speaks of.
+            # The teacher's remark follows the observation, which is still part of the step that it is about.
             judged = turns[index - 1] if answered and index else turn
             corrected = index + 1 < len(turns) and turns[index + 1].kind == "correction"
             _add_remark(grid, _remark(judged, corrected=corrected), full=full)
@@ -185,7 +185,7 @@ def _cut(text: str, longest: int) -> str:
         return text
     head = text[:longest]
     words = head.rsplit(maxsplit=1)
-    # At the end of a word, unless that is far off.
+    # Cut at the end of a word, unless the word is very long.
     shown = words[0] if len(words) == 2 and len(words[1]) < _LONGEST_WORD else head
     return f"{shown} ... ({len(text) - len(shown):,} more characters)"
 
@@ -210,7 +210,7 @@ def _margin(turn: Turn) -> Text:
 
 
 def _remark(turn: Turn, *, corrected: bool) -> str:
-    """Give what the teacher said, unless it was fine or the correction says it in the same words."""
+    """Return what the teacher said; nothing if the step was right, or if the correction repeats it."""
     verdict = turn.verdict
     if verdict is None or verdict.status == "ok":
         return ""
@@ -242,12 +242,12 @@ def _who(trajectory: Trajectory) -> str:
 
 
 def count(number: int, noun: str) -> str:
-    """Write a number with its noun, in the plural where it is one."""
+    """Write a number with its noun, in the plural unless the number is 1."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def summary_of(trajectories: Iterable[Trajectory]) -> dict[str, Any]:
-    """Work out the figures of trajectories, under the keys of a run's ``summary.json``."""
+    """Compute the figures of trajectories, with the keys of a run's ``summary.json``."""
     from step_envs.collection.collector import Progress
 
     progress = Progress(planned=0)
@@ -258,10 +258,10 @@ def summary_of(trajectories: Iterable[Trajectory]) -> dict[str, Any]:
 
 
 def summary_table(what: Mapping[str, Any] | Iterable[Trajectory], *, title: str = "Trajectories") -> Table:
-    """Draw the figures of a run: a row for every task type, one for all, and what became of the errors below.
+    """Draw the figures of a run: one row per task type, one for all, and below them what became of the errors.
 
     Args:
-        what: A run's ``summary.json``, or trajectories to work it out from.
+        what: Content of a run's ``summary.json``, or trajectories to compute it from.
         title: Heading.
     """
     summary = what if isinstance(what, Mapping) else summary_of(what)

@@ -115,10 +115,10 @@ class _Notices:
     """Prints one line when a step begins and one when it is done."""
 
     def __init__(self, console: Console, preset: "Preset") -> None:
-        from step_envs.training.experiments.stages import plan
+        from step_envs.training.experiments.stages import plan_steps
 
         self._console = console
-        self._steps = len(plan(preset))
+        self._steps = len(plan_steps(preset))
         self._done = 0
 
     def __call__(self, step: "ExperimentStep", what: str, figures: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""``step-envs serve``: environments over HTTP."""
+"""``step-envs serve``: serve environments over HTTP."""
 
 import json
 from typing import Annotated
@@ -15,22 +15,23 @@ def serve(
         typer.Option(help="Option that the environments are made with, as name=value; clients cannot change it."),
     ] = None,
     host: Annotated[
-        str, typer.Option(help="Address to listen at. Anything but loopback lets other machines in, unencrypted.")
+        str,
+        typer.Option(help="Address to listen at. Any address but loopback admits other machines, without encryption."),
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8765,
-    max_sessions: Annotated[int, typer.Option(min=1, help="Most episodes at once.")] = 64,
+    max_sessions: Annotated[int, typer.Option(min=1, help="The most episodes at once.")] = 64,
     idle_seconds: Annotated[
         float, typer.Option(min=0.1, help="Seconds without a request after which a session is closed.")
     ] = 600.0,
     max_body: Annotated[
-        int | None, typer.Option(min=1024, help="Most bytes of a request; 16 MiB if not given.")
+        int | None, typer.Option(min=1024, help="The most bytes of a request; 16 MiB if not given.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print address and token as one line of JSON.")] = False,
 ) -> None:
-    """Serve environments over HTTP, one episode a session, until Ctrl-C.
+    """Serve environments over HTTP until Ctrl-C; each session plays one episode at a time.
 
-    A client is gym.make("STeP-Remote-v0", url=URL, env=ID), with the token in STEP_ENVS_SERVE_TOKEN; any other language
-    plays through the protocol in docs/serving.md. The token is taken from STEP_ENVS_SERVE_TOKEN, or made up and shown.
+    A Python client is gym.make("STeP-Remote-v0", url=URL, env=ID), with the token in STEP_ENVS_SERVE_TOKEN; other languages
+    use the protocol in docs/serving.md. The server takes its token from STEP_ENVS_SERVE_TOKEN, or makes one and prints it.
 
     Exit codes: 0 stopped by Ctrl-C or SIGTERM, 2 wrong input.
 

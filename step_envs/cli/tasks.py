@@ -45,7 +45,7 @@ def _counts(env: str, split: str | None, task_types: list[str] | None, as_json: 
     from rich.text import Text
 
     from step_envs.cli.inputs import world
-    from step_envs.cli.render import print_whole, visible
+    from step_envs.cli.render import print_unclipped, visible
     from step_envs.errors import unknown_name
 
     task_set = world(env).task_set()
@@ -69,4 +69,4 @@ def _counts(env: str, split: str | None, task_types: list[str] | None, as_json: 
         table.add_column(Text(visible(part).replace("_", "_\n")), footer=str(total), justify="right", no_wrap=True)
     for name in types:
         table.add_row(Text(visible(name)), *(str(by_split[part][name] or "-") for part in splits))
-    print_whole(Console(), table, least=80)
+    print_unclipped(Console(), table, least=80)

@@ -34,33 +34,34 @@ def view(
     html: Annotated[
         Path | None,
         typer.Option(
-            help="Where to write the HTML file, with what the other options leave.", show_default="RUN/view.html"
+            help="The HTML file to write, with the episodes that the other options select.",
+            show_default="RUN/view.html",
         ),
     ] = None,
     no_html: Annotated[bool, typer.Option("--no-html", help="Write no HTML file.")] = False,
     tokens: Annotated[
         str | None,
         typer.Option(
-            help="Folder or name of a tokenizer: shows what training makes of each trajectory, token by token, here "
+            help="Folder or name of a tokenizer: shows the tokens of each trajectory and which are trained on, here "
             "with --task, --episode or --corrected, and in the HTML file (about 1 kB a trajectory; up to two million "
             "tokens)."
         ),
     ] = None,
-    full: Annotated[bool, typer.Option("--full", help="Show long turns and the manual whole.")] = False,
-    limit: Annotated[int, typer.Option(min=0, help="Episodes to list at most; 0: all.")] = 40,
+    full: Annotated[bool, typer.Option("--full", help="Show long turns and the manual in full.")] = False,
+    limit: Annotated[int, typer.Option(min=0, help="The most episodes to list; 0 lists all.")] = 40,
     plain: Annotated[bool, typer.Option("--plain", help="No colour.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and write HTML only where --html says.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and write HTML only with --html.")] = False,
 ) -> None:
-    """Show what runs made, in the terminal and as one HTML file that opens from disk.
+    """Show runs in the terminal and as one HTML file that opens from disk.
 
-    A run's figures and episodes are listed here and written to RUN/view.html: a file on its own, without a server or a
-    network, to search, filter and read in a browser, and to send to others. With two runs, it sets them side by side on
-    the same tasks. With --task, --episode or --corrected, trajectories are shown here turn by turn, and written
-    only where --html says.
+    The figures and episodes of a run are listed here and written to RUN/view.html. This file needs no server and no
+    network; it can be searched, filtered and read in a browser, and sent to others. With two runs, it shows them side
+    by side on the same tasks. With --task, --episode or --corrected, trajectories are shown here turn by turn, and
+    written only with --html.
 
-    In a trajectory, what is trained on is green with a bar at its left, wrong turns are struck through in red,
-    corrections are marked, and everything else is dim. Beside each reply stand the teacher's verdict, the score after
-    it, and the weight of its tokens in the training loss.
+    In a trajectory, turns that are trained on are green with a bar at the left, wrong turns are struck through in red,
+    corrections are marked, and everything else is dim. Next to each reply are the teacher's verdict, the score after the
+    step, and the weight of its tokens in the training loss.
 
     Exit codes: 0 done, 2 wrong input.
 
@@ -87,7 +88,7 @@ def view(
         offered=not (some or outcome or as_json or no_html),
     )
     if some:
-        found = _found(runs, task, episode, wanted)
+        found = _find(runs, task, episode, wanted)
         found = _clearest(found) if corrected else found
         for run, one in found:
             page.add(run, one)
@@ -103,17 +104,17 @@ def _show_some(
     if as_json:
         typer.echo(json.dumps([json.loads(trajectory.to_json()) for trajectory in trajectories]))
         return
-    from step_envs.cli.render import print_whole
+    from step_envs.cli.render import print_unclipped
 
-    draw = _drawing(tokens, full=full)
+    draw = _drawing_function(tokens, full=full)
     for trajectory in trajectories:
-        print_whole(console, draw(trajectory), least=44)
+        print_unclipped(console, draw(trajectory), least=44)
     if not trajectories:
         console.print("No such trajectory.")
 
 
-def _drawing(tokens: str | None, *, full: bool) -> "Callable[[Trajectory], RenderableType]":
-    """Choose how a trajectory is drawn: turn by turn, or token by token."""
+def _drawing_function(tokens: str | None, *, full: bool) -> "Callable[[Trajectory], RenderableType]":
+    """Return a function that draws a trajectory: turn by turn, or token by token if a tokenizer is named."""
     if tokens is None:
         from step_envs.cli.render import trajectory_panel
 
@@ -127,19 +128,19 @@ def _drawing(tokens: str | None, *, full: bool) -> "Callable[[Trajectory], Rende
 
 
 def _clearest(found: list[tuple[Path, "Trajectory"]]) -> list[tuple[Path, "Trajectory"]]:
-    """Pick the trajectory that shows best what a correction is: one that led to success, and the shortest of those."""
+    """Pick the trajectory that shows a correction best: the shortest of those that led to success."""
     corrected = (pair for pair in found if any(turn.kind == "correction" for turn in pair[1].turns))
     best = min(corrected, key=lambda pair: (not pair[1].success, len(pair[1].turns)), default=None)
     return [] if best is None else [best]
 
 
-def _found(runs: Sequence[Path], task: str | None, episode: int | None, wanted: Any) -> list[tuple[Path, "Trajectory"]]:
-    """Find what was asked for in any of the runs; that none holds it is said of the first."""
+def _find(runs: Sequence[Path], task: str | None, episode: int | None, wanted: Any) -> list[tuple[Path, "Trajectory"]]:
+    """Find what was asked for in any of the runs; if none has it, raise the error of the first."""
     found: list[tuple[Path, Trajectory]] = []
     missing: list[ValueError] = []
     for run in runs:
         try:
-            found += [(run, one) for one in _matching(run, task, episode, wanted)]
+            found += [(run, one) for one in _find_in_run(run, task, episode, wanted)]
         except ValueError as error:
             missing.append(error)
     if missing and not found:
@@ -147,7 +148,7 @@ def _found(runs: Sequence[Path], task: str | None, episode: int | None, wanted: 
     return found
 
 
-def _matching(run: Path, task: str | None, episode: int | None, wanted: Any) -> Iterator["Trajectory"]:
+def _find_in_run(run: Path, task: str | None, episode: int | None, wanted: Any) -> Iterator["Trajectory"]:
     from step_envs.errors import unknown_name
     from step_envs.store import read_trajectories
 
@@ -187,7 +188,7 @@ def _show_all(
 
 
 def _show_run(console: Any, run: Path, wanted: Any, page: "PageWriter", *, limit: int, as_json: bool) -> dict[str, Any]:
-    from step_envs.cli.render import print_whole, summary_table
+    from step_envs.cli.render import print_unclipped, summary_table
     from step_envs.collection.collector import Progress
     from step_envs.store import read_trajectories
 
@@ -214,16 +215,16 @@ def _show_run(console: Any, run: Path, wanted: Any, page: "PageWriter", *, limit
             f"{read} trajectories, none that ended so." if read else "No trajectory yet.", markup=False, soft_wrap=True
         )
         return answer
-    print_whole(console, summary_table(progress.summary(), title=str(run)), least=48)
+    print_unclipped(console, summary_table(progress.summary(), title=str(run)), least=48)
     console.print()
-    print_whole(console, table, least=64)
+    print_unclipped(console, table, least=64)
     if progress.kept > listed:
         console.print(f"... and {progress.kept - listed} more: --limit 0 lists all.")
     return answer
 
 
 def _planned(run: Path, read: int, kept: int) -> int:
-    """Find how many episodes were asked for, so that what is missing is said; only of a whole run."""
+    """Find how many episodes were asked for, so that missing ones are reported; only if the whole run is shown."""
     from step_envs.cli.render import visible
     from step_envs.collection.config import CollectConfig
     from step_envs.errors import StoreError
@@ -234,7 +235,7 @@ def _planned(run: Path, read: int, kept: int) -> int:
     try:
         return CollectConfig.read(config).episodes
     except StoreError as error:
-        # Its episodes can be read all the same.
+        # Its episodes can still be read.
         text = f"{str(error).splitlines()[0]}; so how many episodes were asked for is not known."
         typer.echo(visible(text), err=True)
         return kept
@@ -246,7 +247,7 @@ def _episode_table() -> "Table":
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("Episode", justify="right", no_wrap=True)
-    # The one column that gives way where the terminal is narrow; whole, for --task wants all of it.
+    # Only this column shrinks in a narrow terminal. It is wrapped and not cut, because --task needs the whole id.
     table.add_column("Task", overflow="fold")
     table.add_column("Ended by", no_wrap=True)
     for name in ("Score", "Steps", "Corrected"):
@@ -257,13 +258,13 @@ def _episode_table() -> "Table":
 def _add_row(table: "Table", trajectory: "Trajectory") -> None:
     from rich.text import Text
 
-    from step_envs.cli.render import stopped, visible
+    from step_envs.cli.render import outcome_text, visible
 
     row = _row(trajectory)
     table.add_row(
         "-" if trajectory.episode is None else str(trajectory.episode),
         Text(visible(trajectory.task_id)),
-        stopped(trajectory),
+        outcome_text(trajectory),
         f"{trajectory.score:.2f}",
         str(trajectory.steps),
         Text(

@@ -1,4 +1,4 @@
-"""The HTML file of ``step-envs view``: where it goes, and what is said of it."""
+"""Write the HTML file of ``step-envs view``: choose its place, and report it."""
 
 import os
 from collections.abc import Sequence
@@ -12,20 +12,20 @@ if TYPE_CHECKING:
     from step_envs.viewer import Page, Written
 
 
-_LONGEST_NAME = 120  # bytes; file systems take 255, those that encrypt about 140
+_LONGEST_NAME = 120  # bytes; file systems allow 255, encrypted ones about 140
 
 
 class PageWriter:
-    """Takes the trajectories that are shown, and writes them as HTML at the end.
+    """Collects the trajectories that are shown, and writes them as HTML at the end.
 
     Args:
         runs: The runs.
-        path: Where the user wants the file; None leaves it to the runs' own folder.
+        path: The file that the user named; None puts it into the folder of the first run.
         tokens: Tokenizer of the token view.
-        offered: Write one even though none was asked for.
+        offered: Write a file even if the user named none.
 
     Raises:
-        ValueError: A run is named twice, or tokens are wanted and no file is.
+        ValueError: A run is named twice, or tokens are asked for and no file is written.
     """
 
     def __init__(self, runs: Sequence[Path], path: Path | None, *, tokens: str | None, offered: bool) -> None:
@@ -38,16 +38,16 @@ class PageWriter:
         self._page = _page(runs, tokens) if offered or self._asked else None
 
     def add(self, run: Path, trajectory: "Trajectory") -> None:
-        """Take a trajectory of a run."""
+        """Add a trajectory of a run."""
         self.kept += 1
         if self._page is not None:
             self._page.add(self._runs[run], trajectory)
 
     def finish(self, console: Any, *, quiet: bool) -> None:
-        """Write the file, if there is to be one and something for it to hold, and say so.
+        """Write the file, if one is wanted and there is a trajectory, and report it.
 
         Raises:
-            StoreError: It was asked for and cannot be written.
+            StoreError: The user named the file and it cannot be written.
         """
         from step_envs.cli.render import visible
 
@@ -58,16 +58,16 @@ class PageWriter:
         except StoreError as error:
             if self._asked:
                 raise
-            # A run may lie where nothing can be written; looking at it is no less possible for that.
+            # A run may be in a folder without write access. It can still be shown in the terminal.
             text = f"{error} Name another place with --html FILE, or leave it with --no-html."
             console.print(visible(text), style="yellow", markup=False, soft_wrap=True)
             return
         if not quiet:
-            console.print(visible(_said(written)), markup=False, soft_wrap=True)
+            console.print(visible(_report_line(written)), markup=False, soft_wrap=True)
 
 
 def default_path(runs: Sequence[Path]) -> Path:
-    """Say where the file goes when the user does not: into the first run, named after the others where there are any."""
+    """Return the default path of the file: in the first run, named after the other runs if there are any."""
     first, *others = [run.parent if run.name == "trajectories.jsonl" else run for run in runs]
     names = [os.path.basename(os.path.abspath(run)).removesuffix(".jsonl") for run in others]  # noqa: PTH100, PTH119
     name = "-".join(["view", *(["with", *names] if names else [])])
@@ -87,7 +87,7 @@ def _page(runs: Sequence[Path], tokenizer: str | None) -> "Page":
     return Page(runs, tokens=TokenPacker(load_tokenizer(tokenizer), tokenizer))
 
 
-def _said(written: "Written") -> str:
+def _report_line(written: "Written") -> str:
     text = f"To read in a browser: {written.path} ({written.size / 1e6:.1f} MB)"
     if written.token_size:
         text += (

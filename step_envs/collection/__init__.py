@@ -1,4 +1,7 @@
-"""Collection: episodes are played, in threads or on Ray, and their trajectories kept in a run folder."""
+"""Collection: play episodes in threads or on Ray, and keep their trajectories in a run folder.
+
+``collect`` is the main job; ``rollout`` plays a single episode.
+"""
 
 from step_envs.collection.collector import Progress, collect
 from step_envs.collection.config import CollectConfig, EpisodePlan

@@ -1,4 +1,4 @@
-"""One episode, from reset to trajectory."""
+"""Play one episode, from reset to trajectory."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -13,7 +13,7 @@ from step_envs.wrappers.record import Recorder
 
 
 class RolloutStoppedError(Exception):
-    """The rollout was asked to stop before the episode had ended; nothing of it is kept."""
+    """The rollout was stopped before the episode had ended; nothing of it is kept."""
 
 
 def rollout(
@@ -30,18 +30,18 @@ def rollout(
 
     Args:
         env: A chat environment that records: under ``TeacherMonitorWrapper`` or ``RecordTrajectory``.
-        agent: Who acts.
+        agent: The agent.
         seed: Seed of the reset and of the agent's random stream.
         task_id: The task; None lets the seed pick it.
         episode: Number of the episode in its run, for the record.
-        stopped: Asked before every step whether to drop the episode.
-        turn_to_reset: Entered for the reset, for those who must not all do it at once.
+        stopped: Called before every step; if it returns True, the episode is dropped.
+        turn_to_reset: A lock or semaphore that is held during the reset, to limit how many episodes start at once.
 
     Returns:
         The complete trajectory.
 
     Raises:
-        RolloutStoppedError: ``stopped`` said so.
+        RolloutStoppedError: ``stopped`` returned True.
         TypeError: The environment does not record.
     """
     try:
@@ -51,7 +51,7 @@ def rollout(
     with turn_to_reset or nullcontext():
         env.reset(seed=seed, options=None if task_id is None else {"task_id": task_id})
     agent.begin(env, np.random.default_rng(seed))
-    # After begin, for an agent may draw what it is to be known by.
+    # After begin, because an agent may draw some of its parameters there.
     recorder.agent, recorder.episode = agent.describe(), episode
     over = False
     while not over:

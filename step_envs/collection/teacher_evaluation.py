@@ -1,7 +1,8 @@
-"""How good is a teacher? Its verdicts beside the oracle's, on episodes with mistakes, and whether its corrections lead on.
+"""Evaluate a teacher: compare its verdicts with the oracle's, and try out whether its corrections lead to success.
 
-The episodes do not depend on the teacher: a novice plays, the oracle corrects it, and the teacher in question is only asked
-what it thinks of every step. So all teachers are asked about the same steps.
+If each teacher corrected episodes of its own, the episodes would differ, and so would the steps that teachers are asked
+about. So a novice plays, the oracle corrects it, and the teacher is only asked for its verdict on every step: all
+teachers judge the same steps.
 """
 
 import threading
@@ -27,19 +28,19 @@ from step_envs.wrappers.teachers.judging import judge
 from step_envs.wrappers.teachers.making import make_teacher
 from step_envs.wrappers.teachers.oracle import OracleTeacher
 
-_MOST_ERRORS = 10**6  # episodes are to end by themselves
+_MOST_ERRORS = 10**6  # no episode is ended for its errors
 Status = Literal["ok", "error", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What was said of one step.
+    """The verdicts on one step.
 
     Attributes:
         label: The oracle's verdict.
-        said: The teacher's.
-        back_on_track: After the teacher's correction the task can be completed, tried out; None where it gave none.
-        usage: What asking the teacher cost.
+        said: The teacher's verdict.
+        back_on_track: After the teacher's correction, the oracle completed the task; None if there was no correction.
+        usage: Tokens, seconds and cost of the teacher's verdict.
     """
 
     label: Status
@@ -50,22 +51,22 @@ class Judgement:
 
 @dataclass(frozen=True)
 class TeacherReport:
-    """How good a teacher is at one environment.
+    """Quality of a teacher in one environment.
 
     Attributes:
-        teacher: The teacher, as it was named.
+        teacher: Specification of the teacher.
         env: Id of the environment.
         episodes: Episodes played.
         steps: Steps that the oracle could judge.
-        errors: Steps that were wrong, by the oracle.
-        precision: Interval of the teacher's errors that are errors (Wilson interval).
-        recall: Interval of the errors that the teacher found, those without verdict counting as not found (Wilson).
-        f1: Harmonic mean of the two (bootstrap over episodes).
-        back_on_track: Interval of the teacher's corrections after which the task could be completed (Wilson).
-        unknown: Interval of the steps without a verdict (Wilson).
-        tokens_per_step: Tokens read and written for a step.
-        cost_per_step: Price of a step in US dollars; None where it is not known.
-        seconds_per_step: Time that a step waited for its verdict.
+        errors: Steps that are wrong according to the oracle.
+        precision: Share of the steps called wrong that are wrong (Wilson interval).
+        recall: Share of the wrong steps that the teacher found; a step without a verdict counts as not found (Wilson).
+        f1: Harmonic mean of precision and recall (bootstrap over episodes).
+        back_on_track: Share of the teacher's corrections after which the task could be completed (Wilson).
+        unknown: Share of the steps without a verdict (Wilson).
+        tokens_per_step: Tokens read and written per step.
+        cost_per_step: US dollars per step; None if prices are not known.
+        seconds_per_step: Seconds that a step waited for its verdict.
     """
 
     teacher: str
@@ -83,7 +84,7 @@ class TeacherReport:
     seconds_per_step: float
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the figures as JSON values; a share is ``[value, low, high]``."""
+        """Return the figures as JSON values; a share is ``[value, low, high]``."""
         return {name: list(value) if isinstance(value, Interval) else value for name, value in vars(self).items()}
 
 
@@ -107,16 +108,16 @@ def evaluate_teacher(
         env: Id of the environment.
         env_options: Further keyword arguments of the environment.
         split: The split; None is the environment's default.
-        episodes: How many episodes; with the same seed and rate they are the same for every teacher.
+        episodes: Number of episodes; with the same seed and rate they are the same for every teacher.
         error_rate: Rate of the novice's mistakes.
         seed: Decides the tasks and the mistakes.
-        gateway: Through which a teacher that is a model asks.
-        concurrency: Episodes in flight at once.
-        on_progress: Called after every episode with how many are done.
+        gateway: The gateway for a teacher that is a model.
+        concurrency: Episodes played at once.
+        on_progress: Called after every episode with the number of episodes that are done.
 
     Raises:
         UnknownNameError: There is no such environment, split or teacher.
-        EndpointError: The model cannot be asked, or does not answer any more.
+        EndpointError: The model cannot be asked, or has stopped to answer.
     """
     novice = f"novice:error_rate={error_rate}"
     options = {**(env_options or {}), "max_steps": None}
@@ -129,7 +130,7 @@ def evaluate_teacher(
 
     def one(plan: EpisodePlan) -> list[Judgement]:
         nonlocal done
-        judgements = _play(spec, config, plan, gateway)
+        judgements = _judge_episode(spec, config, plan, gateway)
         with counting:
             done += 1
             on_progress(done)
@@ -139,11 +140,11 @@ def evaluate_teacher(
         by_episode = list(pool.map(one, planned))
     if gateway is not None:
         gateway.require_up()
-    return report(spec, env, by_episode)
+    return make_report(spec, env, by_episode)
 
 
-def report(spec: str, env: str, by_episode: Sequence[Sequence[Judgement]]) -> TeacherReport:
-    """Work the figures out from the judgements of each episode."""
+def make_report(spec: str, env: str, by_episode: Sequence[Sequence[Judgement]]) -> TeacherReport:
+    """Compute the figures from the judgements of each episode."""
     judged = [[one for one in episode if one.label != "unknown"] for episode in by_episode]
     steps = [one for episode in judged for one in episode]
     found = sum(one.label == one.said == "error" for one in steps)
@@ -178,14 +179,14 @@ def _f1(episodes: Sequence[Sequence[Judgement]]) -> float | None:
     return 2 * sum(one.label == one.said == "error" for one in steps) / (called + errors)
 
 
-def _play(spec: str, config: CollectConfig, plan: EpisodePlan, gateway: Gateway | None) -> list[Judgement]:
+def _judge_episode(spec: str, config: CollectConfig, plan: EpisodePlan, gateway: Gateway | None) -> list[Judgement]:
     teacher = make_teacher(spec)
     if gateway is not None and isinstance(teacher, UsesChatModel):
         teacher.chat.connect(gateway)
     options = config.env_options if config.split is None else config.env_options | {"split": config.split}
-    panel = _Panel(teacher)
+    panel = _ComparingTeacher(teacher)
     world: gym.Env[str, str] = gym.make(config.env, **options)
-    # The limit of the protocol counts the novice's steps, not those that are tried out and taken back.
+    # The step limit must count only the novice's steps, and not the steps that are tried out and undone.
     limit = world.unwrapped.tasks.max_steps(plan.task_id) if isinstance(world.unwrapped, TextEnv) else None
     env = TeacherMonitorWrapper(ReActWrapper(world), panel, max_errors=_MOST_ERRORS)
     agent = config.make_agent()
@@ -197,14 +198,14 @@ def _play(spec: str, config: CollectConfig, plan: EpisodePlan, gateway: Gateway 
         return False
 
     try:
-        rollout(_Limited(env, limit), agent, seed=plan.seed, task_id=plan.task_id, stopped=stopped)
+        rollout(_LimitedReplies(env, limit), agent, seed=plan.seed, task_id=plan.task_id, stopped=stopped)
     finally:
         env.close()
     return panel.judgements
 
 
-class _Limited(gym.Wrapper[str, str, str, str]):
-    """Ends the episode after a number of replies."""
+class _LimitedReplies(gym.Wrapper[str, str, str, str]):
+    """Truncates the episode after a number of replies."""
 
     def __init__(self, env: gym.Env[str, str], limit: int | None) -> None:
         super().__init__(env)
@@ -218,8 +219,8 @@ class _Limited(gym.Wrapper[str, str, str, str]):
         return observation, float(reward), terminated, truncated, info
 
 
-class _Panel(Teacher):
-    """Asks a teacher for its verdict and goes by the oracle's."""
+class _ComparingTeacher(Teacher):
+    """Asks both teachers for their verdict, records both, and returns the oracle's."""
 
     def __init__(self, teacher: Teacher) -> None:
         self._oracle, self._teacher = OracleTeacher(), teacher
@@ -228,13 +229,13 @@ class _Panel(Teacher):
     def judge(self, context: TeacherContext) -> Verdict:
         label = judge(self._oracle, context)
         said = judge(self._teacher, context)
-        back = _leads_on(said, context) if said.status == "error" else None
+        back = _leads_to_success(said, context) if said.status == "error" else None
         self.judgements.append(Judgement(label.status, said.status, back, said.usage or Usage()))
         return label
 
 
-def _leads_on(verdict: Verdict, context: TeacherContext) -> bool:
-    """Try a correction out: carry it out, follow the oracle from there, and see whether the task is done."""
+def _leads_to_success(verdict: Verdict, context: TeacherContext) -> bool:
+    """Return True if the oracle completes the task after the correction; the state is restored afterwards."""
     world, now = context.env, context.env.snapshot()
     try:
         if verdict.undo:

@@ -1,4 +1,8 @@
-"""What becomes of trajectories: filters, exact masks, data sets, fine-tuning, evaluation, and the three stages of STeP."""
+"""Training: filter trajectories, mask turns, build data sets, fine-tune and evaluate models.
+
+A reader can follow the data in this order: ``filters``, ``masking``, ``tokens``, ``windowing``, ``dataset``,
+``finetuning``, ``evaluation``, ``comparison``; ``experiments`` runs all of it as the three stages of STeP.
+"""
 
 from step_envs.training.behaviour import Behaviour
 from step_envs.training.comparison import Comparison, compare
@@ -9,6 +13,7 @@ from step_envs.training.finetuning import FinetuneConfig, finetune
 from step_envs.training.masking import masked_messages
 from step_envs.training.recovery import Recovery, recover
 from step_envs.training.tokens import Sample, TrajectoryEncoder, tokenize_trajectory
+from step_envs.training.train_config import TrainConfig
 
 __all__ = [
     "Behaviour",
@@ -20,6 +25,7 @@ __all__ = [
     "Recovery",
     "Sample",
     "Selection",
+    "TrainConfig",
     "TrajectoryEncoder",
     "build_dataset",
     "compare",

@@ -1,4 +1,8 @@
-"""How an agent behaves, beside whether it succeeds: invalid actions, repeats, loops, and what comes of its reflections."""
+"""Measure how an agent behaves: invalid actions, repeats, loops, and whether its reflections lead to a right action.
+
+A success rate alone does not show whether an agent reflects or has only learnt more golden steps. A reflection is found
+by its words; whether it was right is judged by the oracle, in the world, by replaying the episode up to that step.
+"""
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,24 +22,25 @@ REFLECTION = (
     r"\b(?:mistake|mistaken|wrong|incorrect|useless|no effect|not understood|nothing happened|"
     r"did(?: not|n't) work|should(?: not|n't)? have|held no action)\b"
 )
-"""What a thought says that looks back at an error, the oracle teacher's words among them."""
+"""Words of a thought that looks back at an error; the oracle teacher's own words are among them."""
 _LONGEST_CYCLE = 6
 _TIMES = 3
 
 
 class Behaviour(BaseModel):
-    """Figures of what the agent did, with 95 % intervals drawn by task; those of nothing are None.
+    """Figures of what an agent did, with 95 % bootstrap intervals that draw whole tasks; None if there is nothing to count.
 
     Attributes:
         steps: Replies of the agent.
-        invalid: Share of them that the world did not understand, replies without an action included.
-        without_action: Share of them without an action.
-        repeated: Share of them with the same action as the reply before.
-        looped: Share of the episodes in which a step and its answer, or a cycle of up to 6, came three times in a row.
-        overcame_invalid: Share of the episodes with an invalid action that succeeded all the same.
+        invalid: Share of the replies that the world did not understand, including replies without an action.
+        without_action: Share of the replies without an action.
+        repeated: Share of the replies with the same action as the reply before.
+        looped: Share of the episodes in which a step and its answer, or a cycle of up to 6 steps, occurred three times in a
+            row.
+        overcame_invalid: Share of the episodes with an invalid action that still succeeded.
         reflections: Replies whose thought looks back at an error.
-        judged: How many of them the oracle could judge.
-        reflections_right: Share of those whose action was right, by the oracle.
+        judged: Reflections that the oracle could judge.
+        reflections_right: Share of the judged reflections whose action was right.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -58,13 +63,14 @@ def measure_behaviour(
     make_world: Callable[[], gym.Env[Any, Any]] | None = None,
     most_judged: int = 500,
 ) -> Behaviour:
-    """Work out how an agent behaved.
+    """Compute how an agent behaved.
 
     Args:
         trajectories: Its episodes.
         reflection: Regular expression that finds a reflection in a thought; case does not matter.
-        make_world: Makes the world they were played in, to judge reflections in by playing them again; None judges none.
-        most_judged: Reflections that are judged at most, of episodes spread evenly over all.
+        make_world: Makes the environment of the episodes, in which they are replayed to judge reflections; None judges
+            none.
+        most_judged: The most reflections to judge, from episodes in random order.
     """
     looks_back = re.compile(reflection, re.IGNORECASE)
     steps: list[tuple[str, Turn, Turn | None]] = []
@@ -98,9 +104,9 @@ def measure_behaviour(
 
 
 def own_steps(trajectory: Trajectory) -> list[tuple[Turn, str]]:
-    """Give the replies of the agent itself, each with what it was answered.
+    """Return the replies of the agent itself, each with the answer to it.
 
-    Where it was led into a mistake first, that is not its own; where it is an expert, all is.
+    Steps that were played for the agent before its turn do not count; if an expert played the whole episode, all steps do.
     """
     replies = [
         (turn, answer.content)
@@ -112,7 +118,7 @@ def own_steps(trajectory: Trajectory) -> list[tuple[Turn, str]]:
 
 
 def has_loop(exchanges: Sequence[tuple[str | None, str]]) -> bool:
-    """Say whether some exchange, or a cycle of at most 6, comes three times in a row.
+    """Return True if an exchange, or a cycle of at most 6 exchanges, occurs three times in a row.
 
     Args:
         exchanges: Action and answer of every step.
@@ -135,7 +141,7 @@ def _reflects(trajectory: Trajectory, looks_back: re.Pattern[str]) -> Iterator[b
     own = {id(turn) for turn, _ in own_steps(trajectory)}
     for turn in trajectory.turns:
         if turn.role == "assistant" and turn.kind != "instruction":
-            # Before the first reply there is nothing to look back at.
+            # The first reply cannot look back at anything.
             yield replied and id(turn) in own and bool(looks_back.search(turn.content.split("Action:", 1)[0]))
             replied = True
 

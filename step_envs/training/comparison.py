@@ -1,4 +1,9 @@
-"""Two evaluations on the same tasks, pair by pair: is one agent better, or is there no difference that can be told?"""
+"""Compare two evaluations on the same tasks, in pairs, and test whether one agent is better.
+
+Two success rates with overlapping intervals can still differ, because easy and hard tasks are the same for both. So
+every episode is compared with the other agent's episode on the same task. A difference is reported only if both the
+interval and the test find it: with few tasks, a bootstrap interval alone is too narrow.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,10 +18,10 @@ from step_envs.training.evaluation import EvalConfig, Evaluation, reward_of
 from step_envs.trajectory import Trajectory
 
 _ALIKE = ("env", "split", "protocol", "env_options", "style")
-"""What two evaluations must have in common; the tasks themselves are matched by name."""
+"""Settings that two evaluations must have in common; their tasks are matched by id."""
 _ALPHA = 0.05
 
-Verdict = Literal["no difference", "first is better", "second is better"]
+ComparisonVerdict = Literal["no difference", "first is better", "second is better"]
 
 
 class ComparisonError(StepEnvsError, ValueError):
@@ -24,15 +29,15 @@ class ComparisonError(StepEnvsError, ValueError):
 
 
 class Difference(BaseModel):
-    """A figure of both, and the difference, second minus first, with its 95 % interval drawn by task.
+    """A figure of both agents, and the difference between them.
 
     Attributes:
-        first: The first agent's.
-        second: The second's.
-        difference: Second minus first.
-        p: Two-sided probability of so large a difference if the two were alike. Of success with one episode a task it is
-            McNemar's exact test, otherwise the two are exchanged within whole tasks.
-        verdict: ``no difference`` where the interval holds 0 or ``p`` is 0.05 or more.
+        first: Figure of the first agent.
+        second: Figure of the second agent.
+        difference: Second minus first, with its 95 % bootstrap interval that draws whole tasks.
+        p: Two-sided p-value. For success with one episode per task, McNemar's exact test; otherwise a permutation test that
+            exchanges the two agents within whole tasks.
+        verdict: ``no difference`` if the interval contains 0 or ``p`` >= 0.05.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -41,25 +46,25 @@ class Difference(BaseModel):
     second: float | None
     difference: Interval
     p: float
-    verdict: Verdict
+    verdict: ComparisonVerdict
 
 
 class Comparison(BaseModel):
-    """What a comparison found.
+    """Result of a comparison.
 
     Attributes:
         first: Folder of the first evaluation.
         second: Folder of the second.
         episodes: Pairs of episodes.
-        tasks: Tasks they are of.
-        unpaired: Episodes of either that the other lacks, left out.
-        success: The shares that succeeded.
-        reward: The average rewards.
-        only_first: Pairs in which only the first succeeded.
-        only_second: Pairs in which only the second did.
-        tasks_only_first: Tasks that the first succeeded at more often.
-        tasks_only_second: Tasks that the second did.
-        by_task_type: Success for each type; the more types, the likelier that one of them differs by chance.
+        tasks: Tasks of these episodes.
+        unpaired: Episodes without a partner in the other evaluation; they are left out.
+        success: Share of episodes that succeeded.
+        reward: Average reward.
+        only_first: Pairs in which only the first agent succeeded.
+        only_second: Pairs in which only the second agent succeeded.
+        tasks_only_first: Tasks in which the first agent succeeded more often.
+        tasks_only_second: Tasks in which the second agent succeeded more often.
+        by_task_type: Success for each type. With many types, one of them may differ by chance.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True, validate_by_alias=True)
@@ -88,12 +93,12 @@ def compare(first: Path, second: Path) -> Comparison:
     """Compare two evaluations on the tasks that both played.
 
     Args:
-        first: Folder of one.
+        first: Folder of one evaluation.
         second: Folder of the other.
 
     Raises:
-        StoreError: One of them holds no evaluation.
-        ComparisonError: They are of another environment, split or protocol, or share no task.
+        StoreError: One of the folders holds no evaluation.
+        ComparisonError: The evaluations differ in environment, split or protocol, or share no task.
     """
     one, other = Evaluation.read(first).config, Evaluation.read(second).config
     _check_alike(one, other, first, second)
@@ -112,13 +117,13 @@ def compare_episodes(
     """Compare episodes of two agents, paired by task and, within a task, in the order they were played in.
 
     Args:
-        first: Episodes of one.
-        second: Episodes of the other.
-        protocol: Which reward counts; see ``EvalConfig``.
-        names: What to call the two.
+        first: Episodes of the first agent.
+        second: Episodes of the second agent.
+        protocol: The protocol that defines the reward; see ``EvalConfig``.
+        names: Names of the two agents, for the result and for errors.
 
     Raises:
-        ComparisonError: They share no task.
+        ComparisonError: The agents share no task.
     """
     one, other = _numbered(first), _numbered(second)
     pairs = [_Pair(one[key], other[key]) for key in one if key in other]
@@ -191,8 +196,8 @@ def _difference(first: Sequence[float], second: Sequence[float], pairs: Sequence
     )
 
 
-def _verdict(difference: Interval, p: float) -> Verdict:
-    # With few tasks the bootstrap is too sure of itself, so that the test must agree.
+def _verdict(difference: Interval, p: float) -> ComparisonVerdict:
+    # With few tasks the bootstrap interval is too narrow, so the test must agree.
     if difference.low is None or difference.high is None or difference.low <= 0 <= difference.high or p >= _ALPHA:
         return "no difference"
     return "second is better" if difference.low > 0 else "first is better"

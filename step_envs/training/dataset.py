@@ -1,4 +1,4 @@
-"""From trajectories to the rows a trainer is fed, with an account of what became of every one."""
+"""Turn trajectories into the rows for a trainer, and count what became of every trajectory."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -17,19 +17,19 @@ class DatasetReport(BaseModel):
     """What became of the trajectories.
 
     Attributes:
-        trajectories: How many there were.
-        untrained: Trajectories in which no turn carries loss; they give no row.
-        rows: Rows for the trainer; every one has a trained token.
+        trajectories: Number of trajectories.
+        untrained: Trajectories without a trained turn; they give no row.
+        rows: Rows for the trainer; each has at least one trained token.
         tokens: Tokens in all rows.
         trained_tokens: Tokens with a label.
-        trained_weight: Sum of their weights.
+        trained_weight: Sum of the weights of these tokens.
         longest: Tokens of the longest row.
         mode: ``conversation`` or ``turns``; see ``training.tokens``.
-        reason: Why that mode.
+        reason: Why this mode was chosen.
         fell_back: Trajectories encoded turn by turn although the mode is ``conversation``.
         windowed: Trajectories longer than ``max_length``, which were cut into windows.
-        windows: Windows they gave.
-        left_out: Trained turns too long for ``max_length`` even alone with the task; they are not in the rows.
+        windows: Windows that they were cut into.
+        left_out: Trained turns that exceed ``max_length`` even alone with the task; they are not in the rows.
         masking: The mask.
         error_weight: Weight of error turns under the mask ``partial``.
     """
@@ -53,7 +53,7 @@ class DatasetReport(BaseModel):
     error_weight: float = Field(0.0, ge=0, le=1)
 
     def lines(self) -> list[str]:
-        """Say the same in sentences, for a terminal."""
+        """Write the same figures as sentences, for a terminal."""
         share = self.trained_tokens / max(self.tokens, 1)
         text = [
             f"{self.rows:,} rows from {self.trajectories:,} trajectories: {self.tokens:,} tokens, {self.trained_tokens:,} "
@@ -82,23 +82,23 @@ def build_dataset(
     max_length: int | None = None,
     template_kwargs: Mapping[str, Any] | None = None,
 ) -> tuple[Any, DatasetReport]:
-    """Make the rows that ``finetune`` is fed.
+    """Make the rows for ``finetune``.
 
     Args:
         trajectories: The episodes, in the order of the rows.
         tokenizer: A fast Hugging Face tokenizer with a chat template.
-        masking: What becomes of error turns; see ``masked_messages``.
-        error_weight: Their weight under the mask ``partial``.
-        max_length: Tokens a row may have; longer trajectories are cut into windows. None: as long as they are.
+        masking: How error turns are trained on; see ``masked_messages``.
+        error_weight: Weight of error turns under the mask ``partial``.
+        max_length: The most tokens of a row; longer trajectories are cut into windows. None sets no limit.
         template_kwargs: Further variables for the chat template.
 
     Returns:
         A ``datasets.Dataset`` with the columns ``input_ids``, ``labels`` and, where a weight is neither 0 nor 1,
-        ``weights``; and the account.
+        ``weights``; and the report.
 
     Raises:
         TemplateError: The chat template cannot be used, or not with these conversations.
-        ValueError: Nothing is left to train on, or an argument is out of its range.
+        ValueError: There is nothing to train on, or an argument is out of range.
         gymnasium.error.DependencyNotInstalled: ``datasets`` is missing.
     """
     try:
@@ -118,7 +118,7 @@ def build_dataset(
             continue
         fell_back = encoder.fell_back
         samples += _rows(encoder, messages, begins_at(trajectory), max_length, report)
-        # Once, however many windows it was cut into.
+        # Count the trajectory once, even if it was cut into several windows.
         report.fell_back += encoder.fell_back > fell_back
     if not samples:
         raise ValueError(
@@ -170,17 +170,17 @@ def mix(
     reflected_share: float | None = None,
     seed: int = 0,
 ) -> list[Trajectory]:
-    """Put golden and reflected trajectories together in a shuffled order: the paper's D1 and D_r.
+    """Mix golden and reflected trajectories (the paper's D1 and D_r) in a shuffled order.
 
     Args:
         golden: Trajectories of an expert.
         reflected: Trajectories with errors, reflections and corrections.
-        reflected_share: Share of reflected ones in the mixture, from 0 to 1: as many of the larger part are drawn as give
-            it. None keeps all of both, as the paper does.
-        seed: Decides the order, and which are drawn.
+        reflected_share: Share of reflected trajectories in the mixture, from 0 to 1; trajectories of the part that is too
+            large are left out at random. None keeps all of both, as the paper does.
+        seed: Decides the order, and which trajectories are left out.
 
     Raises:
-        ValueError: The share is not from 0 to 1, or a part that it asks for is empty.
+        ValueError: The share is not from 0 to 1, or needs trajectories of a part that is empty.
     """
     rng = np.random.default_rng(seed)
     parts = [list(golden), list(reflected)]

@@ -143,7 +143,7 @@ def finetune(
     """
     config = config or FinetuneConfig()
     out = Path(out)
-    _check(dataset, config)
+    _check_rows(dataset, config)
     record = TrainingRecord(model=str(model), rows=len(dataset), fingerprint=_fingerprint(dataset), config=config)
     if _is_complete(out, record):
         return out
@@ -159,7 +159,7 @@ def finetune(
     on_gpu = torch.cuda.is_available()
     # Full training keeps float32 weights and computes in bf16; frozen weights under LoRA may be bf16 themselves.
     dtype = torch.bfloat16 if on_gpu and config.lora_rank else torch.float32
-    network = _load(AutoModelForCausalLM, folder, dtype=dtype)
+    network = _load_model(AutoModelForCausalLM, folder, dtype=dtype)
     tokenizer = tokenizer if tokenizer is not None else load_tokenizer(folder)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -180,7 +180,7 @@ def finetune(
         args=SFTConfig(**_trainer_options(config, out, on_gpu)),
         train_dataset=dataset,
         processing_class=tokenizer,
-        peft_config=_lora(config),
+        peft_config=_lora_config(config),
     )
     _stop_where_turns_end(network, dataset, tokenizer)
     on_trainer(trainer)
@@ -260,7 +260,7 @@ def _stop_where_turns_end(network: Any, dataset: Any, tokenizer: Any) -> None:
     network.generation_config.eos_token_id = sorted(known | ends)
 
 
-def _lora(config: FinetuneConfig) -> Any:
+def _lora_config(config: FinetuneConfig) -> Any:
     if config.lora_rank is None:
         return None
     from peft import LoraConfig
@@ -274,14 +274,14 @@ def _lora(config: FinetuneConfig) -> Any:
     )
 
 
-def _load(loader: Any, folder: Path, dtype: Any) -> Any:
+def _load_model(loader: Any, folder: Path, dtype: Any) -> Any:
     try:
         return loader.from_pretrained(str(folder), local_files_only=True, dtype=dtype)
     except (OSError, ValueError) as error:
         raise DataError(f"The model in {folder} cannot be loaded: {error}") from error
 
 
-def _check(dataset: Any, config: FinetuneConfig) -> None:
+def _check_rows(dataset: Any, config: FinetuneConfig) -> None:
     missing = {"input_ids", "labels"} - set(dataset.column_names)
     if missing:
         raise DataError(f"The rows lack {', '.join(sorted(missing))}: make them with build_dataset.")

@@ -1,20 +1,24 @@
-"""Whether documents packed into one row stay apart: tried out on the model itself, not believed."""
+"""Check that documents packed into one row do not see each other, by trying it out on the model itself.
+
+Whether a model separates packed documents depends on its architecture, its attention kernel and its version, and a list of
+models that do would soon be wrong. So two documents are run through the model, packed and alone, and the logits compared.
+"""
 
 from typing import Any
 
 from step_envs.errors import DataError
 
-_TOLERANCE = 1e-3  # logits of the same tokens, computed in float32 by different kernels
+_TOLERANCE = 1e-3  # different kernels compute the same logits in float32 up to this relative difference
 
 
 def refuse_mixing_attention(model: Any) -> None:
-    """See that a document gives the same logits behind another one in a row as it gives alone.
+    """Raise an error if a document behind another one in a row gets other logits than the document alone.
 
     Args:
         model: A causal language model of transformers.
 
     Raises:
-        DataError: It does not: this model's attention, or state, reaches across documents.
+        DataError: This model's attention, or state, reaches across documents.
     """
     import torch
 

@@ -1,9 +1,9 @@
-"""A small causal language model made from nothing: the "original model" of an experiment that downloads none.
+"""Make a tiny causal language model with random weights: the original model of an experiment that downloads none.
 
-It is an ordinary checkpoint (Llama architecture, fast tokenizer, chat template), so that everything downstream treats
-it as any other. Its tokenizer writes any text, byte by byte if need be. Names and numbers of a world are tokens by
-themselves, and what is often said between two names is one token, too: a conversation is about half as long that way,
-and each decision of the agent is about one token.
+It is an ordinary checkpoint (Llama architecture, fast tokenizer, chat template), so all later steps treat it like any other
+model. A usual tokenizer would split "the fridge 1" into several tokens, and so small a model would have to learn spelling
+first. So every name and number of the world is one token, and so is every frequent phrase between two names. This makes a
+conversation about half as long, and each decision of the agent about one token. All other text is written in bytes.
 """
 
 import re
@@ -28,16 +28,16 @@ _WORD = r" ?\p{L}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"  # as in GPT-2, without dig
 _PHRASES = 160
 
 
-class ScratchModel(BaseModel):
-    """Size of a model made from nothing.
+class TinyModelSize(BaseModel):
+    """Size of a tiny model.
 
     Attributes:
-        vocabulary: Tokens, the 256 bytes and the special ones included.
+        vocabulary: Number of tokens, including the 256 bytes and the special tokens.
         width: Width of the hidden states.
-        layers: Layers.
-        heads: Attention heads; they divide the width.
+        layers: Number of layers.
+        heads: Number of attention heads; a divisor of the width.
         context: Longest conversation, in tokens.
-        seed: Of the random weights.
+        seed: Seed of the random weights.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -50,13 +50,13 @@ class ScratchModel(BaseModel):
     seed: int = 0
 
 
-def make_tokenizer(texts: Iterable[str], names: Iterable[str], vocabulary: int = 1024) -> Any:
+def learn_tokenizer(texts: Iterable[str], names: Iterable[str], vocabulary: int = 1024) -> Any:
     """Learn a tokenizer from text.
 
     Args:
-        texts: What it is to write well; anything else it writes byte by byte.
-        names: Words that are to be tokens of their own, never part of longer ones.
-        vocabulary: Most tokens.
+        texts: Text whose words and phrases become tokens; all other text is written byte by byte.
+        names: Words that become tokens of their own and are never part of a longer token.
+        vocabulary: The most tokens.
 
     Returns:
         A fast tokenizer of transformers, with ``CHAT_TEMPLATE``.
@@ -73,7 +73,7 @@ def make_tokenizer(texts: Iterable[str], names: Iterable[str], vocabulary: int =
     known = sorted(set(names), key=lambda name: (-len(name), name))
     name = rf" ?\b(?:{'|'.join(map(re.escape, known))})\b| ?[0-9]+"
     phrases = _phrases(texts, name)
-    # The longest first, and none that breaks a word off.
+    # The longest phrase first, and only phrases that end at the end of a word.
     fixed = "|".join(re.escape(phrase) + (r"\b" if phrase[-1].isalnum() else "") for phrase in phrases)
     isolate = pre_tokenizers.Split(Regex(f"{name}|{fixed}|{_WORD}" if fixed else f"{name}|{_WORD}"), "isolated")
     split = pre_tokenizers.Sequence([isolate, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
@@ -84,7 +84,7 @@ def make_tokenizer(texts: Iterable[str], names: Iterable[str], vocabulary: int =
         wanted += [spelled(form)[0][0] for form in ((word,) if word in phrases else (f" {word}", word))]
     wanted += [word for word, count in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])) if count > 1]
     tokens = list(dict.fromkeys(wanted))[:vocabulary]
-    # Without merges a piece is one token where it is known whole, and bytes where it is not.
+    # Without merges, a piece of text is one token if it is in the vocabulary, and bytes if it is not.
     tokenizer = Tokenizer(
         models.BPE(vocab={token: number for number, token in enumerate(tokens)}, merges=[], ignore_merges=True)
     )
@@ -100,26 +100,26 @@ def make_tokenizer(texts: Iterable[str], names: Iterable[str], vocabulary: int =
 
 
 def _phrases(texts: Iterable[str], name: str) -> list[str]:
-    """Find what is said most between two names, weighed by the words it saves; the longest first."""
+    """Find the phrases between two names that save the most words if they become one token; the longest first."""
     counts = Counter(part for text in texts for part in re.split(name, text) if len(part.split()) > 1)
     saved = {phrase: count * (len(phrase.split()) - 1) for phrase, count in counts.items() if count > 1}
     chosen = sorted(saved, key=lambda phrase: (-saved[phrase], phrase))[:_PHRASES]
     return sorted(chosen, key=lambda phrase: (-len(phrase), phrase))
 
 
-def make_model(tokenizer: Any, size: ScratchModel, out: Path) -> Path:
+def make_tiny_model(tokenizer: Any, size: TinyModelSize, out: Path) -> Path:
     """Make a checkpoint with random weights.
 
     Args:
-        tokenizer: Its tokenizer, saved with it.
-        size: How large it is.
+        tokenizer: The tokenizer, which is saved with the model.
+        size: Size of the model.
         out: Folder of the checkpoint.
 
     Returns:
         The folder.
 
     Raises:
-        ValueError: The heads do not divide the width.
+        ValueError: The number of heads does not divide the width.
         gymnasium.error.DependencyNotInstalled: The extra ``train`` is missing.
     """
     try:

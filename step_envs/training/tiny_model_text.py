@@ -1,8 +1,8 @@
-"""What a model made from nothing reads first: play without aim, and sequences whose end repeats their beginning.
+"""Make the pretraining text of a tiny model: random play, and sequences whose end repeats their beginning.
 
-Play teaches how the world answers, not what to do. Copying sequences over the world's names teach to find again what
-was said far back. Without them it is a matter of the seed whether a small model learns that at all while it is fine-tuned,
-which drowns every other difference between two trainings.
+Random play teaches how the world answers, but not what to do. The copying sequences teach the model to find a name that was
+mentioned far back. Without them, it depends on the seed whether so small a model learns this during fine-tuning at all, and
+this is a larger effect than any difference between two arms.
 """
 
 import random
@@ -12,16 +12,16 @@ from typing import Any
 from step_envs.training.tokens import IGNORED, Sample
 from step_envs.trajectory import Trajectory
 
-_NUMBERS = (1, 1, 1, 1, 2, 3)  # as often as names bear them in a household
+_NUMBERS = (1, 1, 1, 1, 2, 3)  # about as frequent as in a household's names
 
 
 def copying_texts(names: Sequence[str], count: int, *, seed: int = 0) -> Iterator[str]:
-    """Write sequences to copy from: lists of keys and values that are asked for again, and spans that return.
+    """Write copying sequences: lists of keys and values that are asked for again, and spans that are repeated.
 
     Args:
-        names: Words to write them with.
-        count: How many sequences.
-        seed: Decides them.
+        names: Words to use.
+        count: Number of sequences.
+        seed: Decides the sequences.
     """
     rng = random.Random(seed)
     for _ in range(count):
@@ -54,13 +54,13 @@ def _spans(rng: random.Random, names: Sequence[str]) -> str:
 def language_rows(
     tokenizer: Any, conversations: Iterable[Trajectory], texts: Iterable[str], *, max_length: int
 ) -> list[Sample]:
-    """Make rows in which every token is trained: a language model's own training, before any mask.
+    """Make rows in which every token is trained on, for pretraining.
 
     Args:
         tokenizer: A tokenizer with a chat template.
-        conversations: Whole conversations, laid out by the template.
-        texts: Further texts; each ends with the tokenizer's end of text.
-        max_length: Tokens a row may have; what is longer goes on in the next row.
+        conversations: Whole conversations, which the template lays out.
+        texts: More texts; each gets the tokenizer's end-of-text token.
+        max_length: The most tokens of a row; a longer text continues in the next row.
     """
     rendered = [
         tokenizer.apply_chat_template(
@@ -73,6 +73,6 @@ def language_rows(
         ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
         for start in range(0, len(ids), max_length):
             part = ids[start : start + max_length]
-            # The first token of a row has nothing before it to be told from.
+            # The first token of a row cannot be predicted: nothing is before it.
             rows.append({"input_ids": part, "labels": [IGNORED, *part[1:]], "weights": [0.0] + [1.0] * (len(part) - 1)})
     return rows

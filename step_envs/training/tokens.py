@@ -1,10 +1,15 @@
-"""A conversation as token ids, with labels on exactly the tokens that the model itself would generate in trained turns.
+"""Turn a conversation into token ids, with labels on exactly the tokens that the model itself generates in trained turns.
 
-Two modes. Where a chat template only ever adds to what it has laid out, the whole *conversation* is one sample: every
-reply is read after exactly the ids a server would have given the model. Where a template rewrites the history (Qwen3 takes
-thoughts out of earlier replies, gpt-oss ends the last reply in another way) or tokens merge across the edge of a reply,
-each trained reply becomes a sample of its own (*turns*): its prompt as a server would send it, and the reply. The mode is
-chosen by a probe, for every tokenizer and template; every sample is then checked against the template, reply by reply.
+The obvious way, to tokenize each message and join the ids, gives other ids than a server does: tokens merge across
+messages, and some templates rewrite earlier messages. So the template lays out the text, and labels are found by
+position in it.
+
+There are two modes. If a template only ever appends to its text, the whole *conversation* is one sample: before every
+reply stand exactly the ids that a server would give the model. If a template rewrites the history (Qwen3 removes
+thoughts from earlier replies, gpt-oss ends the last reply in another way), or if tokens merge across the edge of a
+reply, each trained reply becomes a sample of its own (*turns*): its prompt as a server would send it, and the reply. A
+probe chooses the mode for every tokenizer and template; then every sample is checked against the template, reply by
+reply.
 
 Source of the algorithm: the loss of STeP (arXiv 2505.20023, equation 3), where the turns judged wrong carry no loss.
 """
@@ -19,11 +24,11 @@ from step_envs.errors import TemplateError
 from step_envs.trajectory import Trajectory
 
 IGNORED = -100
-"""Label of a token that is not trained on, as torch and transformers have it."""
+"""Label of a token that is not trained on; torch and transformers use the same value."""
 
 Mode = Literal["conversation", "turns"]
 
-_LONGEST_CHARACTER = 8  # tokens; a character has at most four bytes, and some tokenizers put a mark before them
+_LONGEST_CHARACTER = 8  # tokens: a character has at most four bytes, and some tokenizers put a mark before each
 
 _PROBE = (
     {"role": "user", "content": "Your task is to find a coin."},
@@ -40,8 +45,8 @@ class Sample(TypedDict):
 
     Attributes:
         input_ids: Token ids.
-        labels: The id where the token is trained on, -100 elsewhere.
-        weights: Weight of the token in the loss, from 0 to 1; 0 wherever the label is -100.
+        labels: The token's id if it is trained on, else -100.
+        weights: Weight of the token in the loss, from 0 to 1; 0 if the label is -100.
     """
 
     input_ids: list[int]
@@ -53,8 +58,8 @@ class TemplateReport(NamedTuple):
     """How a tokenizer's conversations become samples.
 
     Attributes:
-        mode: ``conversation``: one sample each; ``turns``: one sample for each trained turn.
-        reason: Why, in a sentence.
+        mode: ``conversation``: one sample per conversation; ``turns``: one sample per trained turn.
+        reason: A sentence that says why.
     """
 
     mode: Mode
@@ -66,8 +71,8 @@ class _NotOneSampleError(Exception):
 
 
 @dataclass(frozen=True)
-class _Text:
-    """A text as tokens: ids, and where in the text each begins and ends."""
+class _TokenizedText:
+    """A tokenized text: token ids, and the start and end of each token in the text."""
 
     ids: list[int]
     starts: list[int]
@@ -79,12 +84,12 @@ class TrajectoryEncoder:
 
     Args:
         tokenizer: A fast Hugging Face tokenizer with a chat template.
-        template_kwargs: Further variables for the template, e.g. ``{"enable_thinking": False}``; serve the model with the
+        template_kwargs: More variables for the template, e.g. ``{"enable_thinking": False}``; serve the model with the
             same ones.
 
     Attributes:
         report: The mode that the probe chose, and why.
-        fell_back: Conversations that had to be encoded turn by turn although the probe chose ``conversation``.
+        fell_back: Number of conversations that had to be encoded turn by turn although the probe chose ``conversation``.
 
     Raises:
         TemplateError: The tokenizer is not a fast one, has no chat template, or its template can be used in neither mode.
@@ -105,36 +110,36 @@ class TrajectoryEncoder:
         """Turn a conversation into samples.
 
         Args:
-            messages: ``role``, ``content`` and ``loss`` (0 to 1) of every turn, as ``Trajectory.messages()`` gives them; a
+            messages: ``role``, ``content`` and ``loss`` (0 to 1) of every turn, as from ``Trajectory.messages()``; a
                 missing ``loss`` is 0.
 
         Returns:
-            One sample in the mode ``conversation``, else one for each trained turn; none where nothing is trained.
+            One sample in the mode ``conversation``, else one per trained turn; no sample if no turn is trained on.
 
         Raises:
             TemplateError: The template refuses the conversation, changes a reply, or does not say where a reply ends.
             ValueError: A loss is not from 0 to 1, or lies on a turn that is not the assistant's.
         """
         messages = list(messages)
-        weights = [_weight(message, index) for index, message in enumerate(messages)]
+        weights = [_loss_of(message, index) for index, message in enumerate(messages)]
         if not any(weights):
             return []
         shielded = self._template.shield(messages)
         if self.report.mode == "conversation":
             try:
-                return [self._conversation(shielded, weights)]
+                return [self._encode_conversation(shielded, weights)]
             except _NotOneSampleError:
                 self.fell_back += 1
-        return [self._turn(shielded, index, weight) for index, weight in enumerate(weights) if weight]
+        return [self._encode_turn(shielded, index, weight) for index, weight in enumerate(weights) if weight]
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
-        """Give the text of each token; a character of several tokens stands at the last of them."""
+        """Return the text of each token; a character of several tokens is the text of the last of them."""
         texts: list[str] = []
         context: list[int] = []
         held: list[int] = []
         for number in ids:
             held.append(number)
-            # Behind the token before it, for some tokenizers write a space only between tokens.
+            # Decode it together with the token before, because some tokenizers write a space only between tokens.
             text = self._decoded(context + held)
             if text.endswith("\ufffd") and len(held) < _LONGEST_CHARACTER:
                 texts.append("")
@@ -144,16 +149,18 @@ class TrajectoryEncoder:
         return texts
 
     def length(self, messages: Sequence[Mapping[str, Any]]) -> int:
-        """Count the tokens of a conversation that ends with a reply: of the longer of the two forms a sample can have."""
+        """Count the tokens of a conversation that ends with a reply, in the mode that needs more tokens."""
         shielded = self._template.shield(messages)
         reply = self._template.continuation(shielded, len(shielded) - 1)
-        return max(len(self._tokens(text).ids) for text in (self._template.render(shielded), reply.prompt + reply.text))
+        return max(
+            len(self._tokenize(text).ids) for text in (self._template.render(shielded), reply.prompt + reply.text)
+        )
 
     def _probe(self) -> TemplateReport:
         try:
-            return self._probed(_PROBE)
+            return self._try_modes(_PROBE)
         except TemplateError:
-            # Some templates of models that think only take replies with a thought in them.
+            # Some templates of reasoning models accept only replies that contain a thought.
             thinking = [
                 message | {"content": f"<think>\n{message['content'].replace(chr(10), chr(10) + '</think>' + chr(10))}"}
                 if message["role"] == "assistant"
@@ -161,28 +168,28 @@ class TrajectoryEncoder:
                 for message in _PROBE
             ]
             try:
-                return self._probed(thinking)
+                return self._try_modes(thinking)
             except TemplateError:
                 pass
             raise
 
-    def _probed(self, probe: Sequence[Mapping[str, str]]) -> TemplateReport:
+    def _try_modes(self, probe: Sequence[Mapping[str, str]]) -> TemplateReport:
         messages = self._template.shield(probe)
         try:
-            self._conversation(messages, [float(message["role"] == "assistant") for message in messages])
+            self._encode_conversation(messages, [float(message["role"] == "assistant") for message in messages])
         except _NotOneSampleError as error:
             for index in range(1, len(messages), 2):
-                self._turn(messages, index, 1.0)
+                self._encode_turn(messages, index, 1.0)
             return TemplateReport("turns", f"One sample for each trained turn: {error}.")
         return TemplateReport(
             "conversation", "One sample for a conversation: the template only adds to what it laid out."
         )
 
-    def _conversation(self, messages: list[dict[str, str]], weights: list[float]) -> Sample:
+    def _encode_conversation(self, messages: list[dict[str, str]], weights: list[float]) -> Sample:
         whole = self._template.render(messages)
         replies: list[tuple[Continuation, float]] = []
         for index, message in enumerate(messages):
-            # Nothing asks for a reply at the very beginning; as context it may stand there.
+            # No prompt asks for a reply at the very beginning, but a reply may stand there as context.
             if message["role"] != "assistant" or (index == 0 and not weights[0]):
                 continue
             reply = self._template.continuation(messages, index)
@@ -193,10 +200,10 @@ class TrajectoryEncoder:
             if not whole.startswith(reply.prompt + reply.text):
                 raise _NotOneSampleError("the template rewrites the history")
             replies.append((reply, weights[index]))
-        text = self._tokens(whole)
+        text = self._tokenize(whole)
         labels, by_token = [IGNORED] * len(text.ids), [0.0] * len(text.ids)
         edges = [
-            (self._edge(text, len(reply.prompt)), self._edge(text, len(reply.prompt) + len(reply.text)))
+            (self._token_at(text, len(reply.prompt)), self._token_at(text, len(reply.prompt) + len(reply.text)))
             for reply, _ in replies
         ]
         self._check_prompts(
@@ -206,39 +213,39 @@ class TrajectoryEncoder:
             if weight:
                 labels[start:end] = text.ids[start:end]
                 by_token[start:end] = [weight] * (end - start)
-        return self._unshielded(whole, text, labels, by_token)
+        return self._remove_shields(whole, text, labels, by_token)
 
-    def _turn(self, messages: list[dict[str, str]], index: int, weight: float) -> Sample:
+    def _encode_turn(self, messages: list[dict[str, str]], index: int, weight: float) -> Sample:
         reply = self._template.continuation(messages, index)
-        prompt, whole = self._tokens(reply.prompt), self._tokens(reply.prompt + reply.text)
+        prompt, whole = self._tokenize(reply.prompt), self._tokenize(reply.prompt + reply.text)
         start = len(prompt.ids)
         if whole.ids[:start] == prompt.ids:
             labels = [IGNORED] * start + whole.ids[start:]
-            return self._unshielded(
+            return self._remove_shields(
                 reply.prompt + reply.text, whole, labels, [0.0] * start + [weight] * (len(labels) - start)
             )
-        before = self._unshielded(reply.prompt, prompt, [IGNORED] * start, [0.0] * start)
-        written = self._written(reply.text)
+        before = self._remove_shields(reply.prompt, prompt, [IGNORED] * start, [0.0] * start)
+        written = self._tokenize_reply_alone(reply.text)
         return Sample(
             input_ids=before["input_ids"] + written,
             labels=before["labels"] + written,
             weights=before["weights"] + [weight] * len(written),
         )
 
-    def _written(self, text: str) -> list[int]:
-        """Tokenize a reply on its own, where in the whole text its first token would merge with the prompt's last.
+    def _tokenize_reply_alone(self, text: str) -> list[int]:
+        """Tokenize a reply on its own, if its first token would merge with the last token of the prompt.
 
-        A tokenizer that marks beginnings of words by a space of its own puts one before the text; behind other text it
-        does not, so the reply is tokenized there, and what stands for the other text is taken off.
+        Some tokenizers put a space of their own before a text, but not in the middle of one. So the reply is tokenized
+        behind a short other text, and the tokens of that text are removed.
         """
         for before in ("\n", ":", "", ")", "x"):
-            lead, both = self._tokens(before), self._tokens(before + text)
+            lead, both = self._tokenize(before), self._tokenize(before + text)
             cut = len(lead.ids)
             if both.ids[:cut] != lead.ids:
                 continue
-            bare = self._unshielded(before + text, both, both.ids, [1.0] * len(both.ids))["input_ids"][cut:]
-            # Behind nothing at all there may be such a space, which shows as soon as something stands before it.
-            other = self._tokens(")").ids
+            bare = self._remove_shields(before + text, both, both.ids, [1.0] * len(both.ids))["input_ids"][cut:]
+            # Without text before it, there may be such a space. It shows if the tokens are decoded behind other tokens.
+            other = self._tokenize(")").ids
             if before or self._decoded(other + bare) == self._decoded(other) + text.replace(SHIELD, ""):
                 return bare
         raise TemplateError(
@@ -251,24 +258,24 @@ class TrajectoryEncoder:
         assert isinstance(decoded, str)
         return decoded
 
-    def _tokens(self, text: str) -> _Text:
+    def _tokenize(self, text: str) -> _TokenizedText:
         encoded = self.tokenizer(
             text, add_special_tokens=False, return_offsets_mapping=True, return_attention_mask=False, verbose=False
         )
         offsets = encoded["offset_mapping"]
-        return _Text(encoded["input_ids"], [start for start, _ in offsets], [end for _, end in offsets])
+        return _TokenizedText(encoded["input_ids"], [start for start, _ in offsets], [end for _, end in offsets])
 
-    def _edge(self, text: _Text, position: int) -> int:
-        """Find the token that begins at a place in the text."""
+    def _token_at(self, text: _TokenizedText, position: int) -> int:
+        """Return the index of the token that begins at a position in the text."""
         token = bisect_left(text.starts, position)
         if token and text.ends[token - 1] > position:
             raise _NotOneSampleError("a token reaches across the edge of a reply")
         return token
 
-    def _check_prompts(self, whole: str, text: _Text, edges: list[tuple[int, int]]) -> None:
-        """See that each prompt, tokenized alone as a server does it, gives the ids that stand in the conversation.
+    def _check_prompts(self, whole: str, text: _TokenizedText, edges: list[tuple[int, int]]) -> None:
+        """Check that each prompt, tokenized alone as a server does, has the same ids as within the conversation.
 
-        Special tokens cut a text into parts that do not touch each other, so it is enough to look from the last one on.
+        Special tokens cut a text into parts that are tokenized independently, so it is enough to start at the last one.
         """
         anchors, tails = [], []
         anchor = 0
@@ -289,8 +296,8 @@ class TrajectoryEncoder:
             if ids != text.ids[start:edge]:
                 raise _NotOneSampleError("the prompt on its own has other tokens than within the conversation")
 
-    def _unshielded(self, whole: str, text: _Text, labels: list[int], weights: list[float]) -> Sample:
-        """Take out the tokens of the characters that kept text from being read as special tokens."""
+    def _remove_shields(self, whole: str, text: _TokenizedText, labels: list[int], weights: list[float]) -> Sample:
+        """Remove the tokens of the characters that kept text from being read as special tokens."""
         if SHIELD not in whole:
             return Sample(input_ids=text.ids, labels=labels, weights=weights)
         kept = []
@@ -309,7 +316,7 @@ class TrajectoryEncoder:
 
 
 _encoders: dict[tuple[int, str], TrajectoryEncoder] = {}
-_MOST_ENCODERS = 16  # each holds its tokenizer in memory
+_MOST_ENCODERS = 16  # each keeps its tokenizer in memory
 
 
 def tokenize_trajectory(
@@ -318,20 +325,20 @@ def tokenize_trajectory(
     *,
     template_kwargs: Mapping[str, Any] | None = None,
 ) -> list[Sample]:
-    """Turn a trajectory into what a trainer is fed: ids, labels and weights.
+    """Turn a trajectory into ids, labels and weights for a trainer.
 
-    Exactly the tokens that the model itself would generate in turns with a loss carry labels, the end-of-turn token
-    included; no other token does. Text in the conversation that looks like a special token of the template stays text.
+    Exactly the tokens that the model itself generates in turns with a loss have labels, including the end-of-turn
+    token. Text in the conversation that looks like a special token of the template stays text.
 
     Args:
         trajectory_or_messages: A trajectory, or messages with ``role``, ``content`` and ``loss`` (0 to 1).
         tokenizer: A fast Hugging Face tokenizer with a chat template.
-        template_kwargs: Further variables for the template, e.g. ``{"enable_thinking": False}``; serve the model with the
+        template_kwargs: More variables for the template, e.g. ``{"enable_thinking": False}``; serve the model with the
             same ones.
 
     Returns:
-        One sample where the template allows it, else one for each trained turn; see ``TrajectoryEncoder``. None where
-        nothing is trained.
+        One sample if the template allows it, else one per trained turn; see ``TrajectoryEncoder``. No sample if no turn is
+        trained on.
 
     Raises:
         TemplateError: The template or tokenizer cannot be used, or not with this conversation; the message says why.
@@ -344,14 +351,14 @@ def tokenize_trajectory(
 
 
 def encoder_for(tokenizer: Any, template_kwargs: Mapping[str, Any] | None = None) -> TrajectoryEncoder:
-    """Give the encoder of a tokenizer; the same one as long as its chat template and its special tokens stay the same."""
+    """Return the encoder of a tokenizer; the same one as long as its chat template and its special tokens do not change."""
     parts = (
         getattr(tokenizer, "chat_template", None),
         sorted((template_kwargs or {}).items()),
         getattr(tokenizer, "special_tokens_map", None),
         len(tokenizer) if hasattr(tokenizer, "__len__") else 0,
     )
-    # An encoder holds its tokenizer, so that no other one can have the same id as long as it is known here.
+    # An encoder keeps its tokenizer alive, so no other tokenizer can get the same id while the encoder is in this table.
     key = id(tokenizer), repr(parts)
     if key not in _encoders:
         encoder = TrajectoryEncoder(tokenizer, template_kwargs)
@@ -361,7 +368,7 @@ def encoder_for(tokenizer: Any, template_kwargs: Mapping[str, Any] | None = None
     return _encoders[key]
 
 
-def _weight(message: Mapping[str, Any], index: int) -> float:
+def _loss_of(message: Mapping[str, Any], index: int) -> float:
     weight = float(message.get("loss") or 0.0)
     if not 0 <= weight <= 1:
         raise ValueError(f"The loss of turn {index} is {weight:g}; it must be from 0 to 1.")

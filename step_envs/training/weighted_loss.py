@@ -1,4 +1,8 @@
-"""TRL's trainer, with a weight for every token: the one thing it does not offer."""
+"""TRL's SFTTrainer with a weight for every token.
+
+Weights between 0 and 1 cannot be expressed by labels alone, and averaging weighted losses per batch would let short batches
+count more. So the loss of an optimizer step is divided by the sum of the weights of all its batches on all processes.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -10,10 +14,10 @@ from step_envs.training.tokens import IGNORED
 
 
 class WeightedSFTTrainer(SFTTrainer):  # type: ignore[misc]  # TRL is not followed by the type checker
-    """``SFTTrainer`` whose batches may have ``weights`` beside the labels.
+    """``SFTTrainer`` whose batches have ``weights`` in addition to the labels.
 
-    The loss is the mean over the labelled tokens of all batches of an optimizer step, on all processes, each counted by its
-    weight. Weights of 1 give TRL's own loss, and a weight that goes to 0 gives the loss without the token.
+    The loss is the weighted mean over the labelled tokens of all batches of an optimizer step, on all processes. With all
+    weights 1 it is TRL's own loss; with a weight of 0 it is the loss without that token.
     """
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
@@ -21,7 +25,7 @@ class WeightedSFTTrainer(SFTTrainer):  # type: ignore[misc]  # TRL is not follow
         self.data_collator = WithWeights(getattr(self, "data_collator"))  # noqa: B009  (set by a class not followed)
 
     def get_batch_samples(self, *arguments: Any, **named: Any) -> tuple[list[dict[str, Any]], Any]:
-        """Give the batches of an optimizer step, and what their loss is divided by: the sum of the weights."""
+        """Return the batches of an optimizer step, and the divisor of their loss: the sum of the weights."""
         batches, items = super().get_batch_samples(*arguments, **named)
         if items is not None:
             items = torch.stack([batch["weights"][:, 1:].sum() for batch in batches]).sum()
@@ -36,10 +40,10 @@ class WeightedSFTTrainer(SFTTrainer):  # type: ignore[misc]  # TRL is not follow
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Any:
-        """Give the weighted loss of a batch."""
+        """Return the weighted loss of a batch."""
         weights = inputs.pop("weights")[:, 1:]
         labels = inputs["labels"][:, 1:]
-        # Without the cache: with it, packed documents would attend to one another.
+        # With a cache, packed documents would attend to each other.
         outputs = model(**{name: value for name, value in inputs.items() if name != "labels"}, use_cache=False)
         logits = outputs.logits[:, :-1].float()
         losses = torch.nn.functional.cross_entropy(
@@ -49,13 +53,13 @@ class WeightedSFTTrainer(SFTTrainer):  # type: ignore[misc]  # TRL is not follow
         total = weights.sum() if num_items_in_batch is None else torch.as_tensor(num_items_in_batch).to(losses)
         loss = (losses * weights).sum() / total.clamp(min=1e-8)
         if self.args.average_tokens_across_devices and num_items_in_batch is not None:
-            # The weights were added up over all processes, whose gradients are averaged.
+            # The divisor is a sum over all processes, but the gradients of the processes are averaged.
             loss = loss * self.accelerator.num_processes
         return (loss, outputs) if return_outputs else loss
 
 
 class WithWeights:
-    """A collator that lays ``weights`` out as another lays out the labels.
+    """Collates ``weights`` in the same layout as another collator collates the labels.
 
     Args:
         collate: The trainer's own collator, padding or flattening.

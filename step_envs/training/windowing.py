@@ -1,8 +1,9 @@
-"""Trajectories longer than a model reads, cut into windows: the task stays, trained turns are never cut.
+"""Cut trajectories that are longer than a row into windows; every window keeps the task, and no trained turn is cut.
 
-Every trained turn is trained on in one window. A window keeps the manual and the task and then as much of what came right
-before the turns it trains as there is room for. Where there is a past, the task and the turns that are trained take at most
-half of a window (a single turn more, where it must), so that the rest is context.
+To cut off the end, as trainers do, would lose exactly the late turns in which errors are corrected. Here every trained
+turn is trained on in exactly one window. A window holds the manual and the task, then as many of the messages right
+before its trained turns as fit. Except in the first window, the task and the trained turns take at most half of it (or
+one trained turn, if that is longer), so that the other half is context.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,11 +13,11 @@ Message = Mapping[str, Any]
 
 
 class Windows(NamedTuple):
-    """What became of a conversation.
+    """A conversation cut into windows.
 
     Attributes:
-        messages: One list of messages a window; turns that are context only have loss 0.
-        left_out: Trained turns that do not fit even alone with the task.
+        messages: One list of messages per window; turns that are only context have loss 0.
+        left_out: Number of trained turns that do not fit even alone with the task.
     """
 
     messages: list[list[Message]]
@@ -30,12 +31,12 @@ def windows(
 
     Args:
         messages: ``role``, ``content`` and ``loss`` of every turn.
-        head: How many messages at the beginning stay in every window.
-        max_length: Tokens that a window may have.
-        length: Counts the tokens of a conversation.
+        head: Number of messages at the beginning that every window keeps.
+        max_length: The most tokens of a window.
+        length: Function that counts the tokens of a conversation.
 
     Returns:
-        The windows, in order; the whole conversation as the only one where it fits.
+        The windows, in order; a conversation that fits is the only window.
     """
     whole = _without_tail(messages)
     if length(whole) <= max_length:
@@ -44,13 +45,13 @@ def windows(
     steps = _steps(messages[head:])
     found: list[list[Message]] = []
     left_out = trained = 0
-    # A turn of the head that carries loss is trained in the first window alone.
+    # A turn of the head with a loss is trained on in the first window only.
     shown = start
     while trained < len(steps):
-        if not _weighs(steps[trained]):
+        if not _has_loss(steps[trained]):
             trained += 1
             continue
-        first, end = _window(start, steps, trained, max_length, length)
+        first, end = _choose_window(start, steps, trained, max_length, length)
         if end == trained:
             left_out += sum(bool(message["loss"]) for message in steps[trained])
             trained += 1
@@ -64,21 +65,21 @@ def windows(
     return Windows(found, left_out)
 
 
-def _window(
+def _choose_window(
     start: list[Message],
     steps: list[list[Message]],
     trained: int,
     max_length: int,
     length: Callable[[Sequence[Message]], int],
 ) -> tuple[int, int]:
-    """Choose the steps of a window: where its context begins, and where the steps that it trains end."""
+    """Choose the steps of a window; return the first step of its context and the end of its trained steps."""
 
     def tokens(first: int, end: int) -> int:
         return length([*start, *_without_tail([message for step in steps[first:end] for message in step])])
 
     if tokens(trained, trained + 1) > max_length:
         return trained, trained
-    # Where there is no past, all of the room is for what is trained.
+    # The first window has no past, so trained steps may fill all of it.
     room = max_length if trained == 0 else max_length // 2
     end = trained + 1
     while end < len(steps) and tokens(trained, end + 1) <= room:
@@ -90,7 +91,7 @@ def _window(
 
 
 def _steps(messages: Sequence[Message]) -> list[list[Message]]:
-    """Group messages into steps: a reply and what answers it."""
+    """Group messages into steps: a reply and the answers to it."""
     steps: list[list[Message]] = []
     for message in messages:
         if message["role"] == "assistant" or not steps:
@@ -99,11 +100,11 @@ def _steps(messages: Sequence[Message]) -> list[list[Message]]:
     return steps
 
 
-def _weighs(step: list[Message]) -> bool:
+def _has_loss(step: list[Message]) -> bool:
     return any(message["loss"] for message in step)
 
 
 def _without_tail(messages: Sequence[Message]) -> list[Message]:
-    """Leave away what comes after the last reply: nobody is trained to answer it."""
+    """Drop the messages after the last reply: no trained turn follows them."""
     last = max((index for index, message in enumerate(messages) if message["role"] == "assistant"), default=-1)
     return list(messages[: last + 1])

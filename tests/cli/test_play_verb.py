@@ -117,14 +117,14 @@ def test_a_person_is_corrected_by_the_teacher(tmp_path: Path) -> None:
 
 def test_what_a_person_is_shown_cannot_steer_the_terminal() -> None:
     """The world echoes nothing of the kind by itself, so that the instruction is made to."""
-    from step_envs.cli.play import _Stage
+    from step_envs.cli.play import _EpisodeDisplay
 
     class World:
         def get_wrapper_attr(self, name: str) -> Any:
             return [{"role": "user", "content": HOSTILE}]
 
     for is_person in (True, False):
-        stage = object.__new__(_Stage)
+        stage = object.__new__(_EpisodeDisplay)
         stage.env, stage._is_person = World(), is_person
         assert bool(DANGEROUS.search(stage.messages[0]["content"])) is not is_person
 

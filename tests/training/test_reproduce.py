@@ -21,7 +21,7 @@ from step_envs.errors import EngineError
 from step_envs.store import read_trajectories
 from step_envs.training.experiments.presets import ARMS, preset, with_changes
 from step_envs.training.experiments.runner import run
-from step_envs.training.experiments.stages import material, plan
+from step_envs.training.experiments.stages import load_data, plan_steps
 
 pytestmark = pytest.mark.train
 
@@ -43,7 +43,7 @@ def whole(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("whole") / "run"
     done: list[str] = []
     run(preset("smoke"), out, notice=lambda step, what, figures: done.append(step.name) if what == "done" else None)
-    assert sorted(done) == sorted(step.name for step in plan(preset("smoke")))
+    assert sorted(done) == sorted(step.name for step in plan_steps(preset("smoke")))
     return out
 
 
@@ -63,12 +63,12 @@ def test_the_report_holds_every_arm_and_seed(whole):
 
 def test_every_arm_is_trained_on_what_it_is_called_after(whole):
     chosen = preset("smoke")
-    found = material(chosen, whole)
+    found = load_data(chosen, whole)
     tasks = json.loads((whole / "tasks.json").read_text())
-    d1 = {trajectory.task_id for trajectory in found.of_first_half()}
+    d1 = {trajectory.task_id for trajectory in found.d1()}
     d_r = {trajectory.task_id for trajectory in found.reflected.kept}
     assert d1 == set(tasks["u1"]) and d_r and d_r <= set(tasks["u2"])
-    assert {trajectory.task_id for trajectory in found.of_same_tasks()} == d_r
+    assert {trajectory.task_id for trajectory in found.golden_of_reflected_tasks()} == d_r
     assert all(trajectory.teacher and trajectory.agent.name == "local" for trajectory in found.reflected.kept)
 
     def rows(arm: str) -> dict:

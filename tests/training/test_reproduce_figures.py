@@ -4,18 +4,18 @@ import numpy as np
 import pytest
 
 from step_envs.training.experiments.figures import (
-    Episode,
-    compare,
-    episode_of,
+    EpisodeFigures,
+    bootstrap_tasks_and_seeds,
+    compare_arms,
+    episode_figures,
     holm,
-    outcome_of,
-    over_tasks_and_seeds,
+    run_figures,
 )
 from step_envs.trajectory import Actor, Trajectory, Turn
 
 
-def episodes(successes: list[bool], invalid: int = 0) -> list[Episode]:
-    return [Episode(f"task {i}", bool(won), 5, invalid, 0) for i, won in enumerate(successes)]
+def episodes(successes: list[bool], invalid: int = 0) -> list[EpisodeFigures]:
+    return [EpisodeFigures(f"task {i}", bool(won), 5, invalid, 0) for i, won in enumerate(successes)]
 
 
 def test_what_counts_of_an_episode():
@@ -35,14 +35,14 @@ def test_what_counts_of_an_episode():
         score=0, success=False, reward=0, steps=3, terminated=False, truncated=True, stop_reason="max_steps",
         errors=0, unknown_verdicts=0,
     )  # fmt: skip
-    assert episode_of(trajectory) == Episode("t", False, 3, invalid=2, reflections=1)
+    assert episode_figures(trajectory) == EpisodeFigures("t", False, 3, invalid=2, reflections=1)
 
 
 def test_outcome_of_a_run():
-    found = outcome_of([*episodes([True, True, False]), *episodes([True, False, False, False], invalid=1)])
+    found = run_figures([*episodes([True, True, False]), *episodes([True, False, False, False], invalid=1)])
     assert (found.episodes, found.met, found.steps) == (7, 4, 5.0)
     assert found.success.value == 3 / 7 and found.recovered.value == 1 / 4 and found.invalid == 4 / 35
-    assert outcome_of(episodes([True])).recovered.value is None
+    assert run_figures(episodes([True])).recovered.value is None
 
 
 def test_a_clear_difference_is_found_and_noise_is_not():
@@ -50,7 +50,7 @@ def test_a_clear_difference_is_found_and_noise_is_not():
     weak = [episodes(list(rng.random(300) < 0.4)) for _ in range(2)]
     strong = [episodes(list(rng.random(300) < 0.6)) for _ in range(2)]
     alike = [episodes(list(rng.random(300) < 0.6)) for _ in range(2)]
-    clear, none = compare("strong", {"weak": weak, "alike": alike}, strong)
+    clear, none = compare_arms("strong", {"weak": weak, "alike": alike}, strong)
     assert clear.found and (clear.difference.low or 0) > 0 and clear.p < clear.p_adjusted < 0.01
     assert not none.found and (none.difference.low or 0) < 0 < (none.difference.high or 0)
     assert len(clear.by_seed) == 2 and all(p < 0.01 for _, p in clear.by_seed)
@@ -60,13 +60,13 @@ def test_seeds_that_contradict_each_other_are_no_difference():
     low, high = [True] * 20 + [False] * 280, [True] * 280 + [False] * 20
     one = [episodes(low), episodes(high)]
     other = [episodes(high), episodes(high[:-40] + [False] * 40)]
-    (found,) = compare("other", {"one": one}, other)
+    (found,) = compare_arms("other", {"one": one}, other)
     assert (found.difference.value or 0) > 0.3 and not found.found
 
 
 def test_runs_of_different_tasks_are_not_compared():
     with pytest.raises(ValueError, match="were not evaluated on the same tasks in the same order"):
-        compare("b", {"a": [episodes([True, False])]}, [episodes([True])])
+        compare_arms("b", {"a": [episodes([True, False])]}, [episodes([True])])
 
 
 def test_the_interval_covers_the_truth_and_widens_with_the_seeds():
@@ -74,12 +74,12 @@ def test_the_interval_covers_the_truth_and_widens_with_the_seeds():
     hits = 0
     for _ in range(60):
         differences = (rng.random((4, 80)) < 0.5).astype(float) - (rng.random((4, 80)) < 0.4)
-        interval = over_tasks_and_seeds(differences)
+        interval = bootstrap_tasks_and_seeds(differences)
         hits += (interval.low or 0) <= 0.1 <= (interval.high or 0)
     assert hits >= 52
     apart = np.concatenate([np.ones((1, 80)), np.zeros((1, 80))])
-    wide = over_tasks_and_seeds(apart)
-    assert (wide.low, wide.high) == (0.0, 1.0) and wide == over_tasks_and_seeds(apart)
+    wide = bootstrap_tasks_and_seeds(apart)
+    assert (wide.low, wide.high) == (0.0, 1.0) and wide == bootstrap_tasks_and_seeds(apart)
 
 
 def test_holm_is_never_below_what_it_adjusts():

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from step_envs.alfworld.generation.task_ids import parse_task_id, split_of_seed
 from step_envs.errors import UnknownNameError
 from step_envs.training.experiments.presets import ARMS, PRESETS, preset, with_changes
-from step_envs.training.experiments.stages import plan
+from step_envs.training.experiments.stages import plan_steps
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -23,7 +23,7 @@ def test_tasks_of_different_purposes_are_different_tasks(name):
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_step_comes_after_what_it_needs(name):
-    steps = plan(preset(name))
+    steps = plan_steps(preset(name))
     done = set()
     for step in steps:
         assert set(step.needs) <= done, step
@@ -44,7 +44,7 @@ def test_the_presets_are_as_large_as_they_say():
 def test_a_named_model_takes_the_place_of_one_from_nothing():
     chosen = preset("cpu", model="runs/some-model")
     assert chosen.pretraining is None and chosen.model == "runs/some-model" and chosen.style == "eto"
-    assert "pretrain" not in {step.name for step in plan(chosen)}
+    assert "pretrain" not in {step.name for step in plan_steps(chosen)}
     assert chosen.training.learning_rate == 2e-5
 
 

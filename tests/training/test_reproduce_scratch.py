@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 pytest.importorskip("transformers", reason="the extra train is not installed")
 
 from step_envs.agents.local.chat_template import ChatTemplate
-from step_envs.training.experiments.stages import _names as world_names
-from step_envs.training.tiny_model import ASSISTANT, END, SPECIAL, ScratchModel, make_model, make_tokenizer
+from step_envs.training.experiments.stages import world_names
+from step_envs.training.tiny_model import ASSISTANT, END, SPECIAL, TinyModelSize, learn_tokenizer, make_tiny_model
 from step_envs.training.tiny_model_text import copying_texts, language_rows
 from step_envs.training.tokens import IGNORED, encoder_for
 from step_envs.trajectory import Actor, Trajectory, Turn
@@ -26,7 +26,7 @@ TEXTS = [
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return make_tokenizer(TEXTS, world_names(), 1024)
+    return learn_tokenizer(TEXTS, world_names(), 1024)
 
 
 @settings(deadline=None, max_examples=200)
@@ -68,15 +68,15 @@ def test_the_template_shows_a_model_what_it_will_be_asked(tokenizer):
 def test_the_checkpoint_is_as_large_as_asked_for(tokenizer, tmp_path):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    folder = make_model(tokenizer, ScratchModel(width=32, layers=2, heads=2, context=128), tmp_path / "model")
+    folder = make_tiny_model(tokenizer, TinyModelSize(width=32, layers=2, heads=2, context=128), tmp_path / "model")
     model = AutoModelForCausalLM.from_pretrained(str(folder))
     assert model.num_parameters() == 32 * len(tokenizer) + 2 * (4 * 32 * 32 + 3 * 32 * 80 + 2 * 32) + 32
     assert AutoTokenizer.from_pretrained(str(folder)).chat_template == tokenizer.chat_template
     weights = (folder / "model.safetensors").read_bytes()
-    again = make_model(tokenizer, ScratchModel(width=32, layers=2, heads=2, context=128), tmp_path / "again")
+    again = make_tiny_model(tokenizer, TinyModelSize(width=32, layers=2, heads=2, context=128), tmp_path / "again")
     assert (again / "model.safetensors").read_bytes() == weights
     with pytest.raises(ValueError, match="3 heads do not divide a width of 32"):
-        make_model(tokenizer, ScratchModel(width=32, heads=3), tmp_path / "other")
+        make_tiny_model(tokenizer, TinyModelSize(width=32, heads=3), tmp_path / "other")
 
 
 def test_copying_sequences_can_be_answered_from_themselves():

@@ -1,4 +1,4 @@
-"""The three stages of STeP as one resumable experiment: ``run`` plays, trains, evaluates and reports a ``Preset``."""
+"""The three stages of STeP as one resumable experiment: ``runner.run`` collects, trains, evaluates and reports."""
 
 from step_envs.training.experiments.presets import PRESETS, Preset, preset
 

@@ -1,4 +1,8 @@
-"""What is compared: which trajectories each arm is trained on, from which checkpoint, and for how long."""
+"""The arms of an experiment: which trajectories each is trained on, from which checkpoint, and for how many steps.
+
+All arms take the same number of optimizer steps from the same original model. Equal epochs would give arms with more
+data more compute, and the comparison would measure that.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,41 +31,41 @@ DESCRIPTIONS: dict[Arm, str] = {
     "no-mask": "the same trajectories, with loss on the error turns as on all others",
     "sequential": "the base agent, trained further on D_r alone, masked",
 }
-"""What each arm is, in words."""
+"""Description of each arm."""
 
 
 @dataclass(frozen=True)
-class Material:
+class ExperimentData:
     """The trajectories of an experiment.
 
     Attributes:
         golden: Golden trajectories of all tasks that the expert solved, in the order of the tasks.
-        first: The tasks U1.
-        reflected: What the filter says of the trajectories collected under the teacher.
+        u1: The tasks U1.
+        reflected: The filtered trajectories that were collected under the teacher.
     """
 
     golden: Sequence[Trajectory]
-    first: frozenset[str]
+    u1: frozenset[str]
     reflected: Selection
 
-    def of_first_half(self) -> list[Trajectory]:
-        """Give D1."""
-        return [trajectory for trajectory in self.golden if trajectory.task_id in self.first]
+    def d1(self) -> list[Trajectory]:
+        """Return D1: the golden trajectories of U1."""
+        return [trajectory for trajectory in self.golden if trajectory.task_id in self.u1]
 
-    def of_same_tasks(self) -> list[Trajectory]:
-        """Give golden trajectories of the tasks of D_r."""
+    def golden_of_reflected_tasks(self) -> list[Trajectory]:
+        """Return the golden trajectories of the tasks of D_r."""
         tasks = {trajectory.task_id for trajectory in self.reflected.kept}
         return [trajectory for trajectory in self.golden if trajectory.task_id in tasks]
 
 
-class Training(NamedTuple):
+class ArmTraining(NamedTuple):
     """How an arm is trained.
 
     Attributes:
-        trajectories: What on.
-        masking: What becomes of error turns.
-        from_base: From the base agent; else from the original model.
-        steps: For how many optimizer steps.
+        trajectories: Trajectories to train on.
+        masking: How error turns are trained on.
+        from_base: Start from the base agent; if False, from the original model.
+        steps: Number of optimizer steps.
     """
 
     trajectories: list[Trajectory]
@@ -70,18 +74,18 @@ class Training(NamedTuple):
     steps: int
 
 
-def training_of(arm: Arm, material: Material, preset: Preset) -> Training:
-    """Say how an arm is trained; in all of them the steps from the original model on are the same."""
+def arm_training(arm: Arm, material: ExperimentData, preset: Preset) -> ArmTraining:
+    """Return how an arm is trained; all arms take the same number of steps from the original model."""
     whole, before = preset.training.max_steps, preset.base.max_steps
-    assert whole is not None and before is not None  # the preset has made sure
-    d1, d_r = material.of_first_half(), list(material.reflected.kept)
+    assert whole is not None and before is not None  # the preset requires both
+    d1, d_r = material.d1(), list(material.reflected.kept)
     if arm == "sequential":
-        return Training(d_r, "partial", from_base=True, steps=whole - before)
+        return ArmTraining(d_r, "partial", from_base=True, steps=whole - before)
     trajectories = {
         "d1": d1,
         "golden": list(material.golden),
-        "same-tasks": d1 + material.of_same_tasks(),
+        "same-tasks": d1 + material.golden_of_reflected_tasks(),
         "step": d1 + d_r,
         "no-mask": d1 + d_r,
     }[arm]
-    return Training(trajectories, "none" if arm == "no-mask" else "partial", from_base=False, steps=whole)
+    return ArmTraining(trajectories, "none" if arm == "no-mask" else "partial", from_base=False, steps=whole)

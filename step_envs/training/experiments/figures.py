@@ -1,4 +1,8 @@
-"""What came out of the evaluations: the figures of each arm, and how sure the differences between arms are."""
+"""Compute the figures of each arm from its evaluations, and test the differences between arms.
+
+Tasks and training seeds are both drawn at random, so the interval of a difference must cover both: pooling the tasks of all
+seeds would treat the seeds as fixed, and call a lucky seed an effect.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,19 +19,17 @@ from step_envs.trajectory import Trajectory
 _RESAMPLES = 10_000
 _ALPHA = 0.05
 _REFUSED = ("Nothing happens.", REACT.format_error)
-_REFLECTION = (
-    'Thought: "'  # the teacher's corrections begin by quoting the action that was wrong; no other thought does
-)
+_REFLECTION = 'Thought: "'  # the teacher's corrections begin with a quote of the wrong action; no other thought does
 
 
-class Episode(NamedTuple):
-    """What counts of an episode.
+class EpisodeFigures(NamedTuple):
+    """Figures of an episode.
 
     Attributes:
-        task: Its task.
-        success: It reached the goal.
-        steps: Actions carried out.
-        invalid: Replies that did nothing: without an action, or with one that the world did not understand.
+        task: Id of the task.
+        success: The episode reached the goal.
+        steps: Number of steps.
+        invalid: Replies without an effect: without an action, or with an action that the world did not understand.
         reflections: Replies that say what was wrong with the step before.
     """
 
@@ -38,17 +40,17 @@ class Episode(NamedTuple):
     reflections: int
 
 
-class Outcome(NamedTuple):
+class RunFigures(NamedTuple):
     """Figures of a run.
 
     Attributes:
-        episodes: How many.
+        episodes: Number of episodes.
         success: Share that reached the goal, with its Wilson interval.
-        steps: Steps an episode.
-        invalid: Share of the replies that did nothing.
+        steps: Steps per episode.
+        invalid: Share of the replies without an effect.
         met: Episodes with such a reply.
-        recovered: Share of those that reached the goal all the same.
-        reflections: Reflections an episode.
+        recovered: Share of these episodes that still reached the goal.
+        reflections: Reflections per episode.
     """
 
     episodes: int
@@ -61,18 +63,17 @@ class Outcome(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """One arm beside another on the same tasks with the same seeds; differences are second minus first.
+class ArmComparison:
+    """Two arms compared on the same tasks with the same seeds; differences are second minus first.
 
     Attributes:
-        first: The one.
-        second: The other.
-        by_seed: For each seed: the difference with its interval over tasks, and the exact McNemar test's probability.
+        first: The first arm.
+        second: The second arm.
+        by_seed: For each seed: the difference with its interval over tasks, and the p-value of McNemar's exact test.
         difference: The difference over all seeds, with its interval over tasks and seeds.
-        p: Probability of so large a difference if both were alike, over all seeds.
-        p_adjusted: The same, allowing for how many comparisons are made (Holm).
-        found: The interval excludes 0, ``p_adjusted`` is below 0.05, and no seed says the opposite; anything else is no
-            difference.
+        p: p-value over all seeds.
+        p_adjusted: The same, adjusted for the number of comparisons (Holm).
+        found: A difference was found: the interval excludes 0, ``p_adjusted`` < 0.05, and no seed shows the opposite sign.
     """
 
     first: Arm
@@ -84,10 +85,10 @@ class Comparison:
     found: bool
 
 
-def episode_of(trajectory: Trajectory) -> Episode:
-    """Take from a trajectory what counts."""
+def episode_figures(trajectory: Trajectory) -> EpisodeFigures:
+    """Compute the figures of an episode."""
     replies = [turn for turn in trajectory.turns if turn.role == "assistant" and turn.kind != "instruction"]
-    return Episode(
+    return EpisodeFigures(
         task=trajectory.task_id,
         success=trajectory.success,
         steps=trajectory.steps,
@@ -96,11 +97,11 @@ def episode_of(trajectory: Trajectory) -> Episode:
     )
 
 
-def outcome_of(episodes: Sequence[Episode]) -> Outcome:
-    """Work out the figures of a run."""
+def run_figures(episodes: Sequence[EpisodeFigures]) -> RunFigures:
+    """Compute the figures of a run."""
     met = [episode for episode in episodes if episode.invalid]
     steps = sum(episode.steps for episode in episodes)
-    return Outcome(
+    return RunFigures(
         episodes=len(episodes),
         success=wilson(sum(episode.success for episode in episodes), len(episodes)),
         steps=steps / len(episodes),
@@ -111,31 +112,35 @@ def outcome_of(episodes: Sequence[Episode]) -> Outcome:
     )
 
 
-def compare(name: Arm, others: dict[Arm, list[list[Episode]]], runs: list[list[Episode]]) -> list[Comparison]:
+def compare_arms(
+    name: Arm, others: dict[Arm, list[list[EpisodeFigures]]], runs: list[list[EpisodeFigures]]
+) -> list[ArmComparison]:
     """Compare one arm with others.
 
     Args:
-        name: Its name.
-        others: The other arms: name -> a run for each seed.
-        runs: Its own runs, one for each seed, on the same tasks in the same order.
+        name: Name of the arm.
+        others: The other arms: name -> one run per seed.
+        runs: Runs of the arm, one per seed, on the same tasks in the same order.
 
     Raises:
-        ValueError: Two runs are not of the same tasks.
+        ValueError: Two runs have different tasks.
     """
-    found = [_compared(other, name, first, runs) for other, first in others.items()]
+    found = [_compare_two(other, name, first, runs) for other, first in others.items()]
     adjusted = holm([comparison.p for comparison in found])
     return [
-        Comparison(**(comparison.__dict__ | {"p_adjusted": p, "found": comparison.found and p < _ALPHA}))
+        ArmComparison(**(comparison.__dict__ | {"p_adjusted": p, "found": comparison.found and p < _ALPHA}))
         for comparison, p in zip(found, adjusted, strict=True)
     ]
 
 
-def _compared(first: Arm, second: Arm, ones: list[list[Episode]], others: list[list[Episode]]) -> Comparison:
+def _compare_two(
+    first: Arm, second: Arm, ones: list[list[EpisodeFigures]], others: list[list[EpisodeFigures]]
+) -> ArmComparison:
     tasks = [episode.task for episode in ones[0]]
     if any([episode.task for episode in run] != tasks for run in (*ones, *others)):
         raise ValueError(f"{first} and {second} were not evaluated on the same tasks in the same order.")
     a, b = (np.array([[episode.success for episode in run] for run in runs], dtype=float) for runs in (ones, others))
-    difference = over_tasks_and_seeds(b - a)
+    difference = bootstrap_tasks_and_seeds(b - a)
     by_seed = tuple(
         (clustered_bootstrap((b[i] - a[i]).tolist(), tasks), mcnemar(list(a[i] > 0), list(b[i] > 0)).p)
         for i in range(len(a))
@@ -143,19 +148,19 @@ def _compared(first: Arm, second: Arm, ones: list[list[Episode]], others: list[l
     low, high, value = difference.low or 0.0, difference.high or 0.0, difference.value or 0.0
     agreed = all((interval.value or 0.0) * value >= 0 for interval, _ in by_seed)
     p = sign_flip(a.ravel().tolist(), b.ravel().tolist(), tasks * len(a))
-    return Comparison(first, second, by_seed, difference, p, p, found=(low > 0 or high < 0) and agreed)
+    return ArmComparison(first, second, by_seed, difference, p, p, found=(low > 0 or high < 0) and agreed)
 
 
-def over_tasks_and_seeds(differences: NDArray[np.float64], *, seed: int = 0) -> Interval:
-    """Give the mean of differences with an interval that covers the chance of tasks and that of seeds.
+def bootstrap_tasks_and_seeds(differences: NDArray[np.float64], *, seed: int = 0) -> Interval:
+    """Return the mean of differences, with an interval that covers the randomness of tasks and of seeds.
 
     Args:
-        differences: One for each seed and task: ``[seeds, tasks]``.
-        seed: Seed of the draws.
+        differences: Array of shape ``[seeds, tasks]``.
+        seed: Seed of the bootstrap.
 
     Returns:
-        Mean and percentile interval of a bootstrap that draws seeds and, in each, tasks. With two seeds it can only tell
-        roughly how much seeds differ.
+        Mean and percentile interval of a bootstrap that draws seeds and, within each, tasks. With only two seeds, the
+        difference between seeds is known only roughly.
     """
     rng = np.random.default_rng(seed)
     seeds, tasks = differences.shape
@@ -168,7 +173,7 @@ def over_tasks_and_seeds(differences: NDArray[np.float64], *, seed: int = 0) -> 
 
 
 def holm(probabilities: Sequence[float]) -> list[float]:
-    """Adjust probabilities for how many there are, by Holm's method.
+    """Adjust p-values for their number, by Holm's method.
 
     >>> holm([0.01, 0.04, 0.03])
     [0.03, 0.06, 0.06]

@@ -1,4 +1,4 @@
-"""Plots of an experiment: success of every arm, differences, and how the loss fell."""
+"""Draw the plots of an experiment: success of every arm, differences between arms, and training loss."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, which people who see fewer colours tell apart too.
+# Colours of Okabe and Ito, which colour-blind people can tell apart, too.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 _STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "figure.dpi": 110}
 
@@ -22,9 +22,9 @@ def draw(figures: dict[str, Any], curves: Curves, folder: Path) -> None:
     """Draw the plots of a report.
 
     Args:
-        figures: What ``report.json`` holds.
+        figures: Content of ``report.json``.
         curves: For each arm and seed, pairs of step and loss.
-        folder: Where ``success.png``, ``differences.png`` and ``loss.png`` are written.
+        folder: Folder for ``success.png``, ``differences.png`` and ``loss.png``.
 
     Raises:
         gymnasium.error.DependencyNotInstalled: matplotlib is missing.
@@ -43,7 +43,7 @@ def draw(figures: dict[str, Any], curves: Curves, folder: Path) -> None:
         for name, plot in plots.items():
             figure = Figure(figsize=(7, 3.2), layout="constrained")
             plot(figure)
-            # The version of matplotlib in a file would be the only thing that differs between machines.
+            # Without this, the file would name the version of matplotlib, and differ between machines for that alone.
             figure.savefig(folder / f"{name}.png", metadata={"Software": None})
 
 

@@ -1,4 +1,8 @@
-"""What an experiment is made of: its model, its tasks, how long it trains, and what it compares."""
+"""The settings of an experiment, and the presets that come with the package.
+
+A ``Preset`` is one validated object with every setting; it is kept as ``config.json``. Its validator refuses settings under
+which arms would not have the same compute, because a comparison of such arms means nothing.
+"""
 
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
@@ -10,31 +14,31 @@ from step_envs.alfworld.generation.household import HouseholdSize
 from step_envs.alfworld.generation.task_ids import SEEDS, make_task_id
 from step_envs.errors import unknown_name
 from step_envs.training.finetuning import FinetuneConfig
-from step_envs.training.tiny_model import ScratchModel
+from step_envs.training.tiny_model import TinyModelSize
 
 Arm = Literal["d1", "golden", "same-tasks", "step", "no-mask", "sequential"]
 
 ARMS: tuple[Arm, ...] = get_args(Arm)
 
-# First seed of the tasks that each purpose takes out of the train split.
+# First seed of the tasks for each purpose, within the train split; far enough apart that purposes share no task.
 _FIRST_SEED = {"golden": 0, "play": 500_000, "samples": 900_000}
 
 
 class Pretraining(BaseModel):
-    """How a model made from nothing becomes the original model.
+    """How a tiny model with random weights becomes the original model.
 
     Attributes:
-        size: The model.
-        play: Episodes of random play.
-        play_steps: Longest of them.
-        samples: Corrected episodes that the tokenizer, and only the tokenizer, learns from.
-        copying: Copying sequences.
-        training: How it is trained on play and copying sequences.
+        size: Size of the model.
+        play: Number of episodes of random play.
+        play_steps: Step limit of these episodes.
+        samples: Number of corrected episodes; only the tokenizer learns from them.
+        copying: Number of copying sequences.
+        training: How the model is trained on random play and copying sequences.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    size: ScratchModel
+    size: TinyModelSize
     play: int = Field(ge=6)
     play_steps: int = Field(12, ge=1)
     samples: int = Field(300, ge=6)
@@ -43,29 +47,30 @@ class Pretraining(BaseModel):
 
 
 class Preset(BaseModel):
-    """Everything that decides an experiment; kept verbatim as ``config.json``.
+    """Everything that an experiment is started with; kept verbatim as ``config.json``.
 
     Attributes:
-        name: Its name.
-        model: The original model: a folder or a name on the hub; None makes one from nothing, see ``pretraining``.
-        download: Fetch a named model that is not on this machine.
-        pretraining: How the original model is made where none is named.
+        name: Name of the preset.
+        model: The original model: a folder or a name on the hub; None makes a tiny one, see ``pretraining``.
+        download: Download the model if it is not on this machine.
+        pretraining: How the original model is made if none is named.
         household: Size of the households.
-        thoughts: How the oracles word their thoughts.
+        thoughts: Wording of the oracles' thoughts.
         style: Where the manual goes; see ``ReActWrapper``.
-        max_steps: Step limit of an episode, golden, collected and evaluated.
-        tasks: Tasks with a golden trajectory; half of them are U1 (for the base agent), half U2 (played under the teacher).
-        held_out: Tasks that every arm is evaluated on, out of ``valid_unseen``.
+        max_steps: Step limit of all episodes: golden, collected and evaluated.
+        tasks: Number of tasks with a golden trajectory; one half is U1 (for the base agent), the other U2 (played under the
+            teacher).
+        held_out: Number of tasks for evaluation, from ``valid_unseen``.
         max_errors: Errors corrected in an episode.
-        base: How the base agent is trained, and the first part of the arm ``sequential``.
-        training: How every arm is trained; its ``max_steps`` is the compute that all of them share.
-        arms: What is compared.
-        seeds: Each arm is trained once with each.
-        seed: Decides everything else: halves, order of tasks.
-        max_tokens: Longest reply.
+        base: How the base agent is trained; also the first part of the arm ``sequential``.
+        training: How every arm is trained; its ``max_steps`` is the compute that all arms share.
+        arms: The arms to compare.
+        seeds: Training seeds; each arm is trained once with each of them.
+        seed: Decides everything else: the halves of the tasks and their order.
+        max_tokens: Longest reply, in tokens.
         concurrency: Episodes that a model plays at once.
         workers: Processes that play, train and evaluate at once.
-        threads: Threads of each.
+        threads: Threads of each process.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -113,7 +118,7 @@ class Preset(BaseModel):
         return self
 
     def task_ids(self, purpose: Literal["golden", "play", "samples", "held_out"]) -> tuple[str, ...]:
-        """List the tasks for a purpose; those of different purposes have no task in common."""
+        """List the tasks for a purpose; no task serves two purposes."""
         if purpose == "held_out":
             first, count = SEEDS["valid_unseen"].start, self.held_out
         else:
@@ -124,7 +129,7 @@ class Preset(BaseModel):
         return tuple(make_task_id(TASK_TYPES[i % number], first + i // number, self.household) for i in range(count))
 
     def env_options(self, **changes: Any) -> dict[str, Any]:
-        """Give the keyword arguments of the environment."""
+        """Return the keyword arguments of the environment."""
         options: dict[str, Any] = {
             "household": self.household,
             "source": "generated",
@@ -135,7 +140,7 @@ class Preset(BaseModel):
         return options | changes
 
 
-# Saved with checkpoints, unlike TRL's own count, so that it does not depend on interruptions.
+# This count is saved with checkpoints, unlike TRL's own, so it does not depend on interruptions.
 _COUNTED = {"include_num_input_tokens_seen": "all"}
 
 
@@ -158,7 +163,7 @@ def _large(steps: int, learning_rate: float) -> FinetuneConfig:
     return FinetuneConfig(
         max_steps=steps,
         learning_rate=learning_rate,
-        # Packed rows of a batch are one sequence to the attention, whose cost grows with its square.
+        # The attention sees the packed rows of a batch as one sequence, and its cost grows with the square of the length.
         batch_size=4,
         accumulate=2,
         packing=True,
@@ -175,7 +180,7 @@ PRESETS: dict[str, Preset] = {
     "smoke": Preset(
         name="smoke",
         pretraining=Pretraining(
-            size=ScratchModel(vocabulary=600, width=32, layers=2, heads=2),
+            size=TinyModelSize(vocabulary=600, width=32, layers=2, heads=2),
             play=12,
             samples=12,
             copying=40,
@@ -185,7 +190,7 @@ PRESETS: dict[str, Preset] = {
         held_out=6,
         base=_small(4, 4e-3, save_steps=2, logging_steps=2),
         training=_small(6, 4e-3, save_steps=2, logging_steps=2),
-        # An agent that has learned nothing is led through by corrections alone.
+        # An agent that has learnt nothing reaches the goal by corrections alone.
         max_steps=24,
         max_errors=24,
         max_tokens=24,
@@ -194,7 +199,7 @@ PRESETS: dict[str, Preset] = {
     "cpu": Preset(
         name="cpu",
         pretraining=Pretraining(
-            size=ScratchModel(),
+            size=TinyModelSize(),
             play=3000,
             copying=12_000,
             training=_small(2200, 3e-3, save_steps=500),
@@ -207,7 +212,7 @@ PRESETS: dict[str, Preset] = {
     "gpu": Preset(
         name="gpu",
         pretraining=Pretraining(
-            size=ScratchModel(width=768, layers=14, heads=12, context=4096),
+            size=TinyModelSize(width=768, layers=14, heads=12, context=4096),
             play=10_000,
             copying=30_000,
             training=_large(1200, 6e-4),
@@ -228,13 +233,13 @@ PRESETS: dict[str, Preset] = {
 
 
 def preset(name: str, *, model: str | None = None, download: bool = False) -> Preset:
-    """Give a preset, with another original model where one is named.
+    """Return a preset, with another original model if one is named.
 
     Args:
         name: One of ``PRESETS``.
-        model: Folder of a checkpoint, or its name on the hub: it is fine-tuned at a rate that suits pretrained models, and
-            told the world's manual.
-        download: Fetch it where it is not on this machine.
+        model: Folder of a checkpoint, or its name on the hub. It gets a learning rate for pretrained models, and the
+            world's manual in its prompt.
+        download: Download the model if it is not on this machine.
 
     Raises:
         UnknownNameError: There is no such preset.

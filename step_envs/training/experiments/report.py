@@ -1,4 +1,4 @@
-"""The report of an experiment: ``report.json`` with every figure, ``report.md`` to read, and plots."""
+"""Write the report of an experiment: ``report.json`` with every figure, ``report.md`` to read, and plots."""
 
 import json
 from collections import Counter
@@ -11,10 +11,17 @@ from step_envs.report.tables import Column, Table, written
 from step_envs.run_folder import write_json, write_model
 from step_envs.statistics import Interval
 from step_envs.store import read_trajectories
-from step_envs.training.experiments.arms import DESCRIPTIONS, TITLES, Material
-from step_envs.training.experiments.figures import Comparison, Episode, Outcome, compare, episode_of, outcome_of
+from step_envs.training.experiments.arms import DESCRIPTIONS, TITLES, ExperimentData
+from step_envs.training.experiments.figures import (
+    ArmComparison,
+    EpisodeFigures,
+    RunFigures,
+    compare_arms,
+    episode_figures,
+    run_figures,
+)
 from step_envs.training.experiments.presets import Arm, Preset
-from step_envs.training.experiments.stages import material, original_model, read_tasks
+from step_envs.training.experiments.stages import load_data, original_model, read_tasks
 
 _LIBRARIES = ("step-envs", "torch", "transformers", "trl", "datasets")
 
@@ -22,7 +29,7 @@ _LIBRARIES = ("step-envs", "torch", "transformers", "trl", "datasets")
 def write_report(preset: Preset, out: Path) -> Path:
     """Write the report of an experiment whose steps are all done.
 
-    It depends on nothing but what the steps left behind: the same experiment gives the same bytes, interrupted or not.
+    The report is made from the files of the steps alone, so the same experiment gives the same bytes, interrupted or not.
 
     Args:
         preset: The experiment.
@@ -33,15 +40,15 @@ def write_report(preset: Preset, out: Path) -> Path:
     """
     from step_envs.training.experiments.plots import draw
 
-    gathered = material(preset, out)
+    gathered = load_data(preset, out)
     base = _episodes(out / "base-evaluation", out)
     runs = {
         arm: [_episodes(_folder(out, arm, seed) / "evaluation", out) for seed in preset.seeds] for arm in preset.arms
     }
     comparisons = []
     if "step" in runs:
-        others: dict[Arm, list[list[Episode]]] = {arm: runs[arm] for arm in preset.arms if arm != "step"}
-        comparisons = compare("step", others, runs["step"])
+        others: dict[Arm, list[list[EpisodeFigures]]] = {arm: runs[arm] for arm in preset.arms if arm != "step"}
+        comparisons = compare_arms("step", others, runs["step"])
     curves = {arm: [_curve(_folder(out, arm, seed) / "model") for seed in preset.seeds] for arm in preset.arms}
     trained = {arm: _trained(out, arm, preset) for arm in preset.arms}
     figures = {
@@ -53,14 +60,14 @@ def write_report(preset: Preset, out: Path) -> Path:
         },
         "tasks": {name: len(names) for name, names in read_tasks(out).items()},
         "collected": _collected(gathered),
-        "base": {"trained_steps": preset.base.max_steps, **_outcome(outcome_of(base))},
+        "base": {"trained_steps": preset.base.max_steps, **_outcome(run_figures(base))},
         "arms": {
             arm: {
                 "title": TITLES[arm],
                 **trained[arm],
-                "success_over_seeds": _mean([outcome_of(run) for run in runs[arm]]),
+                "success_over_seeds": _mean([run_figures(run) for run in runs[arm]]),
                 "seeds": {
-                    str(seed): _outcome(outcome_of(run)) for seed, run in zip(preset.seeds, runs[arm], strict=True)
+                    str(seed): _outcome(run_figures(run)) for seed, run in zip(preset.seeds, runs[arm], strict=True)
                 },
             }
             for arm in preset.arms
@@ -80,9 +87,9 @@ def _folder(out: Path, arm: Arm, seed: int) -> Path:
     return out / "arms" / arm / f"seed-{seed}"
 
 
-def _episodes(run: Path, out: Path) -> list[Episode]:
+def _episodes(run: Path, out: Path) -> list[EpisodeFigures]:
     place = {task: index for index, task in enumerate(read_tasks(out)["held_out"])}
-    return sorted(map(episode_of, read_trajectories(run)), key=lambda episode: place[episode.task])
+    return sorted(map(episode_figures, read_trajectories(run)), key=lambda episode: place[episode.task])
 
 
 def _parameters(folder: Path) -> int:
@@ -97,19 +104,19 @@ def _parameters(folder: Path) -> int:
     return count
 
 
-def _collected(gathered: Material) -> dict[str, Any]:
+def _collected(gathered: ExperimentData) -> dict[str, Any]:
     kept = gathered.reflected.kept
     turns = [turn for trajectory in kept for turn in trajectory.turns if turn.role == "assistant"]
     return {
         "golden": len(gathered.golden),
-        "d1": len(gathered.of_first_half()),
+        "d1": len(gathered.d1()),
         "d_r": len(kept),
         "d_r_by_errors": {str(errors): n for errors, n in sorted(Counter(one.errors for one in kept).items())},
         "dropped": dict(sorted(gathered.reflected.dropped.items())),
         "error_turns": sum(turn.kind == "error" for turn in turns),
         "correction_turns": sum(turn.kind == "correction" for turn in turns),
         "turns": sum(turn.kind != "instruction" for turn in turns),
-        "same_tasks": len(gathered.of_same_tasks()),
+        "same_tasks": len(gathered.golden_of_reflected_tasks()),
     }
 
 
@@ -136,15 +143,15 @@ def _curve(model: Path) -> list[tuple[int, float]]:
     return [(int(entry["step"]), float(entry["loss"])) for entry in _log(model) if "loss" in entry]
 
 
-def _outcome(outcome: Outcome) -> dict[str, Any]:
+def _outcome(outcome: RunFigures) -> dict[str, Any]:
     return {name: list(value) if isinstance(value, Interval) else value for name, value in outcome._asdict().items()}
 
 
-def _mean(outcomes: list[Outcome]) -> float:
+def _mean(outcomes: list[RunFigures]) -> float:
     return sum(outcome.success.value or 0.0 for outcome in outcomes) / len(outcomes)
 
 
-def _comparison(one: Comparison, preset: Preset) -> dict[str, Any]:
+def _comparison(one: ArmComparison, preset: Preset) -> dict[str, Any]:
     return {
         "first": one.first,
         "second": one.second,
@@ -159,7 +166,7 @@ def _comparison(one: Comparison, preset: Preset) -> dict[str, Any]:
     }
 
 
-def _markdown(preset: Preset, figures: dict[str, Any], comparisons: list[Comparison]) -> str:
+def _markdown(preset: Preset, figures: dict[str, Any], comparisons: list[ArmComparison]) -> str:
     collected, tasks = figures["collected"], figures["tasks"]
     seeds = ", ".join(map(str, preset.seeds))
     kept = ", ".join(f"{n:,} with {errors}" for errors, n in collected["d_r_by_errors"].items())
@@ -216,7 +223,7 @@ def _arms_table(preset: Preset, figures: dict[str, Any]) -> Table:
     ]
     note = (
         f"Steps and tokens of the last arm come on top of the base agent's {figures['base']['trained_steps']:,} steps. "
-        "Losses are over different trajectories and not comparable with each other."
+        "Losses are computed on different trajectories and cannot be compared with each other."
     )
     return Table(
         "arms", "What each arm was trained on", columns, rows, (note,) if "sequential" in figures["arms"] else ()
@@ -250,13 +257,13 @@ def _seeds_table(preset: Preset, figures: dict[str, Any]) -> Table:
         for title, seed, one in runs
     ]
     note = (
-        "Intervals are Wilson's, 95 %. Invalid is a reply that did nothing: without an action, or with one that was not "
+        "Intervals are 95 % Wilson intervals. An invalid reply has no effect: it has no action, or one that was not "
         "understood. A reflection is a reply that begins by saying what was wrong with the step before."
     )
     return Table("evaluation", "Evaluation on the held-out tasks", columns, rows, (note,))
 
 
-def _comparisons_table(comparisons: list[Comparison]) -> Table:
+def _comparisons_table(comparisons: list[ArmComparison]) -> Table:
     columns = [Column("STeP against"), Column("Difference in success, points", "difference")]
     columns += [Column(f"Seed {index + 1}", "difference") for index in range(len(comparisons[0].by_seed))]
     columns += [Column("McNemar p by seed"), Column("p", "p"), Column("p, Holm", "p"), Column("Verdict")]
@@ -273,14 +280,14 @@ def _comparisons_table(comparisons: list[Comparison]) -> Table:
         for one in comparisons
     ]
     note = (
-        "The difference has a bootstrap interval over tasks and seeds, those of one seed over tasks; p is from exchanging "
-        "the two arms within tasks. A difference is called one only where its interval excludes 0, p after Holm is below "
-        "0.05, and no seed says the opposite."
+        "The difference has a bootstrap interval over tasks and seeds; the differences of single seeds have intervals over "
+        "tasks. p is from a permutation test that exchanges the two arms within tasks. We report a difference only if its "
+        "interval excludes 0, p after Holm is below 0.05, and no seed shows the opposite sign."
     )
     return Table("comparisons", "STeP beside the other arms, on the same tasks", columns, rows, (note,))
 
 
-def _sentence(one: Comparison) -> str:
+def _sentence(one: ArmComparison) -> str:
     value, low, high = (100 * (number or 0.0) for number in one.difference)
     other = TITLES[one.first]
     if not one.found:

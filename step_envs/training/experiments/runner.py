@@ -21,7 +21,7 @@ from typing import Any
 from step_envs.errors import EngineError
 from step_envs.run_folder import RunFolder, write_json
 from step_envs.training.experiments.presets import Preset
-from step_envs.training.experiments.stages import ExperimentStep, plan, run_step
+from step_envs.training.experiments.stages import ExperimentStep, plan_steps, run_step
 
 _CONFLICT = (
     "The experiment in {folder} was begun with {field}={saved}, not {asked}: resume it with the options it was begun with, "
@@ -57,7 +57,7 @@ def run(preset: Preset, out: Path, *, resume: bool = False, notice: Notice = lam
     _claim_folder(preset, out, resume=resume)
     done: dict[str, dict[str, Any]] = {}
     waiting = []
-    for step in plan(preset):
+    for step in plan_steps(preset):
         file = _result_file(out, step)
         if file.exists():
             done[step.name] = json.loads(file.read_text())["figures"]

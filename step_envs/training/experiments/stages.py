@@ -1,13 +1,13 @@
-"""The steps of an experiment, each in its own folder, and each able to go on where it was stopped.
+"""The steps of an experiment; each has its own folder and can continue where it was stopped.
 
-A step is known by its name alone: ``run_step(preset, out, name)`` does it in any process. What it needs was done by steps
-before it, which ``plan`` names. Everything it leaves behind is a file under ``out``:
+A step is identified by its name alone, and ``run_step(preset, out, name)`` runs it in any process. Nothing is handed on in
+memory: a step reads the files of the steps that it needs (``plan_steps`` lists them), and writes its results under ``out``:
 
-- ``text/play``, ``text/samples``: what a model made from nothing reads; ``original/``, ``pretrained/``: that model
+- ``text/play``, ``text/samples``: pretraining text of a tiny model; ``original/``, ``pretrained/``: that model
 - ``tasks.json``: U1, U2 and the held-out tasks; ``golden/<part>``: runs of the oracle over U1 and U2
 - ``base/``: the base agent; ``collected/<part>``: its runs over U2 under the teacher
 - ``base-evaluation/``: its run over the held-out tasks
-- ``arms/<arm>/seed-<n>/model`` and ``.../evaluation``: every arm and its run over the held-out tasks
+- ``arms/<arm>/seed-<n>/model`` and ``.../evaluation``: the model of every arm and its run over the held-out tasks
 """
 
 import json
@@ -18,13 +18,14 @@ from typing import Any, NamedTuple
 from step_envs.errors import DataError
 from step_envs.run_folder import write_json
 from step_envs.store import read_trajectories
-from step_envs.training.experiments.arms import Material, training_of
+from step_envs.training.experiments.arms import ExperimentData, arm_training
 from step_envs.training.experiments.presets import Arm, Preset
 from step_envs.training.filters import halve_tasks, select
 from step_envs.training.finetuning import FinetuneConfig
 from step_envs.training.masking import Masking
 from step_envs.trajectory import Trajectory
 
+# What is known about the world is here, in world_names() and in presets: another world is another set of these.
 ENV = "STeP-ALFWorld-v0"
 
 _GOLDEN_ONLY = ("d1", "golden")
@@ -32,15 +33,15 @@ _SAMPLED_AGENT = "novice:error_rate=0.4"
 
 
 class ExperimentStep(NamedTuple):
-    """A step: its name, the stage it belongs to, and the steps that must be done before it."""
+    """A step of an experiment: its name, its stage, and the names of the steps that it needs."""
 
     name: str
     stage: str
     needs: tuple[str, ...] = ()
 
 
-def plan(preset: Preset) -> list[ExperimentStep]:
-    """List the steps in the order in which they are begun when their turn comes."""
+def plan_steps(preset: Preset) -> list[ExperimentStep]:
+    """List the steps in the order in which they are started once the steps that they need are done."""
     original = "pretrain" if preset.pretraining else "original"
     golden = tuple(f"golden:{part}" for part in range(preset.workers))
     collected = tuple(f"collect:{part}" for part in range(preset.workers))
@@ -58,7 +59,7 @@ def plan(preset: Preset) -> list[ExperimentStep]:
     steps.append(ExperimentStep("base", "base", (original, *golden)))
     steps += [ExperimentStep(name, "collect", ("base",)) for name in collected]
     steps.append(ExperimentStep("evaluate:base", "evaluate", ("base",)))
-    # What needs no reflected trajectory does not wait for them.
+    # Arms that need no reflected trajectories do not wait for them.
     early: list[Arm] = [arm for arm in preset.arms if arm in _GOLDEN_ONLY]
     late: list[Arm] = [arm for arm in preset.arms if arm not in _GOLDEN_ONLY]
     for arms, needs in ((early, (original, *golden)), (late, (original, *golden, "base", *collected))):
@@ -70,7 +71,7 @@ def plan(preset: Preset) -> list[ExperimentStep]:
 
 
 def run_step(preset: Preset, out: Path, name: str) -> dict[str, Any]:
-    """Do a step, or the rest of it.
+    """Run a step, or the rest of it.
 
     Args:
         preset: The experiment.
@@ -78,7 +79,7 @@ def run_step(preset: Preset, out: Path, name: str) -> dict[str, Any]:
         name: Name of the step.
 
     Returns:
-        Figures that say what was done.
+        Figures about what was done.
     """
     kind, *rest = name.split(":")
     steps: dict[str, Callable[..., dict[str, Any]]] = {
@@ -97,7 +98,7 @@ def run_step(preset: Preset, out: Path, name: str) -> dict[str, Any]:
 
 
 def original_model(preset: Preset, out: Path) -> Path:
-    """Say where the original model lies."""
+    """Return the folder of the original model."""
     if preset.pretraining is not None:
         return out / "pretrained"
     from step_envs.agents.local.checkpoint import checkpoint_folder
@@ -106,26 +107,26 @@ def original_model(preset: Preset, out: Path) -> Path:
     return checkpoint_folder(preset.model, download=preset.download)
 
 
-def material(preset: Preset, out: Path, *, reflected: bool = True) -> Material:
-    """Gather the trajectories that arms are trained on, in the order of their tasks, whoever collected them.
+def load_data(preset: Preset, out: Path, *, reflected: bool = True) -> ExperimentData:
+    """Read the trajectories that arms are trained on, in the order of their tasks, from whichever worker collected them.
 
     Args:
         preset: The experiment.
         out: Its folder.
-        reflected: Read what was collected under the teacher, too; without it D_r is empty.
+        reflected: Also read what was collected under the teacher; if False, D_r is empty.
     """
     tasks = read_tasks(out)
     golden = _parts(preset, out / "golden", (*tasks["u1"], *tasks["u2"]))
     collected = _parts(preset, out / "collected", tasks["u2"]) if reflected else []
-    return Material(
+    return ExperimentData(
         golden=select(golden).kept,
-        first=frozenset(tasks["u1"]),
+        u1=frozenset(tasks["u1"]),
         reflected=select(collected, max_errors=preset.max_errors),
     )
 
 
 def read_tasks(out: Path) -> dict[str, list[str]]:
-    """Read which tasks are U1, U2 and held out."""
+    """Read the tasks of U1, U2 and the held-out set."""
     found: dict[str, list[str]] = json.loads((out / "tasks.json").read_text())
     return found
 
@@ -147,7 +148,7 @@ def _tasks(preset: Preset, out: Path) -> dict[str, Any]:
     return {name: len(names) for name, names in tasks.items()}
 
 
-def _gather(
+def _play_tasks(
     preset: Preset,
     run: Path,
     tasks: tuple[str, ...],
@@ -180,37 +181,38 @@ def _gather(
 def _play(preset: Preset, out: Path) -> dict[str, Any]:
     assert preset.pretraining is not None
     steps = preset.pretraining.play_steps
-    return _gather(preset, out / "text" / "play", preset.task_ids("play"), "random", max_steps=steps)
+    return _play_tasks(preset, out / "text" / "play", preset.task_ids("play"), "random", max_steps=steps)
 
 
 def _samples(preset: Preset, out: Path) -> dict[str, Any]:
-    return _gather(preset, out / "text" / "samples", preset.task_ids("samples"), _SAMPLED_AGENT, "oracle")
+    return _play_tasks(preset, out / "text" / "samples", preset.task_ids("samples"), _SAMPLED_AGENT, "oracle")
 
 
 def _golden(preset: Preset, out: Path, part: str) -> dict[str, Any]:
     tasks = read_tasks(out)
     mine = (*tasks["u1"], *tasks["u2"])[int(part) :: preset.workers]
-    return _gather(preset, out / "golden" / part, mine, "oracle")
+    return _play_tasks(preset, out / "golden" / part, mine, "oracle")
 
 
 def _original(preset: Preset, out: Path) -> dict[str, Any]:
     if preset.pretraining is None:
         return {"model": str(original_model(preset, out))}
-    from step_envs.training.tiny_model import make_model, make_tokenizer
+    from step_envs.training.tiny_model import learn_tokenizer, make_tiny_model
 
-    # Corrected episodes hold words of every kind that an arm is trained on, so that none costs more tokens than another.
+    # Corrected episodes contain words of every kind that an arm is trained on, so no arm needs more tokens for its words.
     texts = [
         turn.content
         for run in ("play", "samples")
         for trajectory in _by_episode(out / "text" / run)[: preset.pretraining.samples]
         for turn in trajectory.turns
     ]
-    tokenizer = make_tokenizer(texts, _names(), preset.pretraining.size.vocabulary)
-    make_model(tokenizer, preset.pretraining.size, out / "original")
+    tokenizer = learn_tokenizer(texts, world_names(), preset.pretraining.size.vocabulary)
+    make_tiny_model(tokenizer, preset.pretraining.size, out / "original")
     return {"tokens": len(tokenizer)}
 
 
-def _names() -> tuple[str, ...]:
+def world_names() -> tuple[str, ...]:
+    """Return the names of things and places in the world, which become tokens of a tiny model."""
     from step_envs.alfworld.generation.vocabulary import RECEPTACLES, THINGS
 
     return tuple(sorted({name.lower() for name in (*RECEPTACLES, *THINGS)}))
@@ -227,7 +229,7 @@ def _pretrain(preset: Preset, out: Path) -> dict[str, Any]:
     assert made is not None and made.training.max_length is not None
     tokenizer = load_tokenizer(out / "original")
     play = _by_episode(out / "text" / "play")
-    texts = copying_texts(_names(), made.copying, seed=preset.seed)
+    texts = copying_texts(world_names(), made.copying, seed=preset.seed)
     rows = language_rows(tokenizer, play, texts, max_length=made.training.max_length)
     dataset = datasets.Dataset.from_dict({name: [row[name] for row in rows] for name in ("input_ids", "labels")})
     finetune(dataset, model=out / "original", out=out / "pretrained", config=made.training, tokenizer=tokenizer)
@@ -235,7 +237,7 @@ def _pretrain(preset: Preset, out: Path) -> dict[str, Any]:
 
 
 def _base(preset: Preset, out: Path) -> dict[str, Any]:
-    d1 = material(preset, out, reflected=False).of_first_half()
+    d1 = load_data(preset, out, reflected=False).d1()
     config = preset.base.model_copy(update={"seed": preset.seed})
     return _finetune(d1, "partial", original_model(preset, out), out / "base", config)
 
@@ -243,11 +245,11 @@ def _base(preset: Preset, out: Path) -> dict[str, Any]:
 def _collect(preset: Preset, out: Path, part: str) -> dict[str, Any]:
     u2 = tuple(read_tasks(out)["u2"])[int(part) :: preset.workers]
     agent = _agent(preset, out / "base")
-    return _gather(preset, out / "collected" / part, u2, agent, "oracle", preset.concurrency)
+    return _play_tasks(preset, out / "collected" / part, u2, agent, "oracle", preset.concurrency)
 
 
 def _train(preset: Preset, out: Path, arm: Arm, seed: str) -> dict[str, Any]:
-    training = training_of(arm, material(preset, out, reflected=arm not in _GOLDEN_ONLY), preset)
+    training = arm_training(arm, load_data(preset, out, reflected=arm not in _GOLDEN_ONLY), preset)
     start = out / "base" if training.from_base else original_model(preset, out)
     config = preset.training.model_copy(update={"seed": int(seed), "max_steps": training.steps})
     folder = out / "arms" / arm / f"seed-{seed}"
@@ -273,7 +275,7 @@ def _evaluate(preset: Preset, out: Path, arm: str, seed: str = "") -> dict[str, 
     model = folder / "model" if seed else folder
     run = folder / "evaluation" if seed else out / f"{arm}-evaluation"
     held_out = tuple(read_tasks(out)["held_out"])
-    return _gather(preset, run, held_out, _agent(preset, model), None, preset.concurrency)
+    return _play_tasks(preset, run, held_out, _agent(preset, model), None, preset.concurrency)
 
 
 def _agent(preset: Preset, model: Path) -> str:
