@@ -16,8 +16,10 @@ SECONDS = 600
 """How long all imports together may take; so long only where one of them hangs."""
 
 PACKAGES = (
-    *("agents", "agents.local", "alfworld", "cli", "collection", "endpoint", "exports", "report", "sciworld", "serve"),
-    *("training", "training.experiments", "viewer", "webshop", "wrappers", "wrappers.teachers"),
+    *("agents", "agents.local", "alfworld", "alfworld.games", "alfworld.generation", "alfworld.planning"),
+    *("alfworld.simulation", "cli", "collection", "endpoint", "exports", "report", "sciworld", "sciworld.java"),
+    *("sciworld.planning", "serve", "training", "training.experiments", "viewer", "webshop", "webshop.catalogue"),
+    *("webshop.planning", "webshop.shop", "webshop.site", "wrappers", "wrappers.teachers"),
 )
 """Packages of ``step_envs`` that must be there; a folder that is lost altogether cannot be found by looking for it."""
 
