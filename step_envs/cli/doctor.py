@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 import typer
 from gymnasium.error import DependencyNotInstalled
 
+from step_envs.cli.import_check import failures, importable_name, own_modules
 from step_envs.errors import DataError
 
 MISSING = 1
@@ -46,14 +47,15 @@ class Check:
     Attributes:
         name: What it is.
         group: ``core``, or the extra that it belongs to.
-        status: ``ok``, ``missing`` (the core needs it) or ``absent`` (an option that is not there).
+        status: ``ok``, ``missing`` (the core needs it), ``absent`` (an option that is not there) or ``broken`` (installed,
+            and it cannot be imported).
         found: Version, place, or what is wrong.
         fix: What to type to mend it; empty where there is nothing to mend.
     """
 
     name: str
     group: str
-    status: Literal["ok", "missing", "absent"]
+    status: Literal["ok", "missing", "absent", "broken"]
     found: str
     fix: str = ""
 
@@ -61,17 +63,18 @@ class Check:
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Look at the installation and say, for everything missing, what to type.
+    """Look at the installation and say, for everything missing or broken, what to type.
 
     Looks at Python, the packages, Java and ScienceWorld's engine, the cache folder, official data and the optional extras.
-    Nothing is installed or downloaded.
+    Every package that is installed is imported once, in a process of its own: an installation that lost files has a version
+    like a whole one. Nothing is installed or downloaded.
 
-    Exit codes: 0 the core is whole, 1 something that the core needs is missing.
+    Exit codes: 0 the core is whole, 1 something that the core needs is missing or broken.
 
     Example: step-envs doctor
     """
     checks = list(examine())
-    whole = not any(check.status == "missing" for check in checks)
+    whole = not any(check.status in ("missing", "broken") and check.group == "core" for check in checks)
     if as_json:
         typer.echo(json.dumps({"ok": whole, "checks": [asdict(check) for check in checks]}))
     else:
@@ -88,14 +91,15 @@ def examine() -> Iterator[Check]:
     else:
         wanted = ".".join(map(str, _PYTHON))
         yield Check("Python", "core", "missing", version, f"python{wanted} -m venv .venv")
-    yield Check("step-envs", "core", "ok", metadata.version("step-envs"))
     requirements = list(_requirements())
-    yield from (_package(name, wanted, "core") for name, wanted, extra in requirements if not extra)
+    failed = _failed_imports(requirements)
+    yield _own_package(failed)
+    yield from (_package(name, wanted, "core", failed) for name, wanted, extra in requirements if not extra)
     yield from _java()
     yield _cache()
     yield from _worlds()
     for extra in _EXTRAS:
-        yield from (_package(name, wanted, extra) for name, wanted, of in requirements if of == extra)
+        yield from (_package(name, wanted, extra, failed) for name, wanted, of in requirements if of == extra)
 
 
 def _requirements() -> Iterator[tuple[str, str, str]]:
@@ -106,15 +110,50 @@ def _requirements() -> Iterator[tuple[str, str, str]]:
             yield found[1], found[2].strip(), found[3] or ""
 
 
-def _package(name: str, wanted: str, group: str) -> Check:
+def _installed(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _failed_imports(requirements: list[tuple[str, str, str]]) -> dict[str, tuple[str, str]]:
+    """Import all modules of step-envs and every installed package that a listed extra names; return those that fail."""
+    names = [name for name, _, extra in requirements if not extra or extra in _EXTRAS]
+    packages = [importable_name(name) for name in dict.fromkeys(names) if _installed(name) is not None]
+    return failures([*own_modules(), *packages])
+
+
+def _own_package(failed: dict[str, tuple[str, str]]) -> Check:
+    version = metadata.version("step-envs")
+    # A module that needs an extra which is not installed is no fault; one of our own that is not there is.
+    broken = {
+        name: why
+        for name, (why, missing) in failed.items()
+        if name.startswith("step_envs.") and (not missing or missing.startswith("step_envs"))
+    }
+    if not broken:
+        return Check("step-envs", "core", "ok", f"{version}, all {len(own_modules())} modules")
+    # The one that is missing itself says more than those that import it.
+    first = next((name for name in broken if failed[name][1] == name), next(iter(broken)))
+    others = f", nor can {len(broken) - 1} others" if len(broken) > 1 else ""
+    fix = 'pip install --force-reinstall --no-deps "step-envs"'
+    return Check(
+        "step-envs", "core", "broken", f"{version}, but {first} cannot be imported ({broken[first]}){others}", fix
+    )
+
+
+def _package(name: str, wanted: str, group: str, failed: dict[str, tuple[str, str]]) -> Check:
     absent: Literal["missing", "absent"] = "missing" if group == "core" else "absent"
     fix = 'pip install "step-envs"' if group == "core" else f'pip install "step-envs[{group}]"'
-    try:
-        have = metadata.version(name)
-    except metadata.PackageNotFoundError:
+    have = _installed(name)
+    if have is None:
         return Check(name, group, absent, "not installed", fix)
     if not _fits(have, wanted):
         return Check(name, group, absent, f"{have}, but {wanted} is needed", fix)
+    if (failure := failed.get(importable_name(name))) is not None:
+        fix = f'pip install --force-reinstall "{name}=={have}"'
+        return Check(name, group, "broken", f"{have}, but it cannot be imported ({failure[0]})", fix)
     return Check(name, group, "ok", have)
 
 
@@ -227,7 +266,7 @@ def _show(checks: list[Check], whole: bool) -> None:
 
     from step_envs.cli.render import visible
 
-    marks = {"ok": ("✔", "green"), "missing": ("✘", "bold red"), "absent": ("-", "yellow")}
+    marks = {"ok": ("✔", "green"), "missing": ("✘", "bold red"), "absent": ("-", "yellow"), "broken": ("✘", "bold red")}
     console = Console(highlight=False)
     for group in dict.fromkeys(check.group for check in checks):
         heading = "Core" if group == "core" else f"Extra {group}: {_EXTRAS[group]}"
@@ -241,7 +280,8 @@ def _show(checks: list[Check], whole: bool) -> None:
                 mark, style = marks[check.status]
                 table.add_row(Text(mark, style=style), check.name, Text(visible(check.found), style="dim"))
         console.print(table)
-    for status, heading in (("missing", "To mend the core"), ("absent", "To add what is not there")):
+    headings = {"missing": "To mend the core", "broken": "To mend what is broken", "absent": "To add what is not there"}
+    for status, heading in headings.items():
         fixes = dict.fromkeys(check.fix for check in checks if check.status == status)
         if fixes:
             console.print(Text(f"\n{heading}", style="bold"))
@@ -252,5 +292,5 @@ def _show(checks: list[Check], whole: bool) -> None:
     console.print(
         Text("\nThe core is whole.", style="green")
         if whole
-        else Text("\nSomething that the core needs is missing.", style="bold red")
+        else Text("\nSomething that the core needs is missing or broken.", style="bold red")
     )

@@ -1,18 +1,30 @@
 """``step-envs doctor``: what is missing, and the line that mends it."""
 
 import json
+import os
 import re
+import shutil
+import subprocess
 import tomllib
 from importlib import metadata
 from pathlib import Path
 
 import pytest
-from cli_calls import call
+from cli_calls import COMMAND, call
 from typer.testing import Result
 
+from step_envs.cli import doctor as verb
+from step_envs.cli import import_check
 from step_envs.cli.doctor import _EXTRAS
+from step_envs.cli.import_check import failures, importable_name, own_modules
 
 ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def imports_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Import nothing on trial, which takes seconds for each look."""
+    monkeypatch.setattr(verb, "failures", lambda names: {})
 
 
 def checks(result: Result) -> dict[str, dict[str, str]]:
@@ -33,6 +45,7 @@ def test_doctor_finds_everything_the_core_needs() -> None:
     assert "The core is whole." in text and "✔ Java" in text
 
 
+@pytest.mark.usefixtures("imports_work")
 def test_doctor_says_which_java_is_named_and_how_to_mend_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("STEP_ENVS_JAVA", str(tmp_path / "java"))
     result = call("doctor", "--json")
@@ -46,6 +59,7 @@ def test_doctor_says_which_java_is_named_and_how_to_mend_it(monkeypatch: pytest.
     assert java["found"].startswith("my java 21, named by STEP_ENVS_JAVA") and java["status"] == "ok"
 
 
+@pytest.mark.usefixtures("imports_work")
 def test_doctor_gives_the_line_for_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     real = metadata.version
 
@@ -65,10 +79,11 @@ def test_doctor_gives_the_line_for_what_is_missing(monkeypatch: pytest.MonkeyPat
     assert found["ray"]["status"] == "absent" and found["ray"]["fix"] == 'pip install "step-envs[ray]"'
     assert found["pyarrow"]["status"] == "absent" and found["pyarrow"]["found"].startswith("12.0, but >=17")
     text = call("doctor").output
-    assert "Something that the core needs is missing." in text
+    assert "Something that the core needs is missing or broken." in text
     assert re.search(r'pip install "step-envs" +# .*py4j', text)
 
 
+@pytest.mark.usefixtures("imports_work")
 def test_doctor_without_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     import importlib.util
 
@@ -86,6 +101,7 @@ def test_doctor_knows_every_extra() -> None:
     assert set(_EXTRAS) == set(extras) - {"all", "dev", "docs", "browser", "editor"}
 
 
+@pytest.mark.usefixtures("imports_work")
 def test_doctor_says_what_alfworld_and_webshop_would_play(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     # Nothing of this machine's: neither named nor in the usual places.
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -107,6 +123,7 @@ def test_doctor_says_what_alfworld_and_webshop_would_play(monkeypatch: pytest.Mo
     assert result.exit_code == 1
 
 
+@pytest.mark.usefixtures("imports_work")
 def test_doctor_looks_at_the_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("STEP_ENVS_CACHE", str(tmp_path / "none"))
     assert checks(call("doctor", "--json"))["cache"]["found"] == f"{tmp_path / 'none'}, empty"
@@ -120,3 +137,87 @@ def test_doctor_looks_at_the_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_p
         "name": "cache", "group": "", "status": "absent", "found": f"{tmp_path / 'one' / 'below'} cannot be written",
         "fix": "export STEP_ENVS_CACHE=FOLDER",
     }  # fmt: skip
+
+
+def test_doctor_finds_a_copy_that_lost_a_folder(tmp_path: Path) -> None:
+    """As an install from files without links was: whole by its version, and without wrappers."""
+    shutil.copytree(
+        ROOT / "step_envs", tmp_path / "step_envs", ignore=shutil.ignore_patterns("wrappers", "__pycache__")
+    )
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(
+        [*COMMAND, "doctor", "--json"], capture_output=True, text=True, timeout=600, env=environment, cwd=tmp_path
+    )
+    assert done.returncode == 1, done.stderr
+    [own] = [check for check in json.loads(done.stdout)["checks"] if check["name"] == "step-envs"]
+    assert own["status"] == "broken" and own["fix"] == 'pip install --force-reinstall --no-deps "step-envs"'
+    sentence = (
+        "but step_envs.wrappers cannot be imported (ModuleNotFoundError: No module named 'step_envs.wrappers'), nor"
+    )
+    assert sentence in own["found"]
+
+
+def test_doctor_finds_a_package_that_does_not_import(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = {
+        "rapidfuzz": ("ImportError: no symbol", ""),
+        "openai": ("ModuleNotFoundError: No module named 'jiter'", "jiter"),
+    }
+    monkeypatch.setattr(verb, "failures", lambda names: broken)
+    result = call("doctor", "--json")
+    found = checks(result)
+    assert result.exit_code == 1
+    have = metadata.version("rapidfuzz")
+    assert found["rapidfuzz"] == {
+        "name": "rapidfuzz",
+        "group": "core",
+        "status": "broken",
+        "found": f"{have}, but it cannot be imported (ImportError: no symbol)",
+        "fix": f'pip install --force-reinstall "rapidfuzz=={have}"',
+    }
+    assert found["openai"]["status"] == "broken" and found["step-envs"]["status"] == "ok"
+    del broken["rapidfuzz"]
+    # An option that is broken leaves the core whole.
+    result = call("doctor", "--json")
+    assert result.exit_code == 0 and checks(result)["openai"]["status"] == "broken"
+    assert "To mend what is broken" in call("doctor").output
+
+
+def test_imports_on_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, text in {
+        "whole": "print('noise')",
+        "raises": "1 / 0",
+        "needs_another": "import not_there.at_all",
+        "ends_it_all": "import os; os._exit(3)",
+        "leaves": "raise SystemExit",
+        "last": "",
+    }.items():
+        (tmp_path / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert failures(["whole", "raises", "needs_another", "ends_it_all", "leaves", "last", "gone"]) == {
+        "raises": ("ZeroDivisionError: division by zero", ""),
+        "needs_another": ("ModuleNotFoundError: No module named 'not_there'", "not_there"),
+        "ends_it_all": ("its import ends the process with exit code 3", ""),
+        "leaves": ("SystemExit: ", ""),
+        "gone": ("ModuleNotFoundError: No module named 'gone'", "gone"),
+    }
+
+
+def test_an_import_on_trial_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "hangs.py").write_text("import time; time.sleep(600)")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(import_check, "SECONDS", 2)
+    assert failures(["hangs"]) == {"hangs": ("its import is not over after 2 s", "")}
+
+
+def test_every_package_of_ours_is_looked_for() -> None:
+    """Each is named, for a folder that is lost cannot be found by looking for it."""
+    folders = {path.parent.relative_to(ROOT / "step_envs").parts for path in ROOT.glob("step_envs/*/**/__init__.py")}
+    assert set(import_check.PACKAGES) == {".".join(parts) for parts in folders}
+    assert {"step_envs.store", "step_envs.wrappers.teachers.oracle"} <= set(own_modules())
+
+
+@pytest.mark.parametrize(
+    ("package", "name"), [("pillow", "PIL"), ("typer", "typer"), ("pytest-timeout", "pytest_timeout")]
+)
+def test_the_name_that_a_package_is_imported_by(package: str, name: str) -> None:
+    assert importable_name(package) == name
