@@ -110,6 +110,7 @@ def test_a_wrong_field_is_named_in_the_error(expert: str) -> None:
         ({"location": True}, "'location' must hold numbers, got bool"),
         ({"held": 999}, "the saved state names number 999 in 'held', which is not in this household"),
         ({"held": -1}, "names number -1 in 'held'"),
+        ({"held": 0, "moved": []}, "the saved state holds thing 0, which 'moved' does not list"),
         ({"opened": 3}, "'opened' must be a list, got int"),
         ({"opened": [True]}, "'opened' must hold numbers, got bool"),
         ({"moved": [[0, [0]]]}, "'moved' must be a list of lists of 3"),

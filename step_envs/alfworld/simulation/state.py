@@ -164,9 +164,13 @@ def _read_saved(saved: Any, game: Game) -> _SavedState:
             _numbers(inside, receptacles, "moved"),
             _numbers(at, locations, "moved"),
         )
+    held = None if field("held") is None else _number(field("held"), things, "held")
+    if held is not None and held not in moved:
+        # Otherwise the thing would be in two places, and a later load would not know that it has to be put back.
+        raise ValueError(f"the saved state holds thing {held}, which 'moved' does not list")
     return _SavedState(
         location=_number(field("location"), locations, "location"),
-        held=None if field("held") is None else _number(field("held"), things, "held"),
+        held=held,
         opened=_numbers(field("opened"), receptacles, "opened"),
         seen=_numbers(field("seen"), receptacles, "seen"),
         moved=moved,
