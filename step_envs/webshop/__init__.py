@@ -3,19 +3,19 @@
 It needs no Java, Lucene, Flask or spaCy. The files of this folder, those that every world has first:
 
 =================== ===========================================================================================
-``env``             ``WebShopEnv``: the shop behind the contract, ``STeP-WebShop-v0``
+``env``             the Gymnasium environment ``STeP-WebShop-v0``
 ``engine``          the shop: which page a search or a click leads to, and what a purchase is worth
 ``tasks``           the goals of a catalogue as tasks: ids, splits, departments, step limit
-``oracle``          plans and thoughts for the running episode, by the planner or by the shopper
-``expert``          a shopper that knows only what the pages have said
-``thoughts``        why an action is taken, in one sentence
-``prompt``          how to act, in words for a language model
+``oracle``          plans and thoughts from the state of an episode, by either expert
+``expert``          an expert that knows only what the pages have said: it searches and reads
+``thoughts``        explains an action in one sentence
+``prompt``          the instructions for a language model
 ``download``        downloads the official files, checks them, and imports them
-``shop``            what a visitor meets: pages, instructions, the reward, the state of a visit
-``catalogue``       products and goals on disk, generated or imported, and the search over them
-``planning``        plans a purchase with full marks
-``site``            a running original site behind the same contract (``backend="http"``)
-``data``            words of generated catalogues, and ETO's lists of goals
+``shop/``           what a visitor meets: pages, instructions, the reward, the state of a visit
+``catalogue/``      products and goals on disk, generated or imported, and the search over them
+``planning/``       plans a purchase with full marks
+``site/``           a running original site behind the same contract (``backend="http"``)
+``data/``           words of generated catalogues, and ETO's lists of goals
 =================== ===========================================================================================
 """
 

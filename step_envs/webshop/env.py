@@ -16,7 +16,7 @@ from step_envs.webshop.catalogue.catalogue import Catalogue
 from step_envs.webshop.catalogue.goals import Goal, GoalKind
 from step_envs.webshop.catalogue.sources import DEFAULT_SIZE, open_catalogue
 from step_envs.webshop.engine import ShopEngine
-from step_envs.webshop.oracle import EXPERTS, Expert, WebShopOracle
+from step_envs.webshop.oracle import ExpertName, WebShopOracle
 from step_envs.webshop.prompt import REACT
 from step_envs.webshop.shop.actions import goes_back, verb_of
 from step_envs.webshop.shop.instruction_parser import search_action
@@ -94,11 +94,9 @@ class WebShopEnv(TextEnv):
         num_prev_actions: int = 0,
         size: int = DEFAULT_SIZE,
         catalogue_seed: int = 0,
-        expert: Expert = "shortest",
+        expert: ExpertName = "shortest",
         **options: Unpack[TextEnvOptions],
     ) -> None:
-        if expert not in EXPERTS:
-            raise unknown_name("expert", expert, EXPERTS)
         if expert == "explorer" and observation_mode != "text":
             raise ValueError(
                 f'expert="explorer" reads pages as text: it needs observation_mode="text", got {observation_mode!r}.'

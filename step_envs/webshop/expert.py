@@ -44,12 +44,12 @@ _NOT_SEARCHED: Final = re.compile(r"[\[\]\n]")
 
 
 @dataclass(frozen=True, slots=True)
-class ShopperMove:
-    """What the shopper does next, and why.
+class ExplorerStep:
+    """An action of the shopper.
 
     Attributes:
-        thought: A sentence or two in the first person.
-        action: What to do.
+        thought: Why it is taken, in a sentence or two in the first person.
+        action: The action.
     """
 
     thought: str
@@ -105,7 +105,7 @@ class _Memory:
 class Shopper:
     """Shops by reading.
 
-    Show it every page with ``see``, and ask it for the ``next_move`` at any time.
+    Show it every page with ``see``, and ask it for the ``next_step`` at any time.
 
     Args:
         instruction: What to shop for, as the shop says it.
@@ -158,20 +158,20 @@ class Shopper:
             product.seen += _lower_text(memory.page)
             product.read = product.read or argument == "features"
 
-    def next_move(self, steps_left: int = NO_LIMIT) -> ShopperMove | None:
-        """Decide what to do on the page that is shown.
+    def next_step(self, steps_left: int = NO_LIMIT) -> ExplorerStep | None:
+        """Decide the next step by what the episode has shown so far.
 
         Args:
             steps_left: Steps until the episode is cut off; enough of them are kept to choose and to buy.
 
         Returns:
-            The move; None where the purchase is made, or nothing was found to buy.
+            The step; None where the purchase is made, or nothing was found to buy.
         """
         kind = kind_of(self._memory.page)
         if kind == "start":
             return self._search()
         if self._memory.dead:
-            return ShopperMove("Nothing happens on this page, so I start anew.", _click(BACK_TO_SEARCH))
+            return ExplorerStep("Nothing happens on this page, so I start anew.", _click(BACK_TO_SEARCH))
         if kind == "results":
             return self._at_results(steps_left)
         if kind == "product":
@@ -230,10 +230,10 @@ class Shopper:
 
     # Deciding.
 
-    def _search(self) -> ShopperMove:
-        return ShopperMove(f"I start by searching for what matters: {self._query}.", f"search[{self._query}]")
+    def _search(self) -> ExplorerStep:
+        return ExplorerStep(f"I start by searching for what matters: {self._query}.", f"search[{self._query}]")
 
-    def _at_results(self, left: int) -> ShopperMove | None:
+    def _at_results(self, left: int) -> ExplorerStep | None:
         memory = self._memory
         fresh = [memory.products[asin] for asin in memory.results if asin not in memory.opened]
         opened = [memory.products[asin] for asin in memory.opened if asin in memory.results]
@@ -242,24 +242,24 @@ class Shopper:
         if opened and (len(opened) >= self._most_opened or left < _REOPEN_STEPS or best is None):
             again = max(opened, key=self._worth)
             if searched or self._worth(again) >= _GOOD_ENOUGH:
-                return ShopperMove("The earlier one was the better choice, so I open it again.", _click(again.asin))
+                return ExplorerStep("The earlier one was the better choice, so I open it again.", _click(again.asin))
         if best is not None and (searched or self._promise(best) >= _PROMISING):
             shared = [word for word in self._wanted if word in best.title.lower()]
             because = f" because it mentions {join_words(shared[:4])}" if shared else ""
-            return ShopperMove(f"{shorten(best.title)!r} looks most promising{because}.", _click(best.asin))
+            return ExplorerStep(f"{shorten(best.title)!r} looks most promising{because}.", _click(best.asin))
         if not searched:
-            return ShopperMove("These are not what I was asked for, so I search anew.", _click(BACK_TO_SEARCH))
+            return ExplorerStep("These are not what I was asked for, so I search anew.", _click(BACK_TO_SEARCH))
         if PREVIOUS_PAGE in memory.page:
-            return ShopperMove("There is nothing on this page, so I turn back.", _click(PREVIOUS_PAGE))
+            return ExplorerStep("There is nothing on this page, so I turn back.", _click(PREVIOUS_PAGE))
         return None
 
-    def _at_product(self, left: int) -> ShopperMove:
+    def _at_product(self, left: int) -> ExplorerStep:
         memory, product = self._memory, self._product_here()
         wanted = self._wanted_choices()
         if not self._has_searched(left) and self._promise(product) < _PROMISING:
-            return ShopperMove("This is not what I was asked for, so I search anew.", _click(BACK_TO_SEARCH))
+            return ExplorerStep("This is not what I was asked for, so I search anew.", _click(BACK_TO_SEARCH))
         if not product.read and left >= _READ_STEPS + len(wanted) + 1:
-            return ShopperMove(
+            return ExplorerStep(
                 "The title sounds right, but I want to read its features before I decide.", "click[features]"
             )
         worth = self._worth(product)
@@ -269,19 +269,19 @@ class Shopper:
             fault = "It costs too much"
             if missing := self._missing(product):
                 fault = f"It says nothing of {join_words(missing[:3])}"
-            return ShopperMove(f"{fault}, so I go back and look at another one.", _click(PREVIOUS_PAGE))
+            return ExplorerStep(f"{fault}, so I go back and look at another one.", _click(PREVIOUS_PAGE))
         best = max(others, key=self._worth, default=product)
         if self._worth(best) > worth and left >= _REOPEN_STEPS + len(wanted):
-            return ShopperMove("An earlier one fits better, so I go back to it.", _click(PREVIOUS_PAGE))
+            return ExplorerStep("An earlier one fits better, so I go back to it.", _click(PREVIOUS_PAGE))
         for value in wanted:
             if value not in memory.chosen and left > 1:
-                return ShopperMove(f"I was asked for {value}, so I choose that.", f"click[{value}]")
-        return ShopperMove(self.why_buy(), _click(BUY_NOW))
+                return ExplorerStep(f"I was asked for {value}, so I choose that.", f"click[{value}]")
+        return ExplorerStep(self.why_buy(), _click(BUY_NOW))
 
-    def _at_sub_page(self) -> ShopperMove:
+    def _at_sub_page(self) -> ExplorerStep:
         found = self._found(self._product_here())
         told = f"It speaks of {join_words(found[:5])}." if found else "It does not speak of what I was asked for."
-        return ShopperMove(f"{told} I go back to the product.", _click(PREVIOUS_PAGE))
+        return ExplorerStep(f"{told} I go back to the product.", _click(PREVIOUS_PAGE))
 
     # Judging.
 
@@ -345,14 +345,14 @@ def explore(engine: ShopEngine, shopper: Shopper, steps_left: int = NO_LIMIT, li
     """
     imagined, actions = shopper.copy(), list[str]()
     while len(actions) < limit:
-        move = imagined.next_move(steps_left - len(actions))
-        if move is None:
+        step = imagined.next_step(steps_left - len(actions))
+        if step is None:
             return None
-        actions.append(move.action)
-        outcome = engine.act(move.action)
+        actions.append(step.action)
+        outcome = engine.act(step.action)
         if outcome.done:
             return actions if outcome.reward == 1.0 else None
-        look(imagined, engine, move.action)
+        look(imagined, engine, step.action)
     return None
 
 

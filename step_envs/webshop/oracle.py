@@ -6,28 +6,27 @@ playing them again: keeping the shopper itself in the snapshots would make them 
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, get_args
 
 from typing_extensions import override
 
+from step_envs.errors import unknown_name
 from step_envs.oracle import Oracle, OracleEnv
 from step_envs.snapshots import Snapshot, snapshot_faults
 from step_envs.webshop.engine import ShopEngine
-from step_envs.webshop.expert import NO_LIMIT, Shopper, ShopperMove, explore, look
+from step_envs.webshop.expert import NO_LIMIT, ExplorerStep, Shopper, explore, look
 from step_envs.webshop.planning.purchase_plan import PurchasePlanner
 from step_envs.webshop.shop.actions import parse_action
 from step_envs.webshop.shop.pages import BUY_NOW
 from step_envs.webshop.shop.session_state import PlayedActions, SavedEpisode, ShopState
 from step_envs.webshop.thoughts import describe, describe_blindly
 
-EXPERTS = ("shortest", "explorer")
-
-Expert = Literal["shortest", "explorer"]
+ExpertName = Literal["shortest", "explorer"]
 
 _INFORMATIVE = ("click[description]", "click[features]", "click[reviews]", "click[attributes]", "click[next >]")
 
 
-class ShopWorld(OracleEnv, Protocol):
+class WebShopOracleEnv(OracleEnv, Protocol):
     """What the oracle needs of its environment; ``WebShopEnv`` has it."""
 
     @property
@@ -52,7 +51,7 @@ class PlanningState(NamedTuple):
 
     Attributes:
         shop: The state of the shop, as ``ShopEngine.save`` returns it.
-        history: How the episode came to it; empty with ``expert="shortest"``, which does not need it.
+        history: How the episode came to it; ``expert="shortest"`` does not need it.
         steps: Steps taken so far.
     """
 
@@ -68,10 +67,15 @@ class WebShopOracle(Oracle[PlanningState]):
         env: The environment it belongs to.
         expert: ``"shortest"`` knows the goal's product and goes straight to it; ``"explorer"`` knows what the pages of the
             episode have said, and its plan is what it would do from here, if that ends with full marks.
+
+    Raises:
+        UnknownNameError: There is no such expert.
     """
 
-    def __init__(self, env: ShopWorld, expert: Expert = "shortest") -> None:
+    def __init__(self, env: WebShopOracleEnv, expert: ExpertName = "shortest") -> None:
         super().__init__(env)
+        if expert not in get_args(ExpertName):
+            raise unknown_name("expert", expert, get_args(ExpertName))
         self._world = env
         self._expert = expert
         self._planner = PurchasePlanner(env.engine)
@@ -130,16 +134,16 @@ class WebShopOracle(Oracle[PlanningState]):
     def _next_action(self) -> str | None:
         if self._expert == "shortest":
             return super()._next_action()
-        move = self._next_move(self._shopper_now())
-        return None if move is None else move.action
+        step = self._next_step(self._shopper_now())
+        return None if step is None else step.action
 
     @override
     def _thought(self, action: str) -> str:
         if self._expert == "explorer":
             shopper = self._shopper_now()
-            move, asked = self._next_move(shopper), parse_action(action)
-            if move is not None and parse_action(move.action) == asked:
-                return move.thought
+            step, asked = self._next_step(shopper), parse_action(action)
+            if step is not None and parse_action(step.action) == asked:
+                return step.thought
             if asked == ("click", BUY_NOW.lower()):
                 # ``describe`` would name the goal's attributes, which no page tells.
                 return shopper.why_buy() if self._world.engine.page.kind == "item" else describe_blindly(action)
@@ -153,8 +157,8 @@ class WebShopOracle(Oracle[PlanningState]):
     def _shopper_now(self) -> Shopper:
         return self._replay.shopper_after(self._world.history, self._world.engine.save())
 
-    def _next_move(self, shopper: Shopper) -> ShopperMove | None:
-        return shopper.next_move(self._steps_left(self._world.steps_taken))
+    def _next_step(self, shopper: Shopper) -> ExplorerStep | None:
+        return shopper.next_step(self._steps_left(self._world.steps_taken))
 
     def _steps_left(self, steps: int) -> int:
         limit = self._world.step_limit

@@ -1,4 +1,4 @@
-"""The prompt: how to shop, in words for a language model."""
+"""The instructions for a language model: what the shop is, and how to shop in it."""
 
 from typing import Final
 

@@ -214,15 +214,15 @@ def test_default_snapshots_hold_no_history() -> None:
 def test_a_shop_where_nothing_is_found_is_given_up() -> None:
     shopper = Shopper("wug, and price lower than 5.00 dollars")
     shopper.see("WebShop [SEP] Instruction: [SEP] wug [SEP] Search", ["search"])
-    move = shopper.next_move(10)
-    assert move is not None and move.action == "search[wug]"
+    step = shopper.next_step(10)
+    assert step is not None and step.action == "search[wug]"
     nothing = "Instruction: [SEP] wug [SEP] Back to Search [SEP] Page 1 (Total results: 0) [SEP] Next >"
     shopper.see(nothing, ["back to search", "next >"], "search[wug]")
-    assert shopper.next_move(9) is None
+    assert shopper.next_step(9) is None
     stranger = Shopper("wug")
     stranger.see(nothing, ["back to search", "next >"])
-    move = stranger.next_move(9)
-    assert move is not None and move.action == "click[back to search]"
+    step = stranger.next_step(9)
+    assert step is not None and step.action == "click[back to search]"
 
 
 INSTRUCTIONS = st.one_of(
@@ -251,7 +251,7 @@ def test_any_instruction_and_any_history_are_answered(wish: str, actions: list[s
     assert action is None or world.oracle.thought(action)
     shopper = Shopper(wish)
     look(shopper, world.engine)
-    shopper.next_move(left)
+    shopper.next_step(left)
 
 
 _SHARED: dict[str, WebShopEnv] = {}
