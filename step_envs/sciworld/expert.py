@@ -2,9 +2,9 @@
 
 The planner knows the whole house, so its plans go straight to things that nobody could know to be there. A model that
 imitates them learns to guess. This expert follows the same plans, but checks each step against what the episode has shown
-(observations only, and the rooms that the task names). Before it goes to a room that it has not seen, it tries the rooms
-where a person would look first for such a thing; before it acts on a thing that it has not seen, it looks around. Then it
-plans again from there.
+(observations only, and the rooms that the task names). Before it goes to an unseen room for a thing that it has not seen
+either, it visits the rooms where a person would look first for such a thing. Before it acts on a thing that it has not
+seen, it looks around. Then it plans again from there.
 
 Its step is a function of the actions so far, so it can continue an episode that another agent began. What the thing is that
 the task needs, and what to do with it, it takes from the plan.
@@ -104,10 +104,16 @@ def next_step(planner: Planner, state: ActionHistory) -> ExplorerStep | None:
     if now.asks_which_object:
         return ExplorerStep(plan[0])
     room, action = _destination(plan)
-    if room is not None and room != now.room and not knowledge.tells_about(room):
-        return _search(planner, state, knowledge, ExplorerStep(plan[0], _search_for(state, knowledge, room, action)))
-    looked = bool(state.actions) and normalize(state.actions[-1]) == "look around"
-    if not looked and action_kind(plan[0]) is ActionKind.ACT and knowledge.unseen_things(plan[0]):
+    if room is not None and room != now.room:
+        needed = knowledge.unseen_things(action)
+        if needed and not knowledge.tells_about(room):
+            return _search(planner, state, knowledge, room, needed) or ExplorerStep(plan[0])
+    elif (
+        action_kind(plan[0]) is ActionKind.ACT
+        and knowledge.unseen_things(plan[0])
+        # Only once: some names of the engine are not shown by any look around.
+        and not (state.actions and normalize(state.actions[-1]) == "look around")
+    ):
         return ExplorerStep("look around")
     return ExplorerStep(plan[0])
 
@@ -143,15 +149,15 @@ class _Knowledge:
         observations = [view.reply.observation for view in views]
         self.rooms = {room_of(observation) for observation in observations} - {""}
         self._instruction = instruction.lower()
-        self._words = _words_of(self._instruction) | {word for text in observations for word in _words_of(text.lower())}
+        self._seen_words = {word for text in observations for word in _words_of(text.lower())}
 
     def tells_about(self, room: str) -> bool:
         """Return True if the agent has looked around in a room, or the task names it."""
         return room in self.rooms or room in self._instruction
 
     def unseen_things(self, action: str) -> list[str]:
-        """Return the names in an action that neither an observation nor the task has mentioned."""
-        return [name for name in _names_in(action) if not _words_of(name) - _UNTOLD <= self._words]
+        """Return the names in an action that no observation has shown."""
+        return [name for name in _names_in(action) if not _words_of(name) - _UNTOLD <= self._seen_words]
 
     def is_told(self, thing: str) -> bool:
         """Return True if the task itself names a thing."""
@@ -170,33 +176,37 @@ def _destination(plan: list[str]) -> tuple[str | None, str]:
     return room, ""
 
 
-def _search_for(state: ActionHistory, knowledge: _Knowledge, room: str, action: str) -> Search:
-    unseen = [thing for thing in knowledge.unseen_things(action) if knowledge.is_told(thing) or _TOOLS.fullmatch(thing)]
-    return Search(room, unseen[0] if unseen and _kind_sought(state) is None else None)
+def _search(
+    planner: Planner, state: ActionHistory, knowledge: _Knowledge, goal: str, needed: list[str]
+) -> ExplorerStep | None:
+    """Return the step to the likeliest room that was not seen, at last to the room where the plan goes.
 
+    Args:
+        planner: Plans.
+        state: The episode so far.
+        knowledge: What the agent knows.
+        goal: The room where the plan goes.
+        needed: The things that the plan needs there and that were not seen.
 
-def _kind_sought(state: ActionHistory) -> str | None:
-    return next((kind for tasks, kind in _SOUGHT if state.task.startswith(tasks)), None)
-
-
-def _search(planner: Planner, state: ActionHistory, knowledge: _Knowledge, direct: ExplorerStep) -> ExplorerStep:
-    """Return the step to the likeliest room that was not seen, which may be the room that the plan goes to."""
-    assert direct.search is not None
-    look, (_, action) = planner.simulator.observe(state).look, _destination(planner.plan(state) or [])
-    sought = _kind_sought(state) or " ".join(knowledge.unseen_things(action) or _names_in(action))
-    likely = next(rooms for pattern, rooms in _LIKELY_ROOMS if re.search(pattern, sought))
-    for room in dict.fromkeys((*likely, *_ALL_ROOMS)):
-        if room == direct.search.room:
-            break
+    Returns:
+        The step; None if no plan is known after it.
+    """
+    kind = next((kind for tasks, kind in _SOUGHT if state.task.startswith(tasks)), None)
+    named = [thing for thing in needed if knowledge.is_told(thing) or _TOOLS.fullmatch(thing)]
+    thing = named[0] if named and kind is None else None
+    likely = next(rooms for pattern, rooms in _LIKELY_ROOMS if re.search(pattern, kind or needed[0]))
+    order = list(dict.fromkeys((*likely, *_ALL_ROOMS)))
+    look = planner.simulator.observe(state).look
+    for room in order[: order.index(goal) + 1]:
         if room not in knowledge.rooms:
-            step = _step_towards(state, look, room)
+            action = _action_towards(state, look, room)
             # A detour can cost the task, e.g. if a substance cools down meanwhile.
-            if planner.plan(state.then(step)):
-                return ExplorerStep(step, direct.search._replace(room=room))
-    return direct
+            if planner.plan(state.then(action)):
+                return ExplorerStep(action, Search(room, thing))
+    return None
 
 
-def _step_towards(state: ActionHistory, look: str, room: str) -> str:
+def _action_towards(state: ActionHistory, look: str, room: str) -> str:
     if can_teleport(state):
         return f"teleport to {room}"
     there = route(look, room)[0]
