@@ -169,7 +169,7 @@ def test_official_files_with_one_thing_changed(official, key, old, new, said):
 )
 def test_games_that_cannot_be_played(fields, said):
     class OneGame(GeneratedTasks):
-        def file(self, task_id):
+        def game_file(self, task_id):
             return json.dumps(game_file(**fields)).encode()
 
     with pytest.raises(DataError, match=said) as caught:
