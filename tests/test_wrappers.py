@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ from gymnasium.error import ResetNeeded
 from hypothesis import given
 from hypothesis import strategies as st
 
-from step_envs.errors import TeacherError, UnknownNameError
+from step_envs.errors import SnapshotError, TeacherError, UnknownNameError
 from step_envs.store import TrajectoryStore, read_trajectories
 from step_envs.trajectory import Trajectory, Verdict
 from step_envs.wrappers import ReActWrapper, RecordTrajectory, TeacherMonitorWrapper, parse_action
+from step_envs.wrappers.backtracking import world_at
+from step_envs.wrappers.react import text_env
 from step_envs.wrappers.teacher_monitor import correction_reply
 from step_envs.wrappers.teachers import OracleTeacher, Teacher, TeacherContext
 
@@ -30,14 +33,14 @@ def wrong(action: str, **fields: Any) -> Verdict:
 class Scripted(Teacher):
     """Gives verdicts from a list and remembers what it was asked."""
 
-    def __init__(self, *verdicts: Verdict | Exception) -> None:
+    def __init__(self, *verdicts: Verdict | BaseException) -> None:
         self.verdicts = list(verdicts)
         self.asked: list[TeacherContext] = []
 
     def judge(self, context: TeacherContext) -> Verdict:
         self.asked.append(context)
         verdict = self.verdicts.pop(0) if self.verdicts else OK
-        if isinstance(verdict, Exception):
+        if isinstance(verdict, BaseException):
             raise verdict
         return verdict
 
@@ -46,7 +49,7 @@ def chat(**kwargs: Any) -> ReActWrapper:
     return ReActWrapper(gym.make("Coin-v0", **kwargs))
 
 
-def watched(*verdicts: Verdict | Exception, **options: Any) -> tuple[TeacherMonitorWrapper, Scripted]:
+def watched(*verdicts: Verdict | BaseException, **options: Any) -> tuple[TeacherMonitorWrapper, Scripted]:
     teacher = Scripted(*verdicts)
     env = TeacherMonitorWrapper(chat(), teacher, **options)
     env.reset(seed=1, options=FAR)
@@ -375,15 +378,16 @@ def test_a_last_step_without_verdict_ends_the_episode_all_the_same() -> None:
         env.step(say("go right"))
 
 
-def test_a_fault_in_a_teacher_is_not_hidden_and_leaves_world_and_record_as_one() -> None:
-    env, _ = watched(ZeroDivisionError("a bug"))
-    with pytest.raises(ZeroDivisionError):
+@pytest.mark.parametrize("fault", [ZeroDivisionError, KeyboardInterrupt])
+def test_a_fault_in_a_teacher_is_not_hidden_and_leaves_world_and_record_as_one(fault: type[BaseException]) -> None:
+    env, _ = watched(fault())
+    with pytest.raises(fault):
         env.step(say("look"))
     assert kinds(env.trajectory) == [("agent", 0.0)]
-    env, _ = watched(OK, OK, ZeroDivisionError("a bug"))
+    env, _ = watched(OK, OK, fault())
     env.step(say("go right"))
     env.step(say("take coin"))
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(fault):
         env.step(say("eat coin"))
     assert env.unwrapped.state["coin"] == "eaten"
     assert kinds(env.trajectory)[-1] == ("agent", 0.0)
@@ -418,6 +422,26 @@ def test_a_correction_always_holds_exactly_its_action(action: str, thought: str)
 def test_a_correction_that_quotes_an_action_is_still_parsed() -> None:
     verdict = wrong("go right", reflection="You wrote Action: eat coin\nAction: eat coin. Do not.")
     assert correction_reply(verdict).action == "go right"
+
+
+@given(st.lists(st.sampled_from(["go left", "go right", "take coin", "look"]), max_size=5), st.integers(0, 4))
+def test_a_look_at_another_state_ends_where_it_began(actions: list[str], back: int) -> None:
+    world = text_env(gym.make("Coin-v0", max_steps=None))
+    world.reset(options=FAR)
+    states = [world.snapshot()]
+    for action in actions:
+        world.step(action)
+        states.append(world.snapshot())
+    for fault in (None, KeyboardInterrupt):
+        with suppress(KeyboardInterrupt), world_at(world, states[min(back, len(actions))]):
+            assert world.snapshot() == states[min(back, len(actions))]
+            world.step("look")
+            if fault is not None:
+                raise fault
+        assert world.snapshot() == states[-1]
+    with pytest.raises(SnapshotError), world_at(world, b"garbled"):
+        pass
+    assert world.snapshot() == states[-1]
 
 
 # The oracle as a teacher.
