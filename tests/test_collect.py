@@ -168,7 +168,7 @@ def test_a_cluster_needs_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(ray_engine, "find_spec", lambda name: None)
     with pytest.raises(DependencyNotInstalled, match=r'run `pip install "step-envs\[ray\]"`'):
-        collect(config(), tmp_path, cluster=ray_engine.Cluster())
+        collect(config(), tmp_path, engine="ray")
 
 
 def run_command(out: Path, *options: str) -> subprocess.Popen[str]:

@@ -6,15 +6,13 @@ and ``RunSettings`` is the one list of them.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo
 
+from step_envs.collection.cluster import Cluster
 from step_envs.endpoint import Budget, EndpointConfig, Price, read_prices
 from step_envs.errors import unknown_name, validation_sentence
-
-if TYPE_CHECKING:
-    from step_envs.collection.ray_executor import Cluster
 
 ENGINES = ("threads", "ray")
 """Where episodes can be played: in threads of this process, or in worker processes on a Ray cluster."""
@@ -82,7 +80,7 @@ class RunSettings(BaseModel):
     worker_memory: float = Field(1024, gt=0)
 
     def with_changes(
-        self, *, access: EndpointConfig | None = None, cluster: "Cluster | None" = None, **changes: Any
+        self, *, access: EndpointConfig | None = None, cluster: Cluster | None = None, **changes: Any
     ) -> Self:
         """Return a copy with some fields replaced.
 
@@ -126,10 +124,8 @@ class RunSettings(BaseModel):
             requests_per_minute=self.requests_per_minute,
         )
 
-    def cluster(self) -> "Cluster":
+    def cluster(self) -> Cluster:
         """Return the Ray cluster to play on, and what a worker of it needs."""
-        from step_envs.collection.ray_executor import Cluster
-
         return Cluster(
             address=self.ray_address,
             episodes_per_worker=self.worker_episodes,
