@@ -8,7 +8,17 @@ and ``RunSettings`` is the one list of them.
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    ValidationInfo,
+    model_serializer,
+)
 
 from step_envs.collection.cluster import Cluster
 from step_envs.endpoint import Budget, EndpointConfig, Price, read_prices
@@ -113,6 +123,13 @@ class RunSettings(BaseModel):
             return type(self).model_validate(dict(self) | changes)
         except ValidationError as error:
             raise ValueError(validation_sentence(error)) from error
+
+    @model_serializer(mode="wrap")
+    def _content_first(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Write what is collected before how: pydantic would put the fields of the base class first."""
+        values: dict[str, Any] = write(self)
+        last = {name: values.pop(name) for name in RunSettings.model_fields if name in values}
+        return values | last
 
     def endpoint_config(self) -> EndpointConfig:
         """Return how models are asked."""
