@@ -13,9 +13,11 @@ from typing import Any
 import own_world
 import pytest
 
+from step_envs.collection import Cluster
 from step_envs.collection import executors as engine_module
 from step_envs.collection.collector import collect
 from step_envs.collection.config import CollectConfig
+from step_envs.endpoint import Budget, EndpointConfig
 from step_envs.errors import DependencyNotInstalled, StoreError, UnknownNameError
 from step_envs.store import read_trajectories
 from step_envs.trajectory import Trajectory
@@ -93,6 +95,38 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(tmp_path: Path) -> None:
     assert (tmp_path / "trajectories.jsonl").read_bytes() == before
 
 
+def test_how_a_run_is_carried_out_may_differ_on_resume_and_is_kept(tmp_path: Path) -> None:
+    collect(config(episodes=2), tmp_path, concurrency=2, episode_seconds=60)
+    saved = CollectConfig.read(tmp_path / "config.json")
+    assert saved == config(episodes=2, concurrency=2, episode_seconds=60)
+    access = EndpointConfig(cache=tmp_path / "other.sqlite", budget=Budget.parse("5"))
+    collect(saved, tmp_path, resume=True, concurrency=1, access=access)
+    now = CollectConfig.read(tmp_path / "config.json")
+    assert now == saved.with_changes(concurrency=1, cache=tmp_path / "other.sqlite", budget="5")
+
+
+def test_changes_are_checked(tmp_path: Path) -> None:
+    for changes, sentence in (
+        ({"concurency": 2}, r"^Unknown setting 'concurency'\. Did you mean 'concurrency'\?$"),
+        ({"concurrency": 0}, r"^concurrency must be at least 1, got 0\.$"),
+        ({"episode_seconds": 0}, r"^episode_seconds must be more than 0, got 0\.0\.$"),
+        ({"budget": "all"}, r"^A budget is dollars \(5 or \$5\) or tokens"),
+        ({"engine": "rai"}, r"^Unknown engine 'rai'\. Did you mean 'ray'\?$"),
+        ({"intervene": "never"}, r"^intervene: Input should be 'after' or 'before', got 'never'\.$"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            collect(config(), tmp_path / "run", **changes)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_cluster_is_given_as_an_object_or_field_by_field() -> None:
+    cluster = Cluster(address="auto", cpus=0.5, memory=2**28, episodes_per_worker=2)
+    changed = config().with_changes(cluster=cluster)
+    fields = {"ray_address": "auto", "worker_cpus": 0.5, "worker_memory": 256, "worker_episodes": 2}
+    assert changed == config(engine="ray", **fields)
+    assert changed.cluster() == cluster
+
+
 def test_a_start_that_fails_leaves_the_folder_free(tmp_path: Path) -> None:
     for wrong in ({"agent": "nope"}, {"teacher": "nope"}, {"env_options": {"foo": 1}}):
         with pytest.raises((UnknownNameError, ValueError)):
@@ -168,7 +202,7 @@ def test_a_cluster_needs_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(ray_engine, "find_spec", lambda name: None)
     with pytest.raises(DependencyNotInstalled, match=r'run `pip install "step-envs\[ray\]"`'):
-        collect(config(), tmp_path, cluster=ray_engine.Cluster())
+        collect(config(), tmp_path, engine="ray")
 
 
 def run_command(out: Path, *options: str) -> subprocess.Popen[str]:

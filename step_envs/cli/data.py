@@ -1,4 +1,4 @@
-"""``step-envs data``: gets official data, checks it, and puts it where its environment looks."""
+"""``step-envs data``: get official data, check it, and put it where its environment looks for it."""
 
 import json
 from collections.abc import Iterator
@@ -40,16 +40,18 @@ def data(
     which: Annotated[
         str | None, typer.Option("--set", help="webshop: what to download, small (1,000 products) or all (1,181,436).")
     ] = None,
-    products: Annotated[int | None, typer.Option(min=1, help="webshop: take only the first so many products.")] = None,
+    products: Annotated[
+        int | None, typer.Option(min=1, help="webshop: import only the first so many products.")
+    ] = None,
     called: Annotated[
         str | None, typer.Option("--name", help="webshop: what task ids call it; the folder's name if not given.")
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="webshop: replace a catalogue that is there.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="webshop: replace an existing catalogue.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Download official data or import it from files, check it, and put it where its environment looks for it.
 
-    A download that broke off goes on where it stopped. What is there already is not fetched again.
+    An interrupted download continues where it stopped. Data that is already there is not downloaded again.
 
     Exit codes: 0 done, 2 wrong input, no network, or damaged data.
 
@@ -85,7 +87,7 @@ def _refuse_others(world: str, options: dict[str, Any], known: tuple[str, ...]) 
 
 @contextmanager
 def _bars() -> Iterator["_Bars"]:
-    """Show progress on standard error while it lasts."""
+    """Show progress bars on standard error."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TimeElapsedColumn
 
@@ -95,20 +97,20 @@ def _bars() -> Iterator["_Bars"]:
 
 
 class _Bars:
-    """A bar for each thing that is told of."""
+    """Shows one progress bar per file or task."""
 
     def __init__(self, progress: Any) -> None:
         self._progress = progress
         self._tasks: dict[str, Any] = {}
 
     def bytes(self, file: str, done: int, total: int | None) -> None:
-        """Show how far a download is."""
+        """Show the progress of a download."""
         from rich.filesize import decimal
 
         self._show(file, done, total, decimal(done) + (f" of {decimal(total)}" if total else ""))
 
     def items(self, what: str, done: int, total: int | None) -> None:
-        """Show to how many products something was done."""
+        """Show the number of products that are done."""
         self._show(what, done, total, f"{done:,} products")
 
     def _show(self, what: str, done: int, total: int | None, detail: str) -> None:

@@ -3,8 +3,9 @@
 ``collect`` is the main job; ``rollout`` plays a single episode.
 """
 
+from step_envs.collection.cluster import Cluster
 from step_envs.collection.collector import Progress, collect
 from step_envs.collection.config import CollectConfig, EpisodePlan
 from step_envs.collection.rollouts import RolloutStoppedError, rollout
 
-__all__ = ["CollectConfig", "EpisodePlan", "Progress", "RolloutStoppedError", "collect", "rollout"]
+__all__ = ["Cluster", "CollectConfig", "EpisodePlan", "Progress", "RolloutStoppedError", "collect", "rollout"]

@@ -16,9 +16,9 @@ from contextlib import suppress
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import override
 
+from step_envs.collection.cluster import Cluster
 from step_envs.collection.config import CollectConfig, EpisodePlan
 from step_envs.collection.executors import EpisodeExecutor, EpisodePlayer, EpisodeResult, time_limit_error
 from step_envs.collection.ray_exchange import ModelRequestServer, RemoteGateway, portable
@@ -37,25 +37,6 @@ _OBJECT_STORE = 128 * 2**20
 
 
 _log = logging.getLogger(__name__)
-
-
-class Cluster(BaseModel):
-    """A Ray cluster, and what each worker on it needs.
-
-    Attributes:
-        address: Address of a running cluster, e.g. ``auto`` or ``ray://head:10001``; None takes ``RAY_ADDRESS``, else
-            starts a cluster on this machine that ends with the run.
-        episodes_per_worker: Episodes that a worker process plays at once.
-        cpus: Processors that a worker needs.
-        memory: Memory that a worker needs, in bytes.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    address: str | None = None
-    episodes_per_worker: int = Field(8, ge=1)
-    cpus: float = Field(1.0, ge=0)
-    memory: int = Field(2**30, ge=1)
 
 
 class EpisodeWorker:

@@ -6,15 +6,23 @@ and ``RunSettings`` is the one list of them.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    ValidationInfo,
+    model_serializer,
+)
 
+from step_envs.collection.cluster import Cluster
 from step_envs.endpoint import Budget, EndpointConfig, Price, read_prices
 from step_envs.errors import unknown_name, validation_sentence
-
-if TYPE_CHECKING:
-    from step_envs.collection.ray_executor import Cluster
 
 ENGINES = ("threads", "ray")
 """Where episodes can be played: in threads of this process, or in worker processes on a Ray cluster."""
@@ -82,7 +90,7 @@ class RunSettings(BaseModel):
     worker_memory: float = Field(1024, gt=0)
 
     def with_changes(
-        self, *, access: EndpointConfig | None = None, cluster: "Cluster | None" = None, **changes: Any
+        self, *, access: EndpointConfig | None = None, cluster: Cluster | None = None, **changes: Any
     ) -> Self:
         """Return a copy with some fields replaced.
 
@@ -116,6 +124,13 @@ class RunSettings(BaseModel):
         except ValidationError as error:
             raise ValueError(validation_sentence(error)) from error
 
+    @model_serializer(mode="wrap")
+    def _content_first(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Write what is collected before how: pydantic would put the fields of the base class first."""
+        values: dict[str, Any] = write(self)
+        last = {name: values.pop(name) for name in RunSettings.model_fields if name in values}
+        return values | last
+
     def endpoint_config(self) -> EndpointConfig:
         """Return how models are asked."""
         return EndpointConfig(
@@ -126,10 +141,8 @@ class RunSettings(BaseModel):
             requests_per_minute=self.requests_per_minute,
         )
 
-    def cluster(self) -> "Cluster":
+    def cluster(self) -> Cluster:
         """Return the Ray cluster to play on, and what a worker of it needs."""
-        from step_envs.collection.ray_executor import Cluster
-
         return Cluster(
             address=self.ray_address,
             episodes_per_worker=self.worker_episodes,

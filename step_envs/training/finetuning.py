@@ -26,30 +26,31 @@ _CONFLICT = "{folder} holds a training with another {field} ({saved}, not {asked
 
 
 class FinetuneConfig(BaseModel):
-    """How to train; what is not here is given to TRL's ``SFTConfig`` by ``trainer``.
+    """How to train; ``trainer`` takes every other field of TRL's ``SFTConfig``.
 
     Attributes:
         learning_rate: Peak of the learning rate.
-        epochs: Times through the rows; ignored where ``max_steps`` is given.
-        max_steps: Optimizer steps.
-        batch_size: Rows a device and forward pass (with ``packing``, packed rows).
-        accumulate: Forward passes an optimizer step.
-        packing: Several documents in a row of ``max_length`` tokens; refused for models whose attention would mix them.
-        max_length: Longest row; None takes any. A longer one is refused, never cut.
+        epochs: Passes over the rows; ignored if ``max_steps`` is given.
+        max_steps: Number of optimizer steps.
+        batch_size: Rows per device and forward pass (with ``packing``, packed rows).
+        accumulate: Forward passes per optimizer step.
+        packing: Put several documents into a row of ``max_length`` tokens; refused for models whose attention would mix
+            them.
+        max_length: The most tokens of a row; None sets no limit. A longer row is refused and never cut.
         warmup: Share of the steps in which the learning rate rises.
-        schedule: How it falls; a name of transformers' schedules.
-        weight_decay: AdamW's.
-        max_grad_norm: Length above which a gradient is cut.
+        schedule: How the learning rate falls; a name of transformers' schedules.
+        weight_decay: Weight decay of AdamW.
+        max_grad_norm: Norm to which larger gradients are clipped.
         lora_rank: Rank of LoRA matrices on all linear layers; None trains all parameters.
-        lora_alpha: LoRA's scale; None is twice the rank.
-        lora_dropout: LoRA's dropout.
-        gradient_checkpointing: Trade time for memory; None: on a GPU, except under FSDP, whose own
-            ``fsdp_activation_checkpointing`` it is then.
-        seed: Of the order of rows, dropout and new parameters.
-        save_steps: Steps between checkpoints; None: one an epoch.
-        logging_steps: Steps between figures in the log.
-        report_to: The trainer's logging backends, e.g. ``["tensorboard"]``.
-        trainer: Further fields of ``SFTConfig``, e.g. ``{"optim": "adafactor"}``.
+        lora_alpha: Scale of LoRA; None is twice the rank.
+        lora_dropout: Dropout of LoRA.
+        gradient_checkpointing: Save memory at the cost of time. None turns it on for a GPU, except under FSDP, which has
+            its own ``fsdp_activation_checkpointing``.
+        seed: Decides the order of rows, dropout and new parameters.
+        save_steps: Steps between checkpoints; None saves one per epoch.
+        logging_steps: Steps between entries of the log.
+        report_to: Logging backends of the trainer, e.g. ``["tensorboard"]``.
+        trainer: More fields of ``SFTConfig``, e.g. ``{"optim": "adafactor"}``.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -121,24 +122,25 @@ def finetune(
 ) -> Path:
     """Train a model on the rows of ``build_dataset``.
 
-    A run that was stopped goes on from its last checkpoint; one that is complete is not trained again. Under
-    ``accelerate launch`` it trains on all the processes that were started.
+    A training that was stopped continues from its last checkpoint; a complete one is not repeated. Under
+    ``accelerate launch``, all processes that were started train together.
 
     Args:
-        dataset: A ``datasets.Dataset`` with ``input_ids``, ``labels`` and perhaps ``weights``.
+        dataset: A ``datasets.Dataset`` with ``input_ids``, ``labels`` and optionally ``weights``.
         model: The checkpoint to start from: a folder, or a name on the hub.
-        out: Folder of the result; checkpoints on the way lie inside.
+        out: Folder of the result; it also holds the checkpoints during training.
         config: How to train.
-        tokenizer: The tokenizer that made the rows, saved with the model with its chat template; None loads the model's.
-        download: Fetch a model that is named and not on this machine.
+        tokenizer: The tokenizer that made the rows; it is saved with the model, including its chat template. None loads
+            the model's own.
+        download: Download the model if it is not on this machine.
         on_trainer: Called with the trainer before it starts, e.g. to add a callback.
 
     Returns:
         The folder of the trained checkpoint: model (with LoRA the adapter), tokenizer and ``finetune.json``.
 
     Raises:
-        DataError: The model is not on this machine, or the rows are not fit for training.
-        StoreError: ``out`` holds another run.
+        DataError: The model is not on this machine, or the rows cannot be trained on.
+        StoreError: ``out`` holds something else, or a training with other rows or settings.
         gymnasium.error.DependencyNotInstalled: The extra ``train`` is missing.
     """
     config = config or FinetuneConfig()
@@ -157,7 +159,8 @@ def finetune(
     folder = checkpoint_folder(model, download=download)
     set_seed(config.seed)
     on_gpu = torch.cuda.is_available()
-    # Full training keeps float32 weights and computes in bf16; frozen weights under LoRA may be bf16 themselves.
+    # Full training keeps the weights in float32 and computes in bf16, because small updates are lost in bf16 weights.
+    # Under LoRA the large weights are frozen, so they can be bf16.
     dtype = torch.bfloat16 if on_gpu and config.lora_rank else torch.float32
     network = _load_model(AutoModelForCausalLM, folder, dtype=dtype)
     tokenizer = tokenizer if tokenizer is not None else load_tokenizer(folder)
@@ -196,7 +199,7 @@ def finetune(
 
 
 def _last_checkpoint(out: Path) -> str | None:
-    """Find the last checkpoint that is whole: who is killed while writing one leaves half of it, without the state."""
+    """Find the last checkpoint that is complete: a process killed while it writes one leaves it without its state."""
     whole: dict[int, Path] = {}
     for folder in out.glob("checkpoint-*"):
         try:
@@ -210,7 +213,7 @@ def _last_checkpoint(out: Path) -> str | None:
 def _trainer_options(config: FinetuneConfig, out: Path, on_gpu: bool) -> dict[str, Any]:
     checkpointing = config.gradient_checkpointing
     if checkpointing is None:
-        # FSDP does it itself, and would gather all weights once more for the trainer's own way.
+        # FSDP has its own checkpointing; with the trainer's on top, it would gather all weights once more.
         checkpointing = on_gpu and os.environ.get("ACCELERATE_USE_FSDP", "").lower() != "true"
     options: dict[str, Any] = {
         "output_dir": str(out),
@@ -235,7 +238,7 @@ def _trainer_options(config: FinetuneConfig, out: Path, on_gpu: bool) -> dict[st
         "use_cpu": not on_gpu,
         "disable_tqdm": True,
         "ddp_find_unused_parameters": False,
-        # The rows are ready: no column is looked for, nothing is cut, masked or packed again.
+        # The rows are ready: the trainer must not look for other columns, or cut, mask or pack the rows again.
         "max_length": None,
         "packing": False,
         "padding_free": config.packing,
@@ -246,8 +249,8 @@ def _trainer_options(config: FinetuneConfig, out: Path, on_gpu: bool) -> dict[st
 
 
 def _stop_where_turns_end(network: Any, dataset: Any, tokenizer: Any) -> None:
-    """Have generation stop at the tokens that end the trained turns, which need not be the tokenizer's own end of text."""
-    # Not all tokenizers call special what ends a turn, but it is a token of its own in all of them.
+    """Make generation stop at the tokens that end trained turns; they may differ from the tokenizer's end of text."""
+    # The end of a turn is not marked as special in all tokenizers, but it is an added token in all of them.
     single = set(tokenizer.added_tokens_decoder)
     ends = {
         label
@@ -305,7 +308,7 @@ def _check_rows(dataset: Any, config: FinetuneConfig) -> None:
 
 
 def _fingerprint(dataset: Any) -> str:
-    """Tell rows apart by what they hold, whichever way they were made."""
+    """Hash the content of the rows, so that equal rows have the same hash however they were made."""
     import hashlib
 
     digest = hashlib.sha256()
@@ -327,7 +330,7 @@ def _is_complete(out: Path, record: TrainingRecord) -> bool:
 
 
 def _figures(trainer: Any) -> dict[str, Any]:
-    """Take the figures that say how training went from the trainer's log; the seconds are those of the last session."""
+    """Take the figures of the training from the trainer's log; the seconds are those of the last session."""
     history = trainer.state.log_history
     last = history[-1] if history else {}
     losses = [entry["loss"] for entry in history if "loss" in entry]
@@ -335,7 +338,7 @@ def _figures(trainer: Any) -> dict[str, Any]:
         "steps": trainer.state.global_step,
         "epochs": trainer.state.epoch,
         "tokens": trainer.state.num_input_tokens_seen or None,
-        # The last that was logged: the trainer's own mean is over the steps of the last session alone.
+        # The last loss in the log, because the trainer's own mean covers only the steps of the last session.
         "loss": float(losses[-1]) if losses else last.get("train_loss"),
         "seconds": last.get("train_runtime"),
     }

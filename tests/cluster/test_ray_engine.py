@@ -20,10 +20,10 @@ import pytest
 from chat_server import Answer, ChatServer, verdict
 
 from step_envs.collection import ray_executor as ray_engine
+from step_envs.collection.cluster import Cluster
 from step_envs.collection.collector import Progress, collect
 from step_envs.collection.config import CollectConfig
 from step_envs.collection.ray_exchange import ModelRequestServer
-from step_envs.collection.ray_executor import Cluster
 from step_envs.endpoint import Answer as GatewayAnswer
 from step_envs.endpoint import Budget, Endpoint, EndpointConfig, Gateway
 from step_envs.errors import BudgetSpentError, ClusterError, EngineError
