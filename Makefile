@@ -2,7 +2,8 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# Most of the three million lines that pip would compile are never imported; Python compiles the others when they are.
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
 
 .PHONY: demo test test-slow test-all test-packaging test-editor test-original test-ray test-serve test-training test-browser docs docs-serve lint format benchmark clean
 

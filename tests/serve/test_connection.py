@@ -83,7 +83,7 @@ def test_answers_that_are_lost_on_the_way_neither_lose_nor_double_a_step(keep: i
             away.close()
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(300)
 def test_a_server_that_trickles_its_headers_is_given_up() -> None:
     """Each byte comes well within the timeout and the headers never end, so that only a limit on the whole answer helps."""
 

@@ -52,7 +52,7 @@ def test_actions_are_taken_apart_as_by_the_originals_pattern(action: str) -> Non
     assert parse_action(action) == ((match[1], match[2].lower()) if match else (action, None))
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_the_longest_actions_are_read_once(shop: ShopEngine) -> None:
     """Backtracking over them would take hours and meet the time-out."""
     for text in ("[" * 500_000, "search[" + "[a" * 250_000, "search[" + "_" * 500_000 + "]"):
