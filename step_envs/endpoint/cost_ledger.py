@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -122,18 +122,18 @@ class CostLedger:
         self.saved = Usage()
         self._settled = threading.Condition()
         self._aside = 0.0
-        self._file: int | None = None
+        self._file: BinaryIO | None = None
         if path is not None:
             self._open(path)
 
     def _open(self, path: Path) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+            self._file = path.open("ab", buffering=0)
             lines = path.read_bytes().splitlines(keepends=True)
             if lines and not lines[-1].endswith(b"\n"):
                 # Half a line of a writer that was killed: what it was to say is lost, the lines after it must not be.
-                os.write(self._file, b"\n")
+                self._file.write(b"\n")
         except OSError as error:
             raise StoreError(f"Cannot open the bill {path}: {error.strerror}.") from error
         for line in lines:
@@ -218,18 +218,18 @@ class CostLedger:
     def close(self) -> None:
         """Close the file."""
         if self._file is not None:
-            os.close(self._file)
+            self._file.close()
             self._file = None
 
     def _write_down(self, line: bytes) -> None:
         assert self._file is not None
         fault = os.strerror(errno.ENOSPC)
         try:
-            end = os.lseek(self._file, 0, os.SEEK_END)
-            if os.write(self._file, line) == len(line):
+            end = self._file.seek(0, os.SEEK_END)
+            if self._file.write(line) == len(line):
                 return
             # A disk that fills up takes a part without complaint.
-            os.ftruncate(self._file, end)
+            self._file.truncate(end)
         except OSError as error:
             fault = str(error.strerror)
         raise StoreError(f"Cannot write the bill down: {fault}.")
