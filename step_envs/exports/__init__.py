@@ -15,7 +15,8 @@ from step_envs.exports.json_files import write_messages, write_sharegpt
 from step_envs.exports.minari import write_minari
 from step_envs.exports.rows import message_row, sharegpt_row, table_row
 from step_envs.exports.sources import Keep, Row, Source, StrPath, named
-from step_envs.exports.targets import refuse_to_destroy, replacing
+from step_envs.exports.targets import refuse_to_destroy
+from step_envs.files import replacing
 
 __all__ = [
     "FORMATS",

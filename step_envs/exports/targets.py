@@ -2,9 +2,7 @@
 
 import json
 import os
-import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,27 +46,3 @@ def _holds_dataset(folder: Path, format: str) -> bool:
         return key in json.loads((folder / name).read_bytes())
     except (OSError, ValueError, TypeError):
         return False
-
-
-@contextmanager
-def replacing(out: Path) -> Iterator[Path]:
-    """Give a place to write to beside ``out``, and put it in the place of ``out`` if all went well."""
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        for file in [temporary, *temporary.rglob("*")]:
-            if not file.is_file():
-                continue
-            with file.open("rb") as written:
-                os.fsync(written.fileno())
-        if out.is_dir():
-            shutil.rmtree(out)
-        temporary.replace(out)
-    except OSError as error:
-        raise StoreError(f"Cannot write {out}: {error.strerror or str(error).rstrip('.')}.") from error
-    finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary, ignore_errors=True)
-        elif temporary.exists():
-            temporary.unlink()

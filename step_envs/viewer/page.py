@@ -8,7 +8,6 @@ what an environment or a model wrote.
 import base64
 import hashlib
 import html
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from step_envs.errors import StoreError
+from step_envs.files import write_whole
 from step_envs.runs import run_names
 from step_envs.text import visible
 from step_envs.trajectory import Trajectory
@@ -99,11 +98,12 @@ class Page:
         }
         # In one go, so that nothing in the data can pass for a marker.
         text = _MARKERS.sub(lambda match: parts[match[1]], _asset("template.html"))
-        size = _replace(path, text.encode())
+        data = text.encode()
+        write_whole(path, data)
         return Written(
             path=path,
             trajectories=self._packer.trajectories,
-            size=size,
+            size=len(data),
             tokenized=0 if tokens is None else tokens.trajectories,
             token_size=sum(len(text) for _, text in token_blocks),
         )
@@ -111,20 +111,6 @@ class Page:
 
 def _element(name: str, text: str) -> str:
     return f'<script type="application/json" id="{name}">{text}</script>'
-
-
-def _replace(path: Path, data: bytes) -> int:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_bytes(data)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise StoreError(f"Cannot write {path}: {error.strerror}.") from error
-    return len(data)
 
 
 @cache
