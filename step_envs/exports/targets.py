@@ -1,4 +1,4 @@
-"""Where exports are written to: nothing is destroyed unasked, and what is written is whole or not there."""
+"""Checks where an export is written to, so that nothing is destroyed that nobody asked to replace."""
 
 import json
 import os
@@ -14,7 +14,7 @@ FOLDERS = {
     "datasets": ("a dataset", "dataset_info.json", "features"),
     "minari": ("a Minari dataset", "metadata.json", "minari_version"),
 }
-"""The formats that are folders: what one is called, and the file and the key in it by which it is known."""
+"""The formats that are folders: the words for one, and a file in it and a key in that file by which it is recognized."""
 
 
 def refuse_to_destroy(source: Source, out: Path, *, format: str, overwrite: bool) -> None:
@@ -42,7 +42,7 @@ def refuse_to_destroy(source: Source, out: Path, *, format: str, overwrite: bool
 def _holds_dataset(folder: Path, format: str) -> bool:
     _, name, key = FOLDERS[format]
     try:
-        # Many a program writes a metadata.json: the key says whose it is.
+        # Many programs write a metadata.json; the key tells whose it is.
         return key in json.loads((folder / name).read_bytes())
     except (OSError, ValueError, TypeError):
         return False

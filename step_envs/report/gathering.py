@@ -25,7 +25,7 @@ _REFUSALS = ("Nothing happens.", "No known action matches that input.")
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class ReplyRecord:
     """One reply of an episode.
 
     Attributes:
@@ -44,7 +44,7 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
-class Episode:
+class EpisodeRecord:
     """One episode, as far as a report needs it.
 
     Attributes:
@@ -66,7 +66,7 @@ class Episode:
     score: float
     steps: int
     stop: str
-    replies: tuple[Reply, ...]
+    replies: tuple[ReplyRecord, ...]
     usage: Usage
 
     @property
@@ -101,7 +101,7 @@ class Run:
     envs: list[str] = field(default_factory=list)
     agents: list[str] = field(default_factory=list)
     teachers: list[str] = field(default_factory=list)
-    episodes: list[Episode] = field(default_factory=list)
+    episodes: list[EpisodeRecord] = field(default_factory=list)
     paid: Usage | None = None
 
 
@@ -135,9 +135,9 @@ def _read(name: str, path: Path) -> Run:
     return Run(name, path, digest, list(envs), list(agents), list(teachers), episodes, _paid(file))
 
 
-def episode_of(trajectory: Trajectory) -> Episode:
+def episode_of(trajectory: Trajectory) -> EpisodeRecord:
     """Take from a trajectory what a report needs."""
-    return Episode(
+    return EpisodeRecord(
         task=(trajectory.env_id, trajectory.task_id),
         split=trajectory.split,
         type=trajectory.task_type,
@@ -150,8 +150,8 @@ def episode_of(trajectory: Trajectory) -> Episode:
     )
 
 
-def _replies(trajectory: Trajectory) -> list[Reply]:
-    found: list[Reply] = []
+def _replies(trajectory: Trajectory) -> list[ReplyRecord]:
+    found: list[ReplyRecord] = []
     replies = [
         at for at, turn in enumerate(trajectory.turns) if turn.role == "assistant" and turn.kind != "instruction"
     ]
@@ -166,7 +166,7 @@ def _replies(trajectory: Trajectory) -> list[Reply]:
         last = end == len(trajectory.turns) and trajectory.stop_reason == "failure"
         kind = _kind(turn, before, void=void, last=last) if turn.kind == "error" else None
         verdict = None if turn.verdict is None else turn.verdict.status
-        found.append(Reply(turn.action, kind, void, verdict, turn.kind == "correction"))
+        found.append(ReplyRecord(turn.action, kind, void, verdict, turn.kind == "correction"))
         before, shown = turn.action, seen
     return found
 
@@ -277,9 +277,9 @@ def read_teacher_eval(file: Path) -> list[dict[str, Any]]:
     return list(reports)
 
 
-def longest_common_start(first: Episode, second: Episode) -> list[tuple[Reply, Reply]]:
+def longest_common_start(first: EpisodeRecord, second: EpisodeRecord) -> list[tuple[ReplyRecord, ReplyRecord]]:
     """Pair the replies of two episodes for as long as both did the same before: verdicts on them answer one question."""
-    paired: list[tuple[Reply, Reply]] = []
+    paired: list[tuple[ReplyRecord, ReplyRecord]] = []
     for one, other in zip(first.replies, second.replies, strict=False):
         if one.action != other.action:
             break

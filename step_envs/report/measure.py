@@ -5,7 +5,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from step_envs.report.gathering import ERROR_KINDS, Episode, Reply, Run, longest_common_start
+from step_envs.report.gathering import ERROR_KINDS, EpisodeRecord, ReplyRecord, Run, longest_common_start
 from step_envs.statistics import Interval, clustered_bootstrap, mcnemar, paired_bootstrap, sign_flip, wilson
 
 FEW = 30
@@ -37,7 +37,7 @@ def mean(values: Sequence[float], tasks: Sequence[Hashable]) -> Interval:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class OutcomeFigures:
     """How episodes went.
 
     Attributes:
@@ -55,10 +55,10 @@ class Outcome:
     steps: Interval
 
 
-def outcome(episodes: Sequence[Episode]) -> Outcome:
+def outcome(episodes: Sequence[EpisodeRecord]) -> OutcomeFigures:
     """Work out how episodes went."""
     tasks = [one.task for one in episodes]
-    return Outcome(
+    return OutcomeFigures(
         episodes=len(episodes),
         tasks=len(set(tasks)),
         success=rate([one.success for one in episodes], tasks),
@@ -67,7 +67,7 @@ def outcome(episodes: Sequence[Episode]) -> Outcome:
     )
 
 
-def by_split_and_type(run: Run) -> list[tuple[str, str, Outcome]]:
+def by_split_and_type(run: Run) -> list[tuple[str, str, OutcomeFigures]]:
     """Give split, task type and outcome of each group; a split's first line, of all its types, has the type ``all``."""
     lines = []
     for split, in_split in _groups(run.episodes, lambda one: one.split):
@@ -287,9 +287,9 @@ def difference(first: Run, second: Run) -> Difference | None:
     )
 
 
-def pairs(first: Run, second: Run) -> list[tuple[Episode, Episode]]:
+def pairs(first: Run, second: Run) -> list[tuple[EpisodeRecord, EpisodeRecord]]:
     """Pair the episodes of two runs on the same tasks: the first of each with the first, and so on."""
-    waiting: dict[tuple[str, str], list[Episode]] = {}
+    waiting: dict[tuple[str, str], list[EpisodeRecord]] = {}
     for one in second.episodes:
         waiting.setdefault(one.task, []).append(one)
     counts: Counter[tuple[str, str]] = Counter()
@@ -302,9 +302,11 @@ def pairs(first: Run, second: Run) -> list[tuple[Episode, Episode]]:
     return matched
 
 
-def _trained(reply: Reply) -> bool:
+def _trained(reply: ReplyRecord) -> bool:
     return reply.error is None and reply.verdict != "unknown"
 
 
-def _groups(episodes: Iterable[Episode], key: Callable[[Episode], str]) -> list[tuple[str, list[Episode]]]:
+def _groups(
+    episodes: Iterable[EpisodeRecord], key: Callable[[EpisodeRecord], str]
+) -> list[tuple[str, list[EpisodeRecord]]]:
     return [(name, list(group)) for name, group in groupby(sorted(episodes, key=key), key)]

@@ -150,10 +150,10 @@ class EnvServer:
         import uvicorn
 
         from step_envs.serve.app import App
-        from step_envs.serve.sessions import Sessions
+        from step_envs.serve.sessions import SessionTable
 
         max_sessions, idle_seconds, max_body = self._limits
-        app = App(self.worlds, Sessions(max_sessions, idle_seconds), self.token, max_body)
+        app = App(self.worlds, SessionTable(max_sessions, idle_seconds), self.token, max_body)
         config = uvicorn.Config(
             app.asgi(),
             http="h11",

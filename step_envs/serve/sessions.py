@@ -20,11 +20,11 @@ _CLOSING_PATIENCE = 5.0
 
 _log = logging.getLogger("step_envs.serve")
 
-Answer = tuple[int, bytes]
+HttpAnswer = tuple[int, bytes]
 """HTTP status and body."""
 
 
-class Session:
+class EnvSession:
     """One environment and what it last answered.
 
     Args:
@@ -40,7 +40,7 @@ class Session:
         self.last_used = time.monotonic()
         self._calls = 0
         self._last: tuple[str, Any] | None = None
-        self._answer: Answer = (500, b"")
+        self._answer: HttpAnswer = (500, b"")
 
     def world(self) -> TextEnv:
         """Give the environment; to be called with the lock held."""
@@ -48,7 +48,7 @@ class Session:
             raise RefusedError(404, "SessionGone", "This session is closed: open a new one.")
         return self.env
 
-    def change(self, what: str, call: int | None, content: Any, do: Callable[[TextEnv], dict[str, Any]]) -> Answer:
+    def change(self, what: str, call: int | None, content: Any, do: Callable[[TextEnv], dict[str, Any]]) -> HttpAnswer:
         """Carry out a numbered call, or give its stored answer; to be called with the lock held.
 
         Args:
@@ -97,7 +97,7 @@ class Session:
                 self.lock.release()
 
 
-class Sessions:
+class SessionTable:
     """All sessions of a server.
 
     Args:
@@ -107,8 +107,8 @@ class Sessions:
 
     def __init__(self, limit: int, idle_seconds: float) -> None:
         self.limit, self.idle_seconds = limit, idle_seconds
-        self._sessions: dict[str, Session] = {}
-        self._by_key: dict[str, Session] = {}
+        self._sessions: dict[str, EnvSession] = {}
+        self._by_key: dict[str, EnvSession] = {}
         self._expired: deque[str] = deque(maxlen=_REMEMBERED)
         self._closed = False
         self._lock = threading.Lock()
@@ -138,7 +138,7 @@ class Sessions:
                         f"({self.idle_seconds:g} s without a request), or start the server with more (--max-sessions).",
                         retry_after=1,
                     )
-                session = Session(secrets.token_urlsafe(16), key)
+                session = EnvSession(secrets.token_urlsafe(16), key)
                 # Held from the beginning, so that nobody finds the session before its environment is made.
                 session.lock.acquire()
                 self._sessions[session.name] = session
@@ -158,7 +158,7 @@ class Sessions:
                 session.world()
         return session.name
 
-    def use(self, name: str, do: Callable[[Session], Answer]) -> Answer:
+    def use(self, name: str, do: Callable[[EnvSession], HttpAnswer]) -> HttpAnswer:
         """Do something with a session, alone.
 
         Raises:
@@ -215,7 +215,7 @@ class Sessions:
             self._forget(session)
             session.close(_CLOSING_PATIENCE)
 
-    def _forget(self, session: Session) -> None:
+    def _forget(self, session: EnvSession) -> None:
         with self._lock:
             self._sessions.pop(session.name, None)
             if session.key is not None:

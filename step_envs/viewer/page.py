@@ -34,7 +34,7 @@ _MARKERS = re.compile(r"<!--(TITLE|POLICY|STYLE|DATA|SCRIPT)-->")
 
 
 @dataclass(frozen=True)
-class Written:
+class WrittenPage:
     """What was written.
 
     Attributes:
@@ -79,7 +79,7 @@ class Page:
         if self._tokens is not None:
             self._tokens.add(chunk, at, trajectory)
 
-    def write(self, path: Path) -> Written:
+    def write(self, path: Path) -> WrittenPage:
         """Write the file, whole or not at all.
 
         Raises:
@@ -100,7 +100,7 @@ class Page:
         text = _MARKERS.sub(lambda match: parts[match[1]], _asset("template.html"))
         data = text.encode()
         write_whole(path, data)
-        return Written(
+        return WrittenPage(
             path=path,
             trajectories=self._packer.trajectories,
             size=len(data),
