@@ -1,4 +1,4 @@
-"""What a report needs of each episode, read once: outcome, errors with their kind and place, verdicts, cost."""
+"""Reads runs and keeps of each episode what a report needs: outcome, errors with kind and place, verdicts, cost."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ ERROR_KINDS = ("no action", "fatal", "repeated", "no effect", "wrong step")
 episode without it; it does what the step before did; the world did not change; all others."""
 
 MOST_RUNS = 30
-"""Runs of one report at most: they make 435 comparisons, which nobody reads."""
+"""The most runs of one report: 30 of them already make 435 comparisons."""
 
 # What the worlds answer to an action that they do not understand or that does nothing.
 _REFUSALS = ("Nothing happens.", "No known action matches that input.")
@@ -29,11 +29,11 @@ class ReplyRecord:
     """One reply of an episode.
 
     Attributes:
-        action: What it did; None where it held no action.
-        error: Its kind of error, where the teacher judged it wrong.
-        void: It held no action, or the world did not change by it.
+        action: Its action; None where it held none.
+        error: The kind of error if the teacher judged it wrong, else None.
+        void: It held no action, or its action did not change the world.
         verdict: Status of the teacher's verdict; None where there is none.
-        correction: It is the teacher's.
+        correction: The teacher wrote it.
     """
 
     action: str | None
@@ -71,12 +71,12 @@ class EpisodeRecord:
 
     @property
     def errors(self) -> int:
-        """How many replies were judged wrong."""
+        """Number of replies that were judged wrong."""
         return sum(reply.error is not None for reply in self.replies)
 
     @property
     def stumbled(self) -> bool:
-        """Something went wrong on the way: an error, a reply without action, or one that changed nothing."""
+        """True if any reply was an error, held no action, or changed nothing."""
         return any(reply.error is not None or reply.void for reply in self.replies)
 
 
@@ -136,7 +136,7 @@ def _read(name: str, path: Path) -> Run:
 
 
 def episode_of(trajectory: Trajectory) -> EpisodeRecord:
-    """Take from a trajectory what a report needs."""
+    """Return the record of a trajectory."""
     return EpisodeRecord(
         task=(trajectory.env_id, trajectory.task_id),
         split=trajectory.split,
@@ -209,7 +209,7 @@ def _paid(trajectories: Path) -> Usage | None:
 
 @dataclass(frozen=True)
 class Curve:
-    """How training went.
+    """The learning curves of a training run.
 
     Attributes:
         name: What the report calls it.
@@ -278,7 +278,7 @@ def read_teacher_eval(file: Path) -> list[dict[str, Any]]:
 
 
 def longest_common_start(first: EpisodeRecord, second: EpisodeRecord) -> list[tuple[ReplyRecord, ReplyRecord]]:
-    """Pair the replies of two episodes for as long as both did the same before: verdicts on them answer one question."""
+    """Pair the replies of two episodes that were given after the same actions, so that their verdicts can be compared."""
     paired: list[tuple[ReplyRecord, ReplyRecord]] = []
     for one, other in zip(first.replies, second.replies, strict=False):
         if one.action != other.action:

@@ -1,4 +1,4 @@
-"""The figures of a report, each with its interval: of a run, of groups of episodes, and of two runs on the same tasks."""
+"""Computes the figures of a report with their intervals: for a run, for groups of episodes, and for pairs of runs."""
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -9,13 +9,13 @@ from step_envs.report.gathering import ERROR_KINDS, EpisodeRecord, ReplyRecord, 
 from step_envs.statistics import Interval, clustered_bootstrap, mcnemar, paired_bootstrap, sign_flip, wilson
 
 FEW = 30
-"""Tasks below which the report calls a figure one of few."""
+"""With fewer tasks than this, the report warns that a figure rests on few."""
 
 ALPHA = 0.05
 
 
 def rate(hits: Sequence[bool], tasks: Sequence[Hashable]) -> Interval:
-    """Give a share with its interval: Wilson's where every task comes once, else by drawing whole tasks.
+    """Return a share with its interval: Wilson's where every task comes once, else by drawing whole tasks.
 
     Where all are alike, drawing would say that there is no doubt; then it is Wilson's, as if each task came once.
     """
@@ -30,7 +30,7 @@ def rate(hits: Sequence[bool], tasks: Sequence[Hashable]) -> Interval:
 
 
 def mean(values: Sequence[float], tasks: Sequence[Hashable]) -> Interval:
-    """Give a mean with its interval, drawing whole tasks; without one where all are alike, or of one task."""
+    """Return a mean with its interval, drawing whole tasks; without one where all are alike, or of one task."""
     if len(values) and (len(set(values)) == 1 or len(set(tasks)) == 1):
         return Interval(sum(values) / len(values), None, None)
     return clustered_bootstrap(values, tasks)
@@ -38,7 +38,7 @@ def mean(values: Sequence[float], tasks: Sequence[Hashable]) -> Interval:
 
 @dataclass(frozen=True)
 class OutcomeFigures:
-    """How episodes went.
+    """Success, score and length of a group of episodes.
 
     Attributes:
         episodes: How many.
@@ -56,7 +56,7 @@ class OutcomeFigures:
 
 
 def outcome(episodes: Sequence[EpisodeRecord]) -> OutcomeFigures:
-    """Work out how episodes went."""
+    """Compute the outcome figures of a group of episodes."""
     tasks = [one.task for one in episodes]
     return OutcomeFigures(
         episodes=len(episodes),
@@ -68,7 +68,7 @@ def outcome(episodes: Sequence[EpisodeRecord]) -> OutcomeFigures:
 
 
 def by_split_and_type(run: Run) -> list[tuple[str, str, OutcomeFigures]]:
-    """Give split, task type and outcome of each group; a split's first line, of all its types, has the type ``all``."""
+    """Return split, task type and outcome of each group; a split's first line, of all its types, has the type ``all``."""
     lines = []
     for split, in_split in _groups(run.episodes, lambda one: one.split):
         lines.append((split, "all", outcome(in_split)))
@@ -80,7 +80,7 @@ def by_split_and_type(run: Run) -> list[tuple[str, str, OutcomeFigures]]:
 
 @dataclass(frozen=True)
 class Recovery:
-    """How often what went wrong was made good.
+    """How often episodes with an error still succeeded.
 
     Attributes:
         stumbled: Episodes with an error or a step that did nothing.
@@ -98,7 +98,7 @@ class Recovery:
 
 
 def recovery(run: Run) -> Recovery:
-    """Work out how often a run's episodes recovered."""
+    """Compute how often a run's episodes recovered."""
     stumbled = [one for one in run.episodes if one.stumbled]
     smooth = [one for one in run.episodes if not one.stumbled]
     followed, tasks = [], []
@@ -149,7 +149,7 @@ def errors_by_kind(run: Run) -> list[KindOfError]:
 
 
 def errors_by_step(run: Run, *, until: int = 20) -> list[tuple[str, int, Interval]]:
-    """Give step number, replies and the share of them judged wrong; what comes after ``until`` is one line.
+    """Return step number, replies and the share of them judged wrong; what comes after ``until`` is one line.
 
     The teacher's own replies count as steps, but not among those that can be wrong.
     """
@@ -168,7 +168,7 @@ def errors_by_step(run: Run, *, until: int = 20) -> list[tuple[str, int, Interva
 
 @dataclass(frozen=True)
 class Verdicts:
-    """What a teacher said in a run.
+    """Counts of a teacher's verdicts in a run.
 
     Attributes:
         judged: Replies with a verdict.
@@ -184,7 +184,7 @@ class Verdicts:
 
 
 def verdicts(run: Run) -> Verdicts:
-    """Work out what the teacher said in a run."""
+    """Count the teacher's verdicts in a run."""
     said = [(reply.verdict, one.task) for one in run.episodes for reply in one.replies if reply.verdict is not None]
     every = [(reply, one.task) for one in run.episodes for reply in one.replies]
     tasks = [task for _, task in said]
@@ -198,7 +198,7 @@ def verdicts(run: Run) -> Verdicts:
 
 @dataclass(frozen=True)
 class Agreement:
-    """A teacher beside the oracle, on the steps that both judged after the same history.
+    """Agreement of a teacher with the oracle, on the steps that both judged after the same history.
 
     Attributes:
         steps: How many such steps there are.
@@ -234,7 +234,7 @@ def agreement(oracle: Run, other: Run) -> Agreement | None:
 
 @dataclass(frozen=True)
 class Difference:
-    """Two runs on the same tasks, second minus first.
+    """The difference of two runs on the same tasks, second minus first.
 
     Attributes:
         pairs: Pairs of episodes.

@@ -1,4 +1,4 @@
-"""The sessions of a server: one environment each, so many at most, closed when nobody asks for them any more.
+"""The sessions of a server: one environment each, limited in number, and closed when they have been idle too long.
 
 What changes an episode (reset, step, restore) is numbered within its session. A call that comes again with its number and
 the same content gets the stored answer, so that a client that lost an answer can ask again without a step happening twice.
@@ -25,7 +25,7 @@ HttpAnswer = tuple[int, bytes]
 
 
 class EnvSession:
-    """One environment and what it last answered.
+    """One environment and its last answer, which is sent again if a client repeats its call.
 
     Args:
         name: What the session is known by; a secret of its client's.
@@ -43,13 +43,13 @@ class EnvSession:
         self._answer: HttpAnswer = (500, b"")
 
     def world(self) -> TextEnv:
-        """Give the environment; to be called with the lock held."""
+        """Return the environment; the caller holds the lock."""
         if self.env is None:
             raise RefusedError(404, "SessionGone", "This session is closed: open a new one.")
         return self.env
 
     def change(self, what: str, call: int | None, content: Any, do: Callable[[TextEnv], dict[str, Any]]) -> HttpAnswer:
-        """Carry out a numbered call, or give its stored answer; to be called with the lock held.
+        """Carry out a numbered call, or return its stored answer; the caller holds the lock.
 
         Args:
             what: ``reset``, ``step`` or ``restore``.
@@ -117,7 +117,7 @@ class SessionTable:
         return len(self._sessions)
 
     def open(self, key: str | None, make: Callable[[], TextEnv]) -> str:
-        """Open a session, or name the one that was opened with this key.
+        """Open a session and return its name; a key that was used before returns the session opened with it.
 
         Raises:
             RefusedError: There are as many as there may be.
@@ -159,7 +159,7 @@ class SessionTable:
         return session.name
 
     def use(self, name: str, do: Callable[[EnvSession], HttpAnswer]) -> HttpAnswer:
-        """Do something with a session, alone.
+        """Run a function on a session while no other request uses it.
 
         Raises:
             RefusedError: There is no such session, or no longer.

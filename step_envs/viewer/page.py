@@ -1,8 +1,8 @@
-"""The page: template, style, script and data joined into one HTML file that asks nobody for anything.
+"""The page: template, style, script and data in one HTML file that sends no request.
 
 A content security policy in the file itself allows the one script and the one style that it holds, by their hashes, and
-nothing else: no request, no picture, no form, no second script. So even a fault in the script could not make markup out of
-what an environment or a model wrote.
+nothing else: no request, no picture, no form, no second script. So text that an environment or a model wrote cannot run as
+markup or script, even if the page's own script had a fault.
 """
 
 import base64
@@ -35,7 +35,7 @@ _MARKERS = re.compile(r"<!--(TITLE|POLICY|STYLE|DATA|SCRIPT)-->")
 
 @dataclass(frozen=True)
 class WrittenPage:
-    """What was written.
+    """The page file that was written, with its figures.
 
     Attributes:
         path: The file.
@@ -69,7 +69,7 @@ class Page:
         self._tokens = tokens
 
     def add(self, run: int, trajectory: Trajectory) -> None:
-        """Take a trajectory.
+        """Add a trajectory.
 
         Args:
             run: Number of its run in ``runs``.
