@@ -1,24 +1,21 @@
-"""Where by-products are kept: what takes time to make and can be made again."""
+"""Where by-products are kept: files that take time to make and can be made again."""
 
 import os
-import sys
 from pathlib import Path
+
+import platformdirs
 
 CACHE_VARIABLE = "STEP_ENVS_CACHE"
 """Environment variable that names the folder to use in place of the user's cache."""
 
 
 def cache_folder() -> Path:
-    """The folder for by-products: ``STEP_ENVS_CACHE``, else ``step-envs`` in the user's cache. May not exist."""
+    """Return the folder for by-products, which may not exist yet.
+
+    Returns:
+        The folder that ``STEP_ENVS_CACHE`` names, else ``step-envs`` in the user's cache, e.g. ``~/.cache/step-envs``.
+    """
     named = os.environ.get(CACHE_VARIABLE)
     if named:
         return Path(named).expanduser()
-    return _user_cache() / "step-envs"
-
-
-def _user_cache() -> Path:
-    base = os.environ.get("LOCALAPPDATA") if sys.platform == "win32" else os.environ.get("XDG_CACHE_HOME")
-    if base:
-        return Path(base)
-    home = Path.home()
-    return home / "Library" / "Caches" if sys.platform == "darwin" else home / ".cache"
+    return platformdirs.user_cache_path("step-envs", appauthor=False, opinion=False)

@@ -1,9 +1,9 @@
-"""Gets one file from the network: streamed, resumed where it broke off, and refused where a web page comes instead.
+"""Downloads one file: streamed, resumed where it broke off, and refused where a web page comes in place of the file.
 
-Nothing else in this package downloads, and nothing calls this but what a user asks for by name.
+Nothing else in this package downloads data, and only commands that a user asks for by name call this. ``pooch`` was tried:
+it begins anew where a download broke off, and takes the web page that a server sends in place of a file for the file.
 """
 
-import fcntl
 import html
 import http.client
 import os
@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from step_envs.errors import DataError
+from step_envs.file_locks import lock_file
 
 Progress = Callable[[int, int | None], None]
-"""Is told how many bytes there are and how many there will be (None: unknown)."""
+"""Called with the bytes received so far and the bytes expected in all (None: unknown)."""
 
 _CHUNK: Final = 1 << 18
 _TIMEOUT: Final = 30.0
@@ -26,17 +27,18 @@ _TITLE_WITHIN: Final = 1 << 16
 
 
 def fetch(url: str, target: Path, *, otherwise: str, progress: Progress | None = None) -> None:
-    """Download a file; what an earlier attempt got is kept in ``.part`` beside it and not fetched again.
+    """Download a file, or the rest of it: an earlier attempt's bytes are kept in ``.part`` beside it.
 
     Args:
-        url: What to get.
+        url: The address.
         target: The file to make; it appears only when it is complete.
-        otherwise: What to do where the file cannot be had, as the end of a sentence, e.g. ``"get it by other means"``.
-        progress: Is told how far it is.
+        otherwise: What the user can do if the file cannot be downloaded, as the end of a sentence, e.g. ``"get it by
+            other means"``.
+        progress: Called after each block.
 
     Raises:
-        DataError: There is no network, the server refuses, breaks off, or sends a web page, or another process downloads
-            the same; the message says which.
+        DataError: There is no network, the server refuses, breaks off, or sends a web page, or another process is
+            downloading the same file; the message says which.
         OSError: The file cannot be written.
     """
     part = target.with_name(f"{target.name}.part")
@@ -44,18 +46,21 @@ def fetch(url: str, target: Path, *, otherwise: str, progress: Progress | None =
         with part.open("ab") as file:
             _claim(file, part, url)
             _receive(url, file, otherwise, progress)
-            part.replace(target)
+            if os.name != "nt":
+                part.replace(target)  # while it is locked
+        if os.name == "nt":
+            part.replace(target)  # Windows renames no open file
     except DataError:
-        # Nothing came: nothing is there to go on from.
+        # Nothing was received, so that there is nothing to go on from.
         if part.exists() and not part.stat().st_size:
             part.unlink()
         raise
 
 
 def _claim(file: BinaryIO, part: Path, url: str) -> None:
-    """See that nobody else writes to the same file: two downloads would mix their bytes."""
+    """Make sure that no other process writes to the same file, where two downloads would mix their bytes."""
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock_file(file.fileno())
         mine = part.exists() and os.path.samestat(os.fstat(file.fileno()), part.stat())
     except BlockingIOError:
         mine = False
@@ -64,7 +69,7 @@ def _claim(file: BinaryIO, part: Path, url: str) -> None:
 
 
 def _receive(url: str, file: BinaryIO, otherwise: str, progress: Progress | None) -> None:
-    """Add to a file what is missing of it."""
+    """Append the bytes that a file still lacks."""
     have = file.tell()
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     try:

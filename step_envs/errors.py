@@ -1,6 +1,6 @@
-"""One small error class for each boundary where something from outside can be wrong.
+"""The errors that this package raises on purpose, one class for each kind of outside fault.
 
-Every message is one sentence a person can act on: what is wrong, where, what to do. A missing optional package is
+Every message says in one sentence what is wrong, where, and what to do. A missing optional package is
 ``gymnasium.error.DependencyNotInstalled`` and a call in the wrong order ``gymnasium.error.ResetNeeded``, as Gymnasium's
 users expect; everything else that this package raises on purpose is here.
 """
@@ -28,11 +28,11 @@ class DataError(StepEnvsError):
 
 
 class EngineError(StepEnvsError, RuntimeError):
-    """A world's engine died, hung or answered nonsense, and could not be brought back."""
+    """A world's engine died, hung or gave an unreadable answer, and restarting it did not help."""
 
 
 class RemoteError(EngineError):
-    """A server of environments cannot be reached, refuses, or has lost the session."""
+    """A server of environments cannot be reached, refuses the request, or no longer has the session."""
 
 
 class SnapshotError(StepEnvsError, ValueError):
@@ -40,15 +40,15 @@ class SnapshotError(StepEnvsError, ValueError):
 
 
 class TeacherError(StepEnvsError, RuntimeError):
-    """A teacher gave no usable verdict and the caller asked for that to be an error."""
+    """A teacher gave no usable verdict, and the caller had set ``on_unknown="raise"``."""
 
 
 class EndpointError(StepEnvsError, RuntimeError):
-    """A language model cannot be asked as it was set up: no key, no price, or the server refuses the request itself."""
+    """A language model cannot be asked with these settings: key or price is missing, or the server refuses the request."""
 
 
 class RequestRefusedError(EndpointError):
-    """An endpoint refuses a request for what it is, so that sending it again is of no use.
+    """An endpoint refuses the request itself (a wrong key, model or parameter), so that sending it again would not help.
 
     Attributes:
         status: The HTTP status.
@@ -64,7 +64,7 @@ class RequestRefusedError(EndpointError):
 
 
 class EndpointDownError(EndpointError):
-    """An endpoint did not answer, or not with a chat completion, however often it was asked."""
+    """The endpoint returned no usable chat completion after all attempts."""
 
 
 class BudgetSpentError(StepEnvsError):
@@ -72,11 +72,11 @@ class BudgetSpentError(StepEnvsError):
 
 
 class TemplateError(StepEnvsError, ValueError):
-    """A chat template or tokenizer cannot say which tokens of a conversation the model itself would generate."""
+    """With this chat template or tokenizer, the tokens that the model would generate cannot be told from the others."""
 
 
 class ClusterError(StepEnvsError, RuntimeError):
-    """A cluster cannot be reached, has no room, or keeps losing its workers."""
+    """A cluster cannot be reached, has no free resources, or keeps losing its workers."""
 
 
 class StoreError(StepEnvsError):
@@ -84,7 +84,7 @@ class StoreError(StepEnvsError):
 
 
 def unknown_name(kind: str, name: object, known: Iterable[str], *, nearest: int = 3) -> UnknownNameError:
-    """Make the error for a name that does not exist.
+    """Return the error for a name that does not exist.
 
     Args:
         kind: What the name was meant to be, e.g. ``"task"``.
@@ -107,7 +107,7 @@ def unknown_name(kind: str, name: object, known: Iterable[str], *, nearest: int 
 
 
 def first_fault(error: "ValidationError") -> str:
-    """Say in a few words what is wrong with data of a wrong shape, and where: ``"Field required (at turns.3.role)"``."""
+    """Describe the first fault of data that failed validation, and its place: ``"Field required (at turns.3.role)"``."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     where = ".".join(map(str, first["loc"]))
     return str(first["msg"]) + (f" (at {where})" if where else "")
@@ -126,7 +126,7 @@ def validation_sentence(error: "ValidationError") -> str:
 
 
 def missing_package(package: str, purpose: str, extra: str | None) -> DependencyNotInstalled:
-    """Make the error for a package that is not installed.
+    """Return the error for a package that is not installed.
 
     Args:
         package: The package that could not be imported.

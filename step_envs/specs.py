@@ -1,4 +1,4 @@
-"""Specifications in one line of text, ``name:option=value,...``, by which agents and teachers are named."""
+"""Reads specifications of agents and teachers: one line of text, ``name:option=value,...``."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -8,7 +8,7 @@ from typing import Any
 from step_envs.errors import unknown_name
 
 _SECRETS = ("apikey", "key", "token", "secret", "password")
-"""Options that nothing here takes, by which people try to give a key; their values are quoted nowhere."""
+"""Names under which people try to give a key. No option has such a name, and their values are never quoted."""
 
 
 def read_option(text: str, where: str) -> tuple[str, Any]:
@@ -16,7 +16,7 @@ def read_option(text: str, where: str) -> tuple[str, Any]:
 
     Args:
         text: The option.
-        where: What it was found in, as the beginning of a sentence, e.g. ``"In agent 'novice:x',"``.
+        where: Where it stands, as the beginning of the error message, e.g. ``"In agent 'novice:x',"``.
 
     Raises:
         ValueError: There is no ``=``, or no name before it.
@@ -31,18 +31,18 @@ def read_option(text: str, where: str) -> tuple[str, Any]:
 
 
 def make_from_spec(spec: str, known: Mapping[str, str], kind: str, **further: Any) -> Any:
-    """Make an object from its specification.
+    """Build the object that a specification names.
 
     Args:
-        spec: ``name`` or ``name:option=value,option=value``; an object of one's own is named by its place,
-            ``my_module.MyAgent``. Values are JSON where they can be, else text.
+        spec: ``name`` or ``name:option=value,option=value``. A class of one's own is named by its import path,
+            ``my_module.MyAgent``. Values are read as JSON if possible, else as text.
         known: Built-in names -> ``module:attribute``.
         kind: What is made, for error messages, e.g. ``"agent"``.
         **further: Arguments beside those of the specification.
 
     Raises:
-        UnknownNameError: The name is not known and is no place either.
-        ValueError: An option is malformed, unknown or has a wrong value, or the place cannot be imported.
+        UnknownNameError: The name is neither known nor an import path.
+        ValueError: An option is malformed, unknown or has a wrong value, or the path cannot be imported.
     """
     name, _, text = spec.partition(":")
     factory = _find(name, known, kind)
@@ -62,7 +62,7 @@ def make_from_spec(spec: str, known: Mapping[str, str], kind: str, **further: An
 
 
 def _find(name: str, known: Mapping[str, str], kind: str) -> Callable[..., Any]:
-    """Find what makes an object: by its name, or by its place where it is not built in."""
+    """Return the class or function of a built-in name or an import path."""
     place = known.get(name)
     if place is None and "." not in name:
         raise unknown_name(kind, name, known)

@@ -1,7 +1,7 @@
-"""How sure a figure is: confidence intervals and paired tests for what was measured on tasks.
+"""Confidence intervals and paired tests for figures that were measured on tasks.
 
-Episodes of one task are alike, so that ten episodes of one task say less than one episode of each of ten tasks. Whatever
-can hold several episodes of a task therefore takes the task of each as its cluster, and draws or flips whole clusters.
+Episodes of one task are alike, so that ten episodes of one task say less than one episode of each of ten tasks. Functions
+that may get several episodes of a task therefore take the task of each as its cluster, and resample or flip whole clusters.
 """
 
 from collections.abc import Callable, Hashable, Sequence
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 LEVEL = 0.95
-"""Confidence of every interval given here."""
+"""Confidence level of all intervals."""
 
 _Z = 1.959963984540054  # the 97.5 % quantile of the normal distribution
 _RESAMPLES = 10_000
@@ -42,7 +42,7 @@ _NOTHING = Interval(None, None, None)
 
 
 class McNemar(NamedTuple):
-    """What McNemar's test found.
+    """The result of McNemar's test.
 
     Attributes:
         only_first: Pairs in which only the first succeeded.
@@ -56,7 +56,7 @@ class McNemar(NamedTuple):
 
 
 def wilson(hits: int, of: int) -> Interval:
-    """Give a share with its Wilson score interval, which holds for few and for extreme counts too.
+    """Return a share with its Wilson score interval, which holds for few and for extreme counts too.
 
     Args:
         hits: How often it was so.
@@ -81,7 +81,7 @@ def wilson(hits: int, of: int) -> Interval:
 
 
 def clustered_bootstrap(values: Sequence[float], clusters: Sequence[Hashable], *, seed: int = 0) -> Interval:
-    """Give a mean with its percentile bootstrap interval, drawing whole clusters.
+    """Return a mean with its percentile bootstrap interval, drawing whole clusters.
 
     With few clusters the interval is too narrow, and with one it has no width.
 
@@ -101,7 +101,7 @@ def clustered_bootstrap(values: Sequence[float], clusters: Sequence[Hashable], *
 
 
 def task_mean(values: Sequence[float], tasks: Sequence[Hashable], *, seed: int = 0) -> Interval:
-    """Give a mean over episodes with its interval: Wilson's where it is a share of different tasks, else drawn by task.
+    """Return a mean over episodes with its interval: Wilson's where it is a share of different tasks, else drawn by task.
 
     Where all succeed, or none does, a bootstrap would be sure of it after three tasks.
 
@@ -124,7 +124,7 @@ def task_mean(values: Sequence[float], tasks: Sequence[Hashable], *, seed: int =
 def paired_bootstrap(
     first: Sequence[float], second: Sequence[float], clusters: Sequence[Hashable], *, seed: int = 0
 ) -> Interval:
-    """Give the mean difference, second minus first, with its percentile bootstrap interval, drawing whole clusters.
+    """Return the mean difference, second minus first, with its percentile bootstrap interval, drawing whole clusters.
 
     Args:
         first: What was measured of one, pair by pair.
@@ -197,7 +197,7 @@ def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> McNemar:
 
 
 def bootstrap(groups: Sequence[Item], figure: Callable[[Sequence[Item]], float | None], *, seed: int = 0) -> Interval:
-    """Give any figure with its percentile bootstrap interval, drawing whole groups (what one holds belongs together).
+    """Return any figure with its percentile bootstrap interval, drawing whole groups (what one holds belongs together).
 
     Args:
         groups: What was measured, group by group.

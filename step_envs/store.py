@@ -1,6 +1,9 @@
-"""Append-only JSON Lines of trajectories: a line is whole or absent, whatever happened to the writer."""
+"""Trajectories on disk, as append-only JSON Lines: a line is whole or absent, whatever happened to the writer.
 
-import fcntl
+A writer can be killed at any moment, and a disk can be full. Every line is therefore flushed to the disk before the next
+one, and half a line at the end, which only a killed writer leaves, counts as not written.
+"""
+
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,17 +13,18 @@ from typing import Self
 from pydantic import ValidationError
 
 from step_envs.errors import StoreError, first_fault
+from step_envs.file_locks import lock_file
 from step_envs.trajectory import Trajectory
 
 
 class TrajectoryStore:
     """Writes trajectories to one file, one line each.
 
-    A line counts once its line break is on disk. What a killed writer left behind that (half a line) is cut off when the
-    file is next opened for writing, and passed over by ``read_trajectories``. One writer holds the file at a time.
+    A line counts once its line break is on disk. Half a line, left by a killed writer, is skipped by
+    ``read_trajectories`` and cut off when the file is next opened for writing. One process writes at a time.
 
     Args:
-        path: The file; made, with its folder, if it is not there.
+        path: The file; it is made, with its folder, if it is not there.
 
     Raises:
         StoreError: Another process is writing to the file, or it cannot be opened.
@@ -30,20 +34,20 @@ class TrajectoryStore:
         self.path = Path(path)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._file = open(self.path, "r+b", buffering=0, opener=_create)  # noqa: SIM115  (closed in close)
         except OSError as error:
             raise StoreError(f"Cannot open {self.path} for writing: {error.strerror}.") from error
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_file(self._file.fileno())
         except OSError as error:
-            os.close(self._file)
+            self._file.close()
             raise StoreError(
                 f"Another process is writing to {self.path}; wait for it or name another folder."
             ) from error
         self._end = self._cut_half_line()
 
     def append(self, trajectory: Trajectory) -> None:
-        """Write one trajectory and see it to the disk.
+        """Write one trajectory and flush it to the disk.
 
         Raises:
             StoreError: The line could not be written whole (disk full, say); the file is as it was before.
@@ -51,15 +55,16 @@ class TrajectoryStore:
         self.append_line(trajectory.to_json())
 
     def append_line(self, line: str) -> None:
-        """Write one line of JSON and see it to the disk; see ``append``."""
+        """Write one line of JSON and flush it to the disk; otherwise like ``append``."""
         data = line.encode() + b"\n"
         written = 0
         try:
+            self._file.seek(self._end)
             while written < len(data):
-                written += os.pwrite(self._file, data[written:], self._end + written)
-            os.fsync(self._file)
+                written += self._file.write(data[written:])
+            os.fsync(self._file.fileno())
         except BaseException as error:
-            os.ftruncate(self._file, self._end)
+            self._file.truncate(self._end)
             if isinstance(error, OSError):
                 raise StoreError(
                     f"Cannot write to {self.path}: {error.strerror}; nothing of the line was kept."
@@ -68,10 +73,8 @@ class TrajectoryStore:
         self._end += len(data)
 
     def close(self) -> None:
-        """Give the file up to other writers."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
+        """Close the file, so that others can write to it."""
+        self._file.close()
 
     def __enter__(self) -> Self:
         return self
@@ -82,18 +85,23 @@ class TrajectoryStore:
         self.close()
 
     def _cut_half_line(self) -> int:
-        size = os.fstat(self._file).st_size
+        size = self._file.seek(0, os.SEEK_END)
         end, block = size, 1 << 16
         while end > 0:
             start = max(0, end - block)
-            newline = os.pread(self._file, end - start, start).rfind(b"\n")
+            self._file.seek(start)
+            newline = self._file.read(end - start).rfind(b"\n")
             if newline >= 0:
                 end = start + newline + 1
                 break
             end = start
         if end < size:
-            os.ftruncate(self._file, end)
+            self._file.truncate(end)
         return end
+
+
+def _create(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CREAT, 0o644)
 
 
 def read_trajectories(path: str | os.PathLike[str]) -> Iterator[Trajectory]:
@@ -119,7 +127,7 @@ def read_trajectories(path: str | os.PathLike[str]) -> Iterator[Trajectory]:
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Read the whole lines of a store with their numbers, from 1; half a line at the end is passed over.
+    """Read the whole lines of a store with their numbers, from 1; half a line at the end is skipped.
 
     Raises:
         StoreError: The file cannot be read.

@@ -1,4 +1,4 @@
-"""Text of worlds and models as it can be shown: nothing in it steers a terminal or turns the direction of writing."""
+"""Makes text of worlds and models safe to show: no character of it can control a terminal or turn the direction of text."""
 
 import re
 
@@ -10,7 +10,7 @@ _STEERING = re.compile(
 
 
 def visible(text: str) -> str:
-    r"""Replace every character that steers a terminal or the direction of writing by a visible symbol.
+    r"""Replace every character that controls a terminal or the direction of text by a visible symbol.
 
     Line feeds and tabs stay.
 

@@ -1,7 +1,7 @@
 """The one data model: ``Turn``, ``Verdict``, ``Trajectory``.
 
-One trajectory is one JSON line of schema ``step-trajectory/1``. Who trained what on which words can be read off it alone:
-every turn says who spoke, what kind of turn it is, and with which weight its tokens enter the loss.
+One trajectory is one JSON line of schema ``step-trajectory/1``. It alone determines what a model is trained on: every turn
+names its role and kind, and the weight of its tokens in the loss.
 """
 
 import re
@@ -102,7 +102,7 @@ class Verdict(_Record):
         return self
 
     def thought(self) -> str:
-        """Put error, reason and reflection together as one thought, the text of a correction turn."""
+        """Join error, reason and reflection into one thought, the text of a correction turn."""
         return " ".join(part.strip() for part in (self.error, self.reason, self.reflection) if part and part.strip())
 
 
@@ -232,7 +232,7 @@ class Trajectory(_Record):
         return [{"role": turn.role, "content": turn.content, "loss": turn.loss} for turn in self.turns]
 
     def to_json(self) -> str:
-        """Give the trajectory as one line of JSON, without the line break."""
+        """Return the trajectory as one line of JSON, without the line break."""
         return self.model_dump_json(by_alias=True)
 
     @classmethod

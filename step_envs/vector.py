@@ -46,7 +46,7 @@ class _Ahead(gym.Wrapper[str, str, str, str]):
 
 
 class TextVectorEnv(SyncVectorEnv):
-    """Several text environments in one process, stepped side by side where that helps.
+    """Several text environments in one process, stepped in parallel where the engine runs outside Python.
 
     Observations are tuples of ``num_envs`` strings. Everything else (batched infos, autoreset) is Gymnasium's.
 

@@ -9,7 +9,7 @@ from step_envs.errors import StoreError
 
 if TYPE_CHECKING:
     from step_envs.trajectory import Trajectory
-    from step_envs.viewer import Page, Written
+    from step_envs.viewer import Page, WrittenPage
 
 
 _LONGEST_NAME = 120  # bytes; file systems allow 255, encrypted ones about 140
@@ -87,7 +87,7 @@ def _page(runs: Sequence[Path], tokenizer: str | None) -> "Page":
     return Page(runs, tokens=TokenPacker(load_tokenizer(tokenizer), tokenizer))
 
 
-def _report_line(written: "Written") -> str:
+def _report_line(written: "WrittenPage") -> str:
     text = f"To read in a browser: {written.path} ({written.size / 1e6:.1f} MB)"
     if written.token_size:
         text += (

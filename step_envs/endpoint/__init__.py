@@ -1,8 +1,14 @@
 """Language models behind OpenAI-compatible endpoints, for teachers and agents alike.
 
-A ``ChatModel`` is one model with its sampling parameters. It asks through a ``Gateway``, which all models of a run share:
-the connections, the pace, the response cache and the bill with its budget are there, so that they hold for the run as a
-whole.
+A ``ChatModel`` is one model with its sampling parameters. It asks through a ``Gateway``. All models of a run share one
+gateway, so that its connections, rate limits, response cache, cost ledger and budget hold for the run as a whole.
+
+- ``model.py``: ``ChatModel``, which teachers and agents ask.
+- ``gateway.py``: ``Gateway``: cache first, then the endpoint, within the budget.
+- ``client.py``: requests to one endpoint; ``deadline.py`` and ``rate_limit.py`` limit each attempt.
+- ``chat_completion.py``: what servers answer; ``address.py``: where they are and the key.
+- ``cache.py``, ``cost_ledger.py``: what was answered and what it cost, on disk.
+- ``endpoint_config.py``: a user's settings of all that.
 """
 
 from step_envs.endpoint.address import Endpoint

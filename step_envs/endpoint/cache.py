@@ -1,7 +1,7 @@
-"""Answers of endpoints, kept in SQLite: a run that is resumed or repeated asks nothing twice.
+"""A cache of endpoints' answers in SQLite: a run that is resumed or repeated pays for no answer twice.
 
 Rows are JSON in a database in write-ahead mode, so that a process killed at any moment leaves a whole cache behind and
-several processes can share one. What must not come again is never put in: see ``Gateway``.
+several processes can share one. ``Gateway`` puts only complete answers in: no refusals, cut-off texts or faults.
 """
 
 import hashlib
@@ -23,10 +23,10 @@ CREATE TABLE IF NOT EXISTS answers (
 
 
 class ResponseCache:
-    """Answers by the request that they are answers to.
+    """Answers, each stored under the key of its request.
 
     Args:
-        path: The database file; made, with its folder, if it is not there.
+        path: The database file; it is made, with its folder, if it is not there.
 
     Raises:
         StoreError: The file cannot be opened or is not such a cache.
@@ -39,14 +39,14 @@ class ResponseCache:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._database = sqlite3.connect(path, timeout=30, check_same_thread=False, isolation_level=None)
             self._database.execute("PRAGMA journal_mode=WAL")
-            # What was committed outlives the process; only a power cut can take the last answers back.
+            # Committed answers survive the end of the process; only a power cut can lose the last ones.
             self._database.execute("PRAGMA synchronous=NORMAL")
             self._database.execute(_SCHEMA)
         except (OSError, sqlite3.Error) as error:
             raise StoreError(f"Cannot open the response cache {path}: {error}.") from error
 
     def get(self, key: str) -> dict[str, Any] | None:
-        """Look an answer up; None where there is none."""
+        """Return the answer of a request; None where there is none."""
         try:
             with self._lock:
                 row = self._database.execute("SELECT answer FROM answers WHERE key = ?", (key,)).fetchone()
@@ -58,10 +58,10 @@ class ResponseCache:
         return answer
 
     def put(self, key: str, model: str, answer: dict[str, Any]) -> None:
-        """Keep an answer.
+        """Store an answer.
 
         Raises:
-            StoreError: It cannot be written (disk full, say); the cache is as it was before.
+            StoreError: It cannot be written (disk full, say); the cache stays as it was.
         """
         try:
             with self._lock:
@@ -84,7 +84,7 @@ class ResponseCache:
 
 
 def request_key(base_url: str, request: dict[str, Any], sample: int) -> str:
-    """Name a request: the same endpoint, model, messages, parameters and sample give the same key on any day.
+    """Return the key of a request, which depends on endpoint, model, messages, parameters and sample alone.
 
     Args:
         base_url: The endpoint.

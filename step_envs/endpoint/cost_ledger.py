@@ -1,4 +1,8 @@
-"""What was paid, and how much may be: prices that the user gives, the bill of a run, and its budget."""
+"""What requests to models cost: the prices that the user gives, the ledger of a run, and its budget.
+
+With many requests in flight, a budget that is compared only with what was paid is overrun by all of them. So the most that
+a request can cost is set aside before it is sent, and settled when its answer is there.
+"""
 
 import errno
 import json
@@ -7,7 +11,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -15,9 +19,9 @@ from step_envs.errors import BudgetSpentError, EndpointError, StoreError, first_
 from step_envs.trajectory import Usage
 
 _BYTES_A_TOKEN = 3
-"""A low guess, whatever the script, so that what is set aside for a request in flight is rather too much."""
+"""A low estimate for every script, so that what is set aside for a request in flight is too much rather than too little."""
 _UNBOUNDED_REPLY = 2048
-"""Tokens set aside for a reply whose length the request does not limit."""
+"""Tokens set aside for a reply whose length is not limited by the request."""
 
 
 class Price(BaseModel):
@@ -36,7 +40,7 @@ class Price(BaseModel):
     cached_input: float | None = Field(None, ge=0)
 
     def of(self, prompt_tokens: int, completion_tokens: int, cached_tokens: int = 0) -> float:
-        """Work out what a request cost, in dollars."""
+        """Return the cost of a request in dollars."""
         cached = self.input if self.cached_input is None else self.cached_input
         fresh = prompt_tokens - cached_tokens
         return (fresh * self.input + cached_tokens * cached + completion_tokens * self.output) / 1e6
@@ -95,14 +99,14 @@ class Budget(BaseModel):
 
 
 class CostLedger:
-    """Every paid request of a run: kept as JSON lines, added up, and held against the budget.
+    """Records every paid request of a run as a JSON line, adds up the costs, and enforces the budget.
 
-    What is in flight is set aside at the most it can cost, so that the budget holds however many episodes are in flight; a
-    request that does not fit beside the others waits until they are settled.
+    For each request in flight, the most that it can cost is set aside, so that the budget holds for any number of episodes
+    in flight. A request that does not fit beside the others waits until they are settled.
 
     Args:
-        path: File that lists the requests; what it lists already counts. None keeps nothing.
-        prices: What models cost; a model without a price has no cost, which is not a cost of nothing.
+        path: File that lists the requests; those it lists already count. None writes no file.
+        prices: What models cost. The cost of a model without a price is unknown (None), not zero.
         budget: The limit; None means none.
 
     Attributes:
@@ -122,18 +126,18 @@ class CostLedger:
         self.saved = Usage()
         self._settled = threading.Condition()
         self._aside = 0.0
-        self._file: int | None = None
+        self._file: BinaryIO | None = None
         if path is not None:
             self._open(path)
 
     def _open(self, path: Path) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+            self._file = path.open("ab", buffering=0)
             lines = path.read_bytes().splitlines(keepends=True)
             if lines and not lines[-1].endswith(b"\n"):
-                # Half a line of a writer that was killed: what it was to say is lost, the lines after it must not be.
-                os.write(self._file, b"\n")
+                # A killed writer left half a line. That entry is lost; the next one must not be appended to it.
+                self._file.write(b"\n")
         except OSError as error:
             raise StoreError(f"Cannot open the bill {path}: {error.strerror}.") from error
         for line in lines:
@@ -144,17 +148,17 @@ class CostLedger:
                 continue
 
     def _priced(self, model: str, usage: Usage) -> Usage:
-        """Price a request of a session that did not know what the model costs; what it had cached is not known any more."""
+        """Add the cost to an entry that was written before its price was known, as if nothing of it had been cached."""
         price = self.prices.get(model)
         if usage.cost is not None or price is None:
             return usage
         return usage.model_copy(update={"cost": price.of(usage.prompt_tokens, usage.completion_tokens)})
 
     def price_of(self, model: str) -> Price | None:
-        """Look up what a model costs.
+        """Return the price of a model; None where it is unknown.
 
         Raises:
-            EndpointError: A budget in dollars is set and nobody has said what the model costs.
+            EndpointError: A budget in dollars is set, and the price of the model is not known.
         """
         price = self.prices.get(model)
         if price is None and self.budget is not None and self.budget.unit == "dollars":
@@ -166,12 +170,12 @@ class CostLedger:
 
     @contextmanager
     def set_aside(self, model: str, size: int, max_tokens: int | None) -> Iterator[None]:
-        """Hold money back for a request while it is in flight.
+        """Set aside the most that a request can cost while it is in flight.
 
         Args:
-            model: Who is asked.
+            model: The model that is asked.
             size: Bytes of the prompt.
-            max_tokens: The most it may write; None where nothing limits it.
+            max_tokens: The most tokens it may write; None means no limit.
 
         Raises:
             BudgetSpentError: The request could cost more than is left.
@@ -199,10 +203,10 @@ class CostLedger:
                 self._settled.notify_all()
 
     def pay(self, base_url: str, model: str, usage: Usage) -> None:
-        """Enter a request that was paid for.
+        """Add a paid request.
 
         Raises:
-            StoreError: It cannot be written down.
+            StoreError: The file cannot be written.
         """
         record = {"endpoint": base_url, "model": model, "usage": usage.model_dump()}
         with self._settled:
@@ -211,25 +215,25 @@ class CostLedger:
                 self._write_down((json.dumps(record) + "\n").encode())
 
     def save(self, usage: Usage) -> None:
-        """Count an answer that came from the cache."""
+        """Count what an answer from the cache would have cost."""
         with self._settled:
             self.saved += usage
 
     def close(self) -> None:
         """Close the file."""
         if self._file is not None:
-            os.close(self._file)
+            self._file.close()
             self._file = None
 
     def _write_down(self, line: bytes) -> None:
         assert self._file is not None
         fault = os.strerror(errno.ENOSPC)
         try:
-            end = os.lseek(self._file, 0, os.SEEK_END)
-            if os.write(self._file, line) == len(line):
+            end = self._file.seek(0, os.SEEK_END)
+            if self._file.write(line) == len(line):
                 return
-            # A disk that fills up takes a part without complaint.
-            os.ftruncate(self._file, end)
+            # A disk that fills up takes part of a line without an error.
+            self._file.truncate(end)
         except OSError as error:
             fault = str(error.strerror)
         raise StoreError(f"Cannot write the bill down: {fault}.")

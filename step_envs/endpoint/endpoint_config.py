@@ -1,4 +1,4 @@
-"""How a run gets to its models: the user's budget, prices, cache and rate limit, and the files that come of them."""
+"""The settings with which a run asks its models: budget, prices, cache and rate limit."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,11 +10,11 @@ from step_envs.endpoint.gateway import Gateway
 
 @dataclass(frozen=True)
 class EndpointConfig:
-    """What decides how models are asked, and not what they are asked: it may change when a run is resumed.
+    """How models are asked, which may change when a run is resumed; what they are asked is part of the run's configuration.
 
     Attributes:
         cache: File of the response cache; None is ``responses.sqlite`` in the folder of the run.
-        keep_answers: False asks everything anew and keeps no answer.
+        keep_answers: False uses no cache: everything is asked anew and no answer is kept.
         budget: How much the run may spend, all its sessions together; None means no limit.
         prices: What models cost.
         requests_per_minute: Most requests in a minute to any one endpoint; None means no limit.
@@ -30,15 +30,15 @@ class EndpointConfig:
     requests_per_minute: float | None = None
 
     def __post_init__(self) -> None:
-        """Refuse an impossible limit here, and not in every episode."""
+        """Check the limit here, so that a wrong one does not fail in every episode."""
         if self.requests_per_minute is not None and not self.requests_per_minute > 0:
             raise ValueError(f"requests_per_minute must be more than 0, got {self.requests_per_minute}.")
 
     def open(self, out: Path) -> Gateway:
-        """Open the gateway of the run in a folder; its bill is ``bill.jsonl`` there.
+        """Open the gateway of a run; its ledger is ``bill.jsonl`` in the folder of the run.
 
         Raises:
-            StoreError: Cache or bill cannot be opened.
+            StoreError: Cache or ledger cannot be opened.
         """
         return Gateway(
             cache=ResponseCache(self.cache or out / "responses.sqlite") if self.keep_answers else None,

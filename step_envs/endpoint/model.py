@@ -1,4 +1,4 @@
-"""One model behind one endpoint, with its sampling parameters: what a teacher or an agent asks."""
+"""One model behind one endpoint, with its sampling parameters; teachers and agents ask through it."""
 
 import re
 from collections.abc import Sequence
@@ -28,22 +28,22 @@ class ChatOptions(TypedDict, total=False):
 
 
 class ChatModel:
-    """A model to ask.
+    """A language model that can be asked.
 
     Args:
         model: Name of the model, as the endpoint knows it.
         base_url: Root of the API, e.g. ``http://localhost:8000/v1``; None is OpenAI's.
-        api_key_env: Name of the environment variable that holds the key. The key itself is taken nowhere: what is given
-            here is written into configurations and records.
+        api_key_env: Name of the environment variable that holds the key. The key itself cannot be given, because all
+            arguments are written into configurations and records.
         temperature: Sampling temperature; None leaves it to the server.
         top_p: Nucleus sampling; None leaves it to the server.
         max_tokens: Most tokens of an answer.
-        timeout: Seconds in which an answer must be whole.
+        timeout: Seconds within which each attempt must bring the whole answer.
         max_retries: How often a failed request is sent again.
         extra: Further parameters of the request body, for servers that have their own.
 
     Attributes:
-        gateway: Through which it asks; all models share one that has no cache and no budget until ``connect``.
+        gateway: The gateway it asks through. Until ``connect``, all models share one without cache and budget.
 
     Raises:
         ValueError: An argument has an impossible value, ``base_url`` holds a user name or password, or ``api_key_env``
@@ -110,11 +110,11 @@ class ChatModel:
         seed: int | None = None,
         sample: int = 0,
     ) -> Answer:
-        """Ask.
+        """Ask the model, and wait for its answer.
 
         Args:
             messages: ``role`` and ``content``.
-            response_format: What form the answer is to have; None leaves it free.
+            response_format: The form that the answer must have, as the API takes it; None leaves it free.
             stop: Texts before which the server should stop.
             seed: Seed for the server's sampling.
             sample: Tells apart answers to one request that are meant to differ.
@@ -136,10 +136,10 @@ class ChatModel:
         return self.gateway.ask(self.endpoint, request, sample=sample)
 
     def describe(self, name: str, **further: Any) -> Actor:
-        """Say who this is, for the record.
+        """Return the description of the model for the record.
 
         Args:
-            name: What the model is here, e.g. ``openai``.
+            name: Its role in the run, e.g. ``openai``.
             **further: More parameters to record.
         """
         params: dict[str, Any] = {"base_url": self.endpoint.base_url, **self._parameters}
@@ -149,7 +149,7 @@ class ChatModel:
 
 
 class UsesChatModel:
-    """Somebody who asks a model; a run connects it to the run's gateway."""
+    """Base of teachers and agents that ask a model; a run connects their ``chat`` to its gateway."""
 
     chat: ChatModel
 
@@ -167,5 +167,5 @@ class UsesChatModel:
 
 @cache
 def shared_gateway() -> Gateway:
-    """Give the gateway of those that nobody has connected to another."""
+    """Return the gateway of all models that are connected to no other."""
     return Gateway()

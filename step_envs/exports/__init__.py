@@ -1,9 +1,8 @@
-"""Trajectories in the forms that training code reads: messages with loss, ShareGPT, Parquet, ``datasets``, Minari.
+"""Writes trajectories in the formats that training code reads: messages with loss, ShareGPT, Parquet, datasets, Minari.
 
-Every row of a form has the same keys, nested ones included, with None where there is nothing to say: Parquet and
-``datasets`` would otherwise fill in what is missing by themselves. A store is read trajectory by trajectory, so that its
-size does not matter, and what is written replaces its target in one step or not at all. The same trajectories give the
-same bytes.
+Every row of a format has the same keys, nested ones included, with None where there is no value, because Parquet and
+``datasets`` would otherwise fill in missing keys by themselves. A store is read one trajectory at a time, so that it may be
+larger than memory. The export replaces its target in one step or not at all. The same trajectories give the same bytes.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,7 +14,8 @@ from step_envs.exports.json_files import write_messages, write_sharegpt
 from step_envs.exports.minari import write_minari
 from step_envs.exports.rows import message_row, sharegpt_row, table_row
 from step_envs.exports.sources import Keep, Row, Source, StrPath, named
-from step_envs.exports.targets import refuse_to_destroy, replacing
+from step_envs.exports.targets import refuse_to_destroy
+from step_envs.files import replacing
 
 __all__ = [
     "FORMATS",
@@ -37,7 +37,7 @@ FORMATS: dict[str, Callable[[Iterator[Row], Path], int]] = {
     "datasets": write_dataset,
     "minari": write_minari,
 }
-"""The forms there are, and what writes them."""
+"""Name of each format -> the function that writes it and returns the number of rows."""
 
 
 def export(
@@ -48,24 +48,24 @@ def export(
     overwrite: bool = False,
     keep: Keep | None = None,
 ) -> int:
-    """Write trajectories in another form.
+    """Write trajectories in another format.
 
     Args:
         source: Trajectories, or the run folders or files that hold them.
-        out: The file to write, or the folder for ``datasets`` and ``minari``; what is missing of the path is made.
+        out: The file to write, or the folder for ``datasets`` and ``minari``; missing parent folders are made.
         format: A name from ``FORMATS``: ``messages`` (JSON Lines), ``sharegpt`` (a JSON list, as ETO's), ``parquet``,
             ``datasets`` (a folder for ``datasets.load_from_disk``) or ``minari`` (a folder for ``minari.MinariDataset``,
             of one environment).
         overwrite: Replace what is there.
-        keep: Says of each trajectory whether to export it; None keeps all.
+        keep: Called with each trajectory; True exports it. None exports all.
 
     Returns:
-        Rows written. All forms have a row for every trajectory kept, except that ``sharegpt`` and ``minari`` have none for
-        those in which nobody but the instructions spoke.
+        Number of rows written: one for every trajectory kept, except that ``sharegpt`` and ``minari`` leave out
+        trajectories without any reply.
 
     Raises:
         UnknownNameError: There is no such format.
-        StoreError: The source cannot be read or does not fit the form, or the target is there already or cannot be written.
+        StoreError: The source cannot be read or does not fit the format, or the target exists or cannot be written.
         gymnasium.error.DependencyNotInstalled: ``pyarrow``, ``datasets`` or ``minari`` is missing.
     """
     if format not in FORMATS:

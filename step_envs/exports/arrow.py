@@ -38,7 +38,7 @@ def to_dataset(source: Source, *, keep: Keep | None = None) -> Any:
 
 
 def write_parquet(rows: Iterator[Row], path: Path) -> int:
-    """Write one Parquet file and give the number of its rows."""
+    """Write one Parquet file and return the number of its rows."""
     pyarrow = _import_pyarrow()
     from pyarrow.parquet import ParquetWriter
 
@@ -52,12 +52,12 @@ def write_parquet(rows: Iterator[Row], path: Path) -> int:
 
 
 def write_dataset(rows: Iterator[Row], path: Path) -> int:
-    """Write a folder for ``datasets.load_from_disk`` and give the number of its rows."""
+    """Write a folder for ``datasets.load_from_disk`` and return the number of its rows."""
     datasets, pyarrow = _import_datasets("Export to datasets"), _import_pyarrow()
     from datasets.table import MemoryMappedTable
     from datasets.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
 
-    # In a folder of its own, for datasets refuses to save beside the file it reads.
+    # In a folder of its own, because datasets refuses to save beside the file it reads.
     rough = path / "rough" / "rows.arrow"
     rough.parent.mkdir(parents=True)
     schema = _schema(pyarrow)
@@ -67,7 +67,7 @@ def write_dataset(rows: Iterator[Row], path: Path) -> int:
         for batch in _record_batches(digested(rows, digest), pyarrow, schema):
             writer.write_batch(batch)
             count += batch.num_rows
-    # Left to itself, datasets makes the fingerprint from the time the file was written.
+    # Without a fingerprint, datasets makes one from the time the file was written, and the same data would differ.
     dataset = datasets.Dataset(MemoryMappedTable.from_file(str(rough)), fingerprint=digest.hexdigest()[:16])
     shown = is_progress_bar_enabled()
     disable_progress_bar()
@@ -95,7 +95,7 @@ def _record_batches(rows: Iterator[Row], pyarrow: Any, schema: Any) -> Iterator[
 
 
 def _schema(pa: Any) -> Any:
-    """Spell out the columns of ``table_row``: guessed from the first rows, a column of Nones would have no type."""
+    """Return the column types of ``table_row``; inferred from the first rows, a column of Nones would have no type."""
     usage = pa.struct(
         [
             ("prompt_tokens", pa.int64()),

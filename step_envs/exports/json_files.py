@@ -9,7 +9,7 @@ from step_envs.exports.sources import Row
 
 
 def write_messages(rows: Iterator[Row], path: Path) -> int:
-    """Write JSON Lines and give their number."""
+    """Write JSON Lines and return their number."""
     count = 0
     with path.open("w", encoding="utf-8", newline="\n") as file:
         for row_id, trajectory in rows:
@@ -19,7 +19,7 @@ def write_messages(rows: Iterator[Row], path: Path) -> int:
 
 
 def write_sharegpt(rows: Iterator[Row], path: Path) -> int:
-    """Write a JSON list and give its length."""
+    """Write a JSON list and return its length."""
     count = 0
     with path.open("w", encoding="utf-8", newline="\n") as file:
         file.write("[")

@@ -1,7 +1,7 @@
 """The export to Minari: a trajectory as an episode of the chat, for offline reinforcement learning.
 
-An episode is what the agent met under ``ReActWrapper``. Observations are texts, the task first; actions are the whole
-replies, errors and corrections included. Every text is as it was recorded, and loading one takes nothing of step-envs.
+An episode is the conversation of the agent under ``ReActWrapper``. Observations are texts, the task first; actions are the
+whole replies, errors and corrections included. Every text is as it was recorded. Loading the dataset needs no step-envs.
 """
 
 import json
@@ -22,7 +22,7 @@ _PACKAGES = {"minari": "minari", "pyarrow.dataset": "pyarrow", "PIL.Image": "pil
 
 
 def write_minari(rows: Iterator[Row], path: Path) -> int:
-    """Write a folder for ``minari.MinariDataset`` and give the number of its episodes.
+    """Write a folder for ``minari.MinariDataset`` and return the number of its episodes.
 
     Raises:
         StoreError: The trajectories are of several environments.
@@ -79,7 +79,7 @@ def write_minari(rows: Iterator[Row], path: Path) -> int:
 
 
 class _Texts:
-    """Learns which texts there are, and gives the space that holds them.
+    """Collects texts and makes the smallest space that holds them.
 
     The spaces are Gymnasium's own ``Text`` with every character that occurs: Minari writes it and reads it back wherever
     Gymnasium is. ``TextSpace`` would need a reader of its own, which a process without step_envs does not have.
@@ -101,10 +101,10 @@ class _Texts:
 
 
 def _episode(trajectory: Trajectory) -> tuple[list[dict[str, str]], dict[str, Any]] | None:
-    """Take a trajectory apart: what was said before the task, and the fields of an ``EpisodeBuffer``.
+    """Split a trajectory into the messages before the task and the fields of an ``EpisodeBuffer``.
 
-    None where nobody replied. ``infos`` is as long as ``observations``, as Minari has it: entry 0 belongs to the reset,
-    entry i + 1 to action i.
+    Return None where there is no reply. ``infos`` is as long as ``observations``, as Minari has it: entry 0 belongs to the
+    reset, entry i + 1 to action i.
     """
     turns = trajectory.turns
     first = next((i for i, turn in enumerate(turns) if is_reply(turn)), None)
@@ -147,14 +147,14 @@ def _number(value: float | None) -> float:
 
 
 def _metadata(row_id: str, trajectory: Trajectory) -> dict[str, Any]:
-    """Give what the table says of a trajectory as a whole; ``id`` is Minari's, the number of the episode."""
+    """Return the columns about the trajectory as a whole; ``name`` is its row id, for ``id`` is Minari's episode number."""
     row = table_row(trajectory, row_id)
     del row["messages"], row["turns"]
     return {"schema": trajectory.schema_name, "name": row.pop("id")} | row
 
 
 def _dataset_id(env_id: str | None) -> str:
-    """Name a dataset as Minari wants names: letters, digits, ``-`` and ``_``, and a version at the end."""
+    """Return a dataset id as Minari requires: letters, digits, ``-`` and ``_``, and a version at the end."""
     name = re.sub(r"[^-\w]+", "-", env_id or "empty")
     return f"{_NAMESPACE}/{name}" if re.search(r".-v\d+$", name) else f"{_NAMESPACE}/{name}-v0"
 

@@ -73,7 +73,7 @@ def sharegpt_row(trajectory: Trajectory, row_id: str | None = None) -> dict[str,
 
     Returns:
         ``id`` and ``conversations``: ``from`` (``system``, ``human`` or ``gpt``), ``value`` and ``loss`` (0 to 1) of every
-        turn up to the last reply, since nothing answers the observation after it. None where nobody replied.
+        turn up to the last reply, since nothing answers the observation after it. None where there is no reply.
     """
     replies = [i for i, turn in enumerate(trajectory.turns) if is_reply(turn)]
     if not replies:
@@ -88,7 +88,7 @@ def sharegpt_row(trajectory: Trajectory, row_id: str | None = None) -> dict[str,
 
 
 def is_reply(turn: Turn) -> bool:
-    """Say whether somebody acted with this turn: the "OK" of the instructions is no reply."""
+    """Return whether a turn is a reply that acts; the "OK" to the instructions is none."""
     return turn.role == "assistant" and turn.kind != "instruction"
 
 

@@ -1,4 +1,4 @@
-"""Where exports read from: trajectories, run folders and files, one trajectory at a time."""
+"""Reads what is exported: trajectories, run folders and files, one trajectory at a time."""
 
 import os
 from collections import Counter
@@ -41,12 +41,12 @@ def _trajectories(source: Source) -> Iterator[Trajectory]:
         try:
             yield from read_trajectories(item)
         except OSError as error:
-            # Not to be taken for a fault of what is written meanwhile.
+            # As a StoreError, for an OSError would be reported as a fault of the file that is being written.
             raise StoreError(f"Cannot read {item}: {error.strerror}.") from error
 
 
 def digested(rows: Iterator[Row], digest: Any) -> Iterator[Row]:
-    """Hand rows on, and feed their trajectories to a hash."""
+    """Yield the rows unchanged, and add their trajectories to a hash."""
     for row_id, trajectory in rows:
         digest.update(trajectory.to_json().encode())
         yield row_id, trajectory

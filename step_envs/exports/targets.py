@@ -1,10 +1,8 @@
-"""Where exports are written to: nothing is destroyed unasked, and what is written is whole or not there."""
+"""Checks where an export is written to, so that nothing is destroyed that nobody asked to replace."""
 
 import json
 import os
-import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ FOLDERS = {
     "datasets": ("a dataset", "dataset_info.json", "features"),
     "minari": ("a Minari dataset", "metadata.json", "minari_version"),
 }
-"""The formats that are folders: what one is called, and the file and the key in it by which it is known."""
+"""The formats that are folders: the words for one, and a file in it and a key in that file by which it is recognized."""
 
 
 def refuse_to_destroy(source: Source, out: Path, *, format: str, overwrite: bool) -> None:
@@ -44,31 +42,7 @@ def refuse_to_destroy(source: Source, out: Path, *, format: str, overwrite: bool
 def _holds_dataset(folder: Path, format: str) -> bool:
     _, name, key = FOLDERS[format]
     try:
-        # Many a program writes a metadata.json: the key says whose it is.
+        # Many programs write a metadata.json; the key tells whose it is.
         return key in json.loads((folder / name).read_bytes())
     except (OSError, ValueError, TypeError):
         return False
-
-
-@contextmanager
-def replacing(out: Path) -> Iterator[Path]:
-    """Give a place to write to beside ``out``, and put it in the place of ``out`` if all went well."""
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        for file in [temporary, *temporary.rglob("*")]:
-            if not file.is_file():
-                continue
-            with file.open("rb") as written:
-                os.fsync(written.fileno())
-        if out.is_dir():
-            shutil.rmtree(out)
-        temporary.replace(out)
-    except OSError as error:
-        raise StoreError(f"Cannot write {out}: {error.strerror or str(error).rstrip('.')}.") from error
-    finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary, ignore_errors=True)
-        elif temporary.exists():
-            temporary.unlink()

@@ -1,4 +1,4 @@
-"""The figures of a report, as PNG and SVG: the same runs give the same bytes under the same version of matplotlib."""
+"""Draws the figures of a report as PNG and SVG; the same runs and version of matplotlib give the same bytes."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -54,7 +54,7 @@ class Picture:
 
 
 def draw(runs: Sequence[Run], curves: Sequence[Curve], folder: Path) -> list[Picture]:
-    """Draw the figures that there is something to show in.
+    """Draw all figures for which the runs have data.
 
     Args:
         runs: The runs.

@@ -1,4 +1,4 @@
-"""What a report needs of each episode, read once: outcome, errors with their kind and place, verdicts, cost."""
+"""Reads runs and keeps of each episode what a report needs: outcome, errors with kind and place, verdicts, cost."""
 
 import hashlib
 import json
@@ -18,22 +18,22 @@ ERROR_KINDS = ("no action", "fatal", "repeated", "no effect", "wrong step")
 episode without it; it does what the step before did; the world did not change; all others."""
 
 MOST_RUNS = 30
-"""Runs of one report at most: they make 435 comparisons, which nobody reads."""
+"""The most runs of one report: 30 of them already make 435 comparisons."""
 
 # What the worlds answer to an action that they do not understand or that does nothing.
 _REFUSALS = ("Nothing happens.", "No known action matches that input.")
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class ReplyRecord:
     """One reply of an episode.
 
     Attributes:
-        action: What it did; None where it held no action.
-        error: Its kind of error, where the teacher judged it wrong.
-        void: It held no action, or the world did not change by it.
+        action: Its action; None where it held none.
+        error: The kind of error if the teacher judged it wrong, else None.
+        void: It held no action, or its action did not change the world.
         verdict: Status of the teacher's verdict; None where there is none.
-        correction: It is the teacher's.
+        correction: The teacher wrote it.
     """
 
     action: str | None
@@ -44,7 +44,7 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
-class Episode:
+class EpisodeRecord:
     """One episode, as far as a report needs it.
 
     Attributes:
@@ -66,17 +66,17 @@ class Episode:
     score: float
     steps: int
     stop: str
-    replies: tuple[Reply, ...]
+    replies: tuple[ReplyRecord, ...]
     usage: Usage
 
     @property
     def errors(self) -> int:
-        """How many replies were judged wrong."""
+        """Number of replies that were judged wrong."""
         return sum(reply.error is not None for reply in self.replies)
 
     @property
     def stumbled(self) -> bool:
-        """Something went wrong on the way: an error, a reply without action, or one that changed nothing."""
+        """True if any reply was an error, held no action, or changed nothing."""
         return any(reply.error is not None or reply.void for reply in self.replies)
 
 
@@ -101,7 +101,7 @@ class Run:
     envs: list[str] = field(default_factory=list)
     agents: list[str] = field(default_factory=list)
     teachers: list[str] = field(default_factory=list)
-    episodes: list[Episode] = field(default_factory=list)
+    episodes: list[EpisodeRecord] = field(default_factory=list)
     paid: Usage | None = None
 
 
@@ -135,9 +135,9 @@ def _read(name: str, path: Path) -> Run:
     return Run(name, path, digest, list(envs), list(agents), list(teachers), episodes, _paid(file))
 
 
-def episode_of(trajectory: Trajectory) -> Episode:
-    """Take from a trajectory what a report needs."""
-    return Episode(
+def episode_of(trajectory: Trajectory) -> EpisodeRecord:
+    """Return the record of a trajectory."""
+    return EpisodeRecord(
         task=(trajectory.env_id, trajectory.task_id),
         split=trajectory.split,
         type=trajectory.task_type,
@@ -150,8 +150,8 @@ def episode_of(trajectory: Trajectory) -> Episode:
     )
 
 
-def _replies(trajectory: Trajectory) -> list[Reply]:
-    found: list[Reply] = []
+def _replies(trajectory: Trajectory) -> list[ReplyRecord]:
+    found: list[ReplyRecord] = []
     replies = [
         at for at, turn in enumerate(trajectory.turns) if turn.role == "assistant" and turn.kind != "instruction"
     ]
@@ -166,7 +166,7 @@ def _replies(trajectory: Trajectory) -> list[Reply]:
         last = end == len(trajectory.turns) and trajectory.stop_reason == "failure"
         kind = _kind(turn, before, void=void, last=last) if turn.kind == "error" else None
         verdict = None if turn.verdict is None else turn.verdict.status
-        found.append(Reply(turn.action, kind, void, verdict, turn.kind == "correction"))
+        found.append(ReplyRecord(turn.action, kind, void, verdict, turn.kind == "correction"))
         before, shown = turn.action, seen
     return found
 
@@ -209,7 +209,7 @@ def _paid(trajectories: Path) -> Usage | None:
 
 @dataclass(frozen=True)
 class Curve:
-    """How training went.
+    """The learning curves of a training run.
 
     Attributes:
         name: What the report calls it.
@@ -277,9 +277,9 @@ def read_teacher_eval(file: Path) -> list[dict[str, Any]]:
     return list(reports)
 
 
-def longest_common_start(first: Episode, second: Episode) -> list[tuple[Reply, Reply]]:
-    """Pair the replies of two episodes for as long as both did the same before: verdicts on them answer one question."""
-    paired: list[tuple[Reply, Reply]] = []
+def longest_common_start(first: EpisodeRecord, second: EpisodeRecord) -> list[tuple[ReplyRecord, ReplyRecord]]:
+    """Pair the replies of two episodes that were given after the same actions, so that their verdicts can be compared."""
+    paired: list[tuple[ReplyRecord, ReplyRecord]] = []
     for one, other in zip(first.replies, second.replies, strict=False):
         if one.action != other.action:
             break

@@ -1,21 +1,21 @@
-"""The figures of a report, each with its interval: of a run, of groups of episodes, and of two runs on the same tasks."""
+"""Computes the figures of a report with their intervals: for a run, for groups of episodes, and for pairs of runs."""
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from step_envs.report.gathering import ERROR_KINDS, Episode, Reply, Run, longest_common_start
+from step_envs.report.gathering import ERROR_KINDS, EpisodeRecord, ReplyRecord, Run, longest_common_start
 from step_envs.statistics import Interval, clustered_bootstrap, mcnemar, paired_bootstrap, sign_flip, wilson
 
 FEW = 30
-"""Tasks below which the report calls a figure one of few."""
+"""With fewer tasks than this, the report warns that a figure rests on few."""
 
 ALPHA = 0.05
 
 
 def rate(hits: Sequence[bool], tasks: Sequence[Hashable]) -> Interval:
-    """Give a share with its interval: Wilson's where every task comes once, else by drawing whole tasks.
+    """Return a share with its interval: Wilson's where every task comes once, else by drawing whole tasks.
 
     Where all are alike, drawing would say that there is no doubt; then it is Wilson's, as if each task came once.
     """
@@ -30,15 +30,15 @@ def rate(hits: Sequence[bool], tasks: Sequence[Hashable]) -> Interval:
 
 
 def mean(values: Sequence[float], tasks: Sequence[Hashable]) -> Interval:
-    """Give a mean with its interval, drawing whole tasks; without one where all are alike, or of one task."""
+    """Return a mean with its interval, drawing whole tasks; without one where all are alike, or of one task."""
     if len(values) and (len(set(values)) == 1 or len(set(tasks)) == 1):
         return Interval(sum(values) / len(values), None, None)
     return clustered_bootstrap(values, tasks)
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """How episodes went.
+class OutcomeFigures:
+    """Success, score and length of a group of episodes.
 
     Attributes:
         episodes: How many.
@@ -55,10 +55,10 @@ class Outcome:
     steps: Interval
 
 
-def outcome(episodes: Sequence[Episode]) -> Outcome:
-    """Work out how episodes went."""
+def outcome(episodes: Sequence[EpisodeRecord]) -> OutcomeFigures:
+    """Compute the outcome figures of a group of episodes."""
     tasks = [one.task for one in episodes]
-    return Outcome(
+    return OutcomeFigures(
         episodes=len(episodes),
         tasks=len(set(tasks)),
         success=rate([one.success for one in episodes], tasks),
@@ -67,8 +67,8 @@ def outcome(episodes: Sequence[Episode]) -> Outcome:
     )
 
 
-def by_split_and_type(run: Run) -> list[tuple[str, str, Outcome]]:
-    """Give split, task type and outcome of each group; a split's first line, of all its types, has the type ``all``."""
+def by_split_and_type(run: Run) -> list[tuple[str, str, OutcomeFigures]]:
+    """Return split, task type and outcome of each group; a split's first line, of all its types, has the type ``all``."""
     lines = []
     for split, in_split in _groups(run.episodes, lambda one: one.split):
         lines.append((split, "all", outcome(in_split)))
@@ -80,7 +80,7 @@ def by_split_and_type(run: Run) -> list[tuple[str, str, Outcome]]:
 
 @dataclass(frozen=True)
 class Recovery:
-    """How often what went wrong was made good.
+    """How often episodes with an error still succeeded.
 
     Attributes:
         stumbled: Episodes with an error or a step that did nothing.
@@ -98,7 +98,7 @@ class Recovery:
 
 
 def recovery(run: Run) -> Recovery:
-    """Work out how often a run's episodes recovered."""
+    """Compute how often a run's episodes recovered."""
     stumbled = [one for one in run.episodes if one.stumbled]
     smooth = [one for one in run.episodes if not one.stumbled]
     followed, tasks = [], []
@@ -149,7 +149,7 @@ def errors_by_kind(run: Run) -> list[KindOfError]:
 
 
 def errors_by_step(run: Run, *, until: int = 20) -> list[tuple[str, int, Interval]]:
-    """Give step number, replies and the share of them judged wrong; what comes after ``until`` is one line.
+    """Return step number, replies and the share of them judged wrong; what comes after ``until`` is one line.
 
     The teacher's own replies count as steps, but not among those that can be wrong.
     """
@@ -168,7 +168,7 @@ def errors_by_step(run: Run, *, until: int = 20) -> list[tuple[str, int, Interva
 
 @dataclass(frozen=True)
 class Verdicts:
-    """What a teacher said in a run.
+    """Counts of a teacher's verdicts in a run.
 
     Attributes:
         judged: Replies with a verdict.
@@ -184,7 +184,7 @@ class Verdicts:
 
 
 def verdicts(run: Run) -> Verdicts:
-    """Work out what the teacher said in a run."""
+    """Count the teacher's verdicts in a run."""
     said = [(reply.verdict, one.task) for one in run.episodes for reply in one.replies if reply.verdict is not None]
     every = [(reply, one.task) for one in run.episodes for reply in one.replies]
     tasks = [task for _, task in said]
@@ -198,7 +198,7 @@ def verdicts(run: Run) -> Verdicts:
 
 @dataclass(frozen=True)
 class Agreement:
-    """A teacher beside the oracle, on the steps that both judged after the same history.
+    """Agreement of a teacher with the oracle, on the steps that both judged after the same history.
 
     Attributes:
         steps: How many such steps there are.
@@ -234,7 +234,7 @@ def agreement(oracle: Run, other: Run) -> Agreement | None:
 
 @dataclass(frozen=True)
 class Difference:
-    """Two runs on the same tasks, second minus first.
+    """The difference of two runs on the same tasks, second minus first.
 
     Attributes:
         pairs: Pairs of episodes.
@@ -287,9 +287,9 @@ def difference(first: Run, second: Run) -> Difference | None:
     )
 
 
-def pairs(first: Run, second: Run) -> list[tuple[Episode, Episode]]:
+def pairs(first: Run, second: Run) -> list[tuple[EpisodeRecord, EpisodeRecord]]:
     """Pair the episodes of two runs on the same tasks: the first of each with the first, and so on."""
-    waiting: dict[tuple[str, str], list[Episode]] = {}
+    waiting: dict[tuple[str, str], list[EpisodeRecord]] = {}
     for one in second.episodes:
         waiting.setdefault(one.task, []).append(one)
     counts: Counter[tuple[str, str]] = Counter()
@@ -302,9 +302,11 @@ def pairs(first: Run, second: Run) -> list[tuple[Episode, Episode]]:
     return matched
 
 
-def _trained(reply: Reply) -> bool:
+def _trained(reply: ReplyRecord) -> bool:
     return reply.error is None and reply.verdict != "unknown"
 
 
-def _groups(episodes: Iterable[Episode], key: Callable[[Episode], str]) -> list[tuple[str, list[Episode]]]:
+def _groups(
+    episodes: Iterable[EpisodeRecord], key: Callable[[EpisodeRecord], str]
+) -> list[tuple[str, list[EpisodeRecord]]]:
     return [(name, list(group)) for name, group in groupby(sorted(episodes, key=key), key)]

@@ -1,4 +1,4 @@
-"""The tables of a report, and its findings in sentences."""
+"""Makes the tables of a report and writes its main findings as sentences."""
 
 from collections.abc import Sequence
 from itertools import combinations
@@ -15,7 +15,7 @@ _INTERVALS = (
 
 
 def all_tables(runs: Sequence[Run], teacher_reports: Sequence[dict[str, Any]] = ()) -> list[Table]:
-    """Make the tables that there is something to say in."""
+    """Make all tables for which the runs have data."""
     tables = [
         runs_table(runs),
         outcomes_table(runs),
@@ -32,7 +32,7 @@ def all_tables(runs: Sequence[Run], teacher_reports: Sequence[dict[str, Any]] = 
 
 
 def runs_table(runs: Sequence[Run]) -> Table:
-    """Say what each run is."""
+    """Make the table of the runs: environment, agent, teacher, digest."""
     rows = [
         (
             run.name,
@@ -72,7 +72,7 @@ def outcomes_table(runs: Sequence[Run]) -> Table:
 
 
 def differences_table(runs: Sequence[Run]) -> Table:
-    """Compare each two runs on the tasks that both played."""
+    """Make the table that compares every pair of runs on the tasks that both played."""
     rows: list[Sequence[Cell]] = []
     for first, second in combinations(runs, 2):
         found = measure.difference(first, second)
@@ -102,7 +102,7 @@ def differences_table(runs: Sequence[Run]) -> Table:
 
 
 def recovery_table(runs: Sequence[Run]) -> Table:
-    """Say how often what went wrong was made good."""
+    """Make the table of how often episodes with an error still succeeded."""
     rows: list[Sequence[Cell]] = []
     for run in runs:
         one = measure.recovery(run)
@@ -114,7 +114,7 @@ def recovery_table(runs: Sequence[Run]) -> Table:
 
 
 def kinds_table(runs: Sequence[Run]) -> Table:
-    """Count errors by kind."""
+    """Make the table of errors by kind."""
     rows: list[Sequence[Cell]] = [
         (run.name, one.kind, one.number, one.share, one.success) for run in runs for one in measure.errors_by_kind(run)
     ]
@@ -128,7 +128,7 @@ def kinds_table(runs: Sequence[Run]) -> Table:
 
 
 def steps_table(runs: Sequence[Run]) -> Table:
-    """Give the share of wrong replies by step number."""
+    """Return the share of wrong replies by step number."""
     rows: list[Sequence[Cell]] = []
     for run in runs:
         if any(one.errors for one in run.episodes):
@@ -139,7 +139,7 @@ def steps_table(runs: Sequence[Run]) -> Table:
 
 
 def verdicts_table(runs: Sequence[Run]) -> Table:
-    """Say what teachers said."""
+    """Make the table of the teachers' verdicts."""
     rows: list[Sequence[Cell]] = []
     for run in runs:
         one = measure.verdicts(run)
@@ -172,7 +172,7 @@ def agreement_table(runs: Sequence[Run]) -> Table:
 
 
 def teachers_table(reports: Sequence[dict[str, Any]]) -> Table:
-    """Repeat what ``step-envs teacher-eval`` measured."""
+    """Make the table of what ``step-envs teacher-eval`` measured."""
     names = ("precision", "recall", "f1", "back_on_track", "unknown")
     rows: list[Sequence[Cell]] = [
         (str(one["teacher"]), str(one["env"]), int(one["steps"]), *(Interval(*one[name]) for name in names))
@@ -185,7 +185,7 @@ def teachers_table(reports: Sequence[dict[str, Any]]) -> Table:
 
 
 def costs_table(runs: Sequence[Run]) -> Table:
-    """Say what runs cost."""
+    """Make the table of costs."""
     rows: list[Sequence[Cell]] = []
     for run in runs:
         episodes = len(run.episodes)
@@ -216,7 +216,7 @@ def costs_table(runs: Sequence[Run]) -> Table:
 
 
 def findings(runs: Sequence[Run]) -> list[str]:
-    """Say the main results in sentences, with their uncertainty; what is small is called small."""
+    """Write the main results as sentences, with their uncertainty."""
     said = []
     for run in runs:
         one = measure.outcome(run.episodes)

@@ -1,4 +1,4 @@
-"""Tables of figures, written once as Markdown, LaTeX and JSON. Names come from runs and are data: they are escaped."""
+"""Tables of figures, and their form in Markdown, LaTeX and JSON. Names come from runs, so they are escaped."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -58,7 +58,7 @@ class Table:
     notes: Sequence[str] = field(default_factory=tuple)
 
     def to_json(self) -> dict[str, Any]:
-        """Give the table as JSON values, unrounded; an interval is ``[value, low, high]``."""
+        """Return the table as JSON values, unrounded; an interval is ``[value, low, high]``."""
         titles = [column.title for column in self.columns]
         rows = [
             {title: list(cell) if isinstance(cell, Interval) else cell for title, cell in zip(titles, row, strict=True)}
@@ -135,12 +135,12 @@ _FORMS: dict[Form, Callable[[float], str]] = {
 
 
 def markdown(text: str) -> str:
-    """Write text so that Markdown makes nothing of it, on one line."""
+    """Escape text for Markdown and put it on one line."""
     return _NUMBERED.sub(r"\1\\\2", _MARKDOWN.sub(r"\\\1", _one_line(text)))
 
 
 def latex(text: str) -> str:
-    """Write text so that LaTeX makes nothing of it, on one line."""
+    """Escape text for LaTeX and put it on one line."""
     escaped = "".join(_LATEX.get(letter, letter) for letter in _one_line(text))
     # After the end of a line, these would belong to it.
     return f"{{}}{escaped}" if escaped.startswith(("[", "*")) else escaped

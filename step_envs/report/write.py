@@ -1,4 +1,4 @@
-"""A report as files: ``report.md``, ``report.tex``, ``report.json`` and the figures."""
+"""Writes a report as files: ``report.md``, ``report.tex``, ``report.json`` and the figures."""
 
 import json
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ SCHEMA = "step-report/1"
 
 @dataclass(frozen=True)
 class Report:
-    """What was found.
+    """All tables, figures and findings of a report.
 
     Attributes:
         title: Its title.
@@ -40,7 +40,7 @@ class Report:
     command: str
 
     def to_json(self) -> dict[str, Any]:
-        """Give the report as JSON values, with every figure unrounded."""
+        """Return the report as JSON values, with every figure unrounded."""
         return {
             "schema": SCHEMA,
             "step_envs": __version__,
@@ -85,7 +85,7 @@ def make_report(
     teacher_reports: Sequence[dict[str, Any]] = (),
     command: str,
 ) -> Report:
-    """Work everything out and write it into a folder.
+    """Compute a report and write it into a folder.
 
     Args:
         runs: What to report on.

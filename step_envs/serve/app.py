@@ -19,7 +19,7 @@ from starlette.routing import Route
 from step_envs.core import TextEnv
 from step_envs.errors import first_fault
 from step_envs.serve.protocol import PROTOCOL, RefusedError, describe_error, dump
-from step_envs.serve.sessions import Answer, Session, Sessions
+from step_envs.serve.sessions import EnvSession, HttpAnswer, SessionTable
 from step_envs.serve.worlds import Worlds
 
 _BODY_SECONDS = 30.0
@@ -32,45 +32,45 @@ class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class _World(_Body):
+class _WorldBody(_Body):
     env: str
     options: dict[str, Any] = Field(default_factory=dict)
 
 
-class _Tasks(_World):
+class _TasksBody(_WorldBody):
     split: str | None = None
     task_types: list[str] | None = None
 
 
-class _Task(_World):
+class _TaskBody(_WorldBody):
     task_id: str
 
 
-class _Open(_World):
+class _OpenBody(_WorldBody):
     key: str | None = Field(None, max_length=200)
 
 
-class _Reset(_Body):
+class _ResetBody(_Body):
     call: int | None = Field(None, ge=1)
     seed: int | None = Field(None, ge=0)
     options: dict[str, Any] = Field(default_factory=dict)
 
 
-class _Step(_Body):
+class _StepBody(_Body):
     call: int | None = Field(None, ge=1)
     action: str
 
 
-class _Restore(_Body):
+class _RestoreBody(_Body):
     call: int | None = Field(None, ge=1)
     snapshot: str
 
 
-class _Accepts(_Body):
+class _AcceptsBody(_Body):
     action: str
 
 
-class _Question(_Body):
+class _OracleBody(_Body):
     question: Literal["plan", "next_action", "thought", "is_informative"]
     action: str = ""
     snapshot: str | None = None
@@ -87,7 +87,7 @@ class App:
         max_body: Most bytes of a request's body.
     """
 
-    def __init__(self, worlds: Worlds, sessions: Sessions, token: str, max_body: int) -> None:
+    def __init__(self, worlds: Worlds, sessions: SessionTable, token: str, max_body: int) -> None:
         self._worlds, self._sessions = worlds, sessions
         self._authorization = b"Bearer " + token.encode("ascii")
         self._max_body = max_body
@@ -136,7 +136,7 @@ class App:
             await self._in_thread(self._sessions.sweep)
 
     def _guarded(
-        self, handler: Callable[[Request], Awaitable[Answer]], *, open_to_all: bool
+        self, handler: Callable[[Request], Awaitable[HttpAnswer]], *, open_to_all: bool
     ) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
             headers = {}
@@ -193,10 +193,10 @@ class App:
 
     # What can be asked of the server.
 
-    async def _health(self, request: Request) -> Answer:
+    async def _health(self, request: Request) -> HttpAnswer:
         return 200, dump({"ok": True})
 
-    async def _about(self, request: Request) -> Answer:
+    async def _about(self, request: Request) -> HttpAnswer:
         from step_envs import __version__
 
         return 200, dump(
@@ -211,51 +211,51 @@ class App:
             }
         )
 
-    async def _describe(self, request: Request) -> Answer:
-        body = await self._read(request, _World)
+    async def _describe(self, request: Request) -> HttpAnswer:
+        body = await self._read(request, _WorldBody)
         return 200, dump(await self._in_thread(partial(self._worlds.describe, body.env, body.options)))
 
-    async def _tasks(self, request: Request) -> Answer:
-        body = await self._read(request, _Tasks)
+    async def _tasks(self, request: Request) -> HttpAnswer:
+        body = await self._read(request, _TasksBody)
 
-        def select() -> Answer:
+        def select() -> HttpAnswer:
             default = self._worlds.describe(body.env, body.options)["default_split"]
             split = default if body.split is None else body.split
             ids = self._worlds.tasks(body.env, body.options).select(split, body.task_types)
             return 200, dump({"split": split, "ids": list(ids)})
 
-        answer: Answer = await self._in_thread(select)
+        answer: HttpAnswer = await self._in_thread(select)
         return answer
 
-    async def _task(self, request: Request) -> Answer:
-        body = await self._read(request, _Task)
+    async def _task(self, request: Request) -> HttpAnswer:
+        body = await self._read(request, _TaskBody)
 
-        def look_up() -> Answer:
+        def look_up() -> HttpAnswer:
             tasks, task_id = self._worlds.tasks(body.env, body.options), body.task_id
             split = tasks.split_of(task_id)
             return 200, dump({"split": split, "type": tasks.type_of(task_id), "max_steps": tasks.max_steps(task_id)})
 
-        answer: Answer = await self._in_thread(look_up)
+        answer: HttpAnswer = await self._in_thread(look_up)
         return answer
 
-    async def _open(self, request: Request) -> Answer:
-        body = await self._read(request, _Open)
+    async def _open(self, request: Request) -> HttpAnswer:
+        body = await self._read(request, _OpenBody)
         make = partial(self._worlds.make, body.env, body.options)
         name = await self._in_thread(partial(self._sessions.open, body.key, make))
         return 201, dump({"session": name, "idle_seconds": self._sessions.idle_seconds})
 
     # What can be asked of a session.
 
-    async def _end(self, request: Request) -> Answer:
+    async def _end(self, request: Request) -> HttpAnswer:
         await self._in_thread(partial(self._sessions.end, request.path_params["session"]))
         return 200, dump({"closed": True})
 
-    async def _use(self, request: Request, do: Callable[[Session], Answer]) -> Answer:
-        answer: Answer = await self._in_thread(partial(self._sessions.use, request.path_params["session"], do))
+    async def _use(self, request: Request, do: Callable[[EnvSession], HttpAnswer]) -> HttpAnswer:
+        answer: HttpAnswer = await self._in_thread(partial(self._sessions.use, request.path_params["session"], do))
         return answer
 
-    async def _reset(self, request: Request) -> Answer:
-        body = await self._read(request, _Reset)
+    async def _reset(self, request: Request) -> HttpAnswer:
+        body = await self._read(request, _ResetBody)
 
         def reset(world: TextEnv) -> dict[str, Any]:
             return _told(world, *world.reset(seed=body.seed, options=body.options))
@@ -263,8 +263,8 @@ class App:
         content = (body.seed, body.options)
         return await self._use(request, lambda session: session.change("reset", body.call, content, reset))
 
-    async def _step(self, request: Request) -> Answer:
-        body = await self._read(request, _Step)
+    async def _step(self, request: Request) -> HttpAnswer:
+        body = await self._read(request, _StepBody)
 
         def step(world: TextEnv) -> dict[str, Any]:
             observation, reward, _, _, info = world.step(body.action)
@@ -272,31 +272,31 @@ class App:
 
         return await self._use(request, lambda session: session.change("step", body.call, body.action, step))
 
-    async def _restore(self, request: Request) -> Answer:
-        body = await self._read(request, _Restore)
+    async def _restore(self, request: Request) -> HttpAnswer:
+        body = await self._read(request, _RestoreBody)
 
         def restore(world: TextEnv) -> dict[str, Any]:
             return _told(world, *world.restore(body.snapshot.encode("utf-8", "replace")))
 
         return await self._use(request, lambda session: session.change("restore", body.call, body.snapshot, restore))
 
-    async def _snapshot(self, request: Request) -> Answer:
+    async def _snapshot(self, request: Request) -> HttpAnswer:
         return await self._use(request, lambda s: (200, dump({"snapshot": s.world().snapshot().decode()})))
 
-    async def _admissible(self, request: Request) -> Answer:
+    async def _admissible(self, request: Request) -> HttpAnswer:
         return await self._use(request, lambda s: (200, dump({"admissible_actions": s.world().admissible_actions()})))
 
-    async def _provenance(self, request: Request) -> Answer:
+    async def _provenance(self, request: Request) -> HttpAnswer:
         return await self._use(request, lambda s: (200, dump({"provenance": s.world().provenance()})))
 
-    async def _accepts(self, request: Request) -> Answer:
-        body = await self._read(request, _Accepts)
+    async def _accepts(self, request: Request) -> HttpAnswer:
+        body = await self._read(request, _AcceptsBody)
         return await self._use(request, lambda s: (200, dump({"accepts": s.world().accepts(body.action)})))
 
-    async def _oracle(self, request: Request) -> Answer:
-        body = await self._read(request, _Question)
+    async def _oracle(self, request: Request) -> HttpAnswer:
+        body = await self._read(request, _OracleBody)
 
-        def ask(session: Session) -> Answer:
+        def ask(session: EnvSession) -> HttpAnswer:
             oracle = session.world().oracle
             answer: Any
             if body.question == "plan":

@@ -46,7 +46,7 @@ class RemoteTasks(TaskSet):
         self._known: dict[str, dict[str, Any]] = {}
 
     def named(self, split: str) -> str:
-        """Give a split's own name: ``default`` is the one that the environment plays by default."""
+        """Return a split's own name: ``default`` is the one that the environment plays by default."""
         default: str = self.about["default_split"]
         return default if split == RemoteEnv.default_split and split not in self.splits else split
 
@@ -178,14 +178,14 @@ class RemoteEnv(TextEnv):
         return self._oracle
 
     def provenance(self) -> dict[str, str]:
-        """Name what the server plays with, as the environment there does."""
+        """Return the provenance that the environment on the server reports."""
         return dict(self.ask("GET", "provenance")["provenance"])
 
     def _accepts(self, action: str) -> bool:
         return bool(self.ask("POST", "accepts", {"action": action})["accepts"])
 
     def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Ask the session something.
+        """Send a request to the session.
 
         Raises:
             RemoteError: The server cannot be reached or has lost the session.
@@ -232,7 +232,7 @@ class RemoteEnv(TextEnv):
         return self._afresh("reset", {"options": {**options, "task_id": task_id}})
 
     def _afresh(self, what: str, body: dict[str, Any]) -> WorldState:
-        """Make a call that needs nothing of the session's past, so that a new session will do as well."""
+        """Make a call that does not depend on the session's past, so that a new session can answer it too."""
         if self._session is not None:
             with suppress(RemoteError):
                 return self._change(what, body)

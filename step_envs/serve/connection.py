@@ -1,4 +1,4 @@
-"""The client's line to a server: one connection kept open, deadlines that hold, and retries that cannot double a step.
+"""The client's connection to a server: kept open, with whole-answer deadlines, and retries that never repeat a step.
 
 On the standard library alone. A request may be sent again after any fault of the line, because the server tells a repeated
 call by its number (see ``step_envs.serve.sessions``).
@@ -57,7 +57,7 @@ class Connection:
         self._lock = threading.Lock()
 
     def call(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
-        """Send a request and give the answer.
+        """Send a request and return the answer.
 
         Raises:
             RemoteError: The server cannot be reached, refuses, or answers something else.
@@ -128,7 +128,7 @@ def _seconds(text: str | None, otherwise: float) -> float:
 
 
 class _InTime:
-    """A socket whose whole exchange ends by a moment: its own time-out begins anew with every byte."""
+    """A socket with a deadline for the whole exchange, because the time-out of a socket begins anew with every byte."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock

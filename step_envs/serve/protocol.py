@@ -1,4 +1,4 @@
-"""What goes over the wire: names both sides know, and errors as JSON.
+"""The protocol of server and client: its version and names, and errors as JSON.
 
 An error is ``{"error": {"type": ..., "message": ...}}``. The types that an environment raises at home are raised again,
 by the same name, at the client; the others are the server's own.
@@ -12,7 +12,7 @@ from gymnasium.error import DependencyNotInstalled, ResetNeeded
 from step_envs.errors import DataError, EngineError, RemoteError, SnapshotError, UnknownNameError
 
 PROTOCOL = "step-serve/1"
-"""What this version of server and client speak."""
+"""The protocol version of this server and client."""
 
 TOKEN_VARIABLE = "STEP_ENVS_SERVE_TOKEN"
 """Environment variable that both sides take the token from."""
@@ -30,13 +30,13 @@ RAISED_AGAIN: dict[str, type[Exception]] = {
         ValueError,
     )
 }
-"""Errors of an environment that a client raises as if it were at home, by name."""
+"""Errors, by name, that the client raises as a local environment would."""
 
 _STATUS = {"ResetNeeded": 409, "DataError": 500, "EngineError": 500, "DependencyNotInstalled": 500}
 
 
 class RefusedError(Exception):
-    """The server's own word that a request is not carried out.
+    """The server refuses to carry out a request.
 
     Attributes:
         status: The HTTP status.
@@ -50,12 +50,12 @@ class RefusedError(Exception):
 
 
 def dump(value: Any) -> bytes:
-    """Write JSON in ASCII, for text of an environment may hold what UTF-8 cannot (a lone surrogate)."""
+    """Write JSON in ASCII, because text of an environment may hold a lone surrogate, which UTF-8 cannot encode."""
     return json.dumps(value, separators=(",", ":"), allow_nan=False).encode("ascii")
 
 
 def describe_error(error: Exception) -> tuple[int, dict[str, Any]] | None:
-    """Put an error into words for the other side.
+    """Describe an error for the client.
 
     Returns:
         HTTP status and body; None for an error that nobody foresaw.

@@ -1,4 +1,4 @@
-"""The server as a whole: where it listens, its token, its limits, and how it ends."""
+"""The server: where it listens, its token, its limits, and how it shuts down."""
 
 import ipaddress
 import os
@@ -104,7 +104,7 @@ class EnvServer:
             return self._host == "localhost"
 
     def run(self, ready: Callable[[], object] | None = None) -> None:
-        """Serve until SIGINT or SIGTERM; what is under way is answered, then all sessions are closed.
+        """Serve until SIGINT or SIGTERM; then answer the requests under way and close all sessions.
 
         Args:
             ready: Called once a signal ends the server in good order, before it answers the first request.
@@ -126,7 +126,7 @@ class EnvServer:
         self._server.should_exit = True
 
     def __enter__(self) -> Self:
-        """Start to serve from a thread of its own."""
+        """Start serving in a thread of its own."""
         self._thread = threading.Thread(target=self.run, name="env-server", daemon=True)
         self._thread.start()
         waited = threading.Event()
@@ -141,7 +141,7 @@ class EnvServer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop to serve and close all sessions."""
+        """Stop serving and close all sessions."""
         self._server.should_exit = True
         if self._thread is not None:
             self._thread.join()
@@ -150,10 +150,10 @@ class EnvServer:
         import uvicorn
 
         from step_envs.serve.app import App
-        from step_envs.serve.sessions import Sessions
+        from step_envs.serve.sessions import SessionTable
 
         max_sessions, idle_seconds, max_body = self._limits
-        app = App(self.worlds, Sessions(max_sessions, idle_seconds), self.token, max_body)
+        app = App(self.worlds, SessionTable(max_sessions, idle_seconds), self.token, max_body)
         config = uvicorn.Config(
             app.asgi(),
             http="h11",

@@ -1,4 +1,4 @@
-"""The sessions of a server: one environment each, so many at most, closed when nobody asks for them any more.
+"""The sessions of a server: one environment each, limited in number, and closed when they have been idle too long.
 
 What changes an episode (reset, step, restore) is numbered within its session. A call that comes again with its number and
 the same content gets the stored answer, so that a client that lost an answer can ask again without a step happening twice.
@@ -20,12 +20,12 @@ _CLOSING_PATIENCE = 5.0
 
 _log = logging.getLogger("step_envs.serve")
 
-Answer = tuple[int, bytes]
+HttpAnswer = tuple[int, bytes]
 """HTTP status and body."""
 
 
-class Session:
-    """One environment and what it last answered.
+class EnvSession:
+    """One environment and its last answer, which is sent again if a client repeats its call.
 
     Args:
         name: What the session is known by; a secret of its client's.
@@ -40,16 +40,16 @@ class Session:
         self.last_used = time.monotonic()
         self._calls = 0
         self._last: tuple[str, Any] | None = None
-        self._answer: Answer = (500, b"")
+        self._answer: HttpAnswer = (500, b"")
 
     def world(self) -> TextEnv:
-        """Give the environment; to be called with the lock held."""
+        """Return the environment; the caller holds the lock."""
         if self.env is None:
             raise RefusedError(404, "SessionGone", "This session is closed: open a new one.")
         return self.env
 
-    def change(self, what: str, call: int | None, content: Any, do: Callable[[TextEnv], dict[str, Any]]) -> Answer:
-        """Carry out a numbered call, or give its stored answer; to be called with the lock held.
+    def change(self, what: str, call: int | None, content: Any, do: Callable[[TextEnv], dict[str, Any]]) -> HttpAnswer:
+        """Carry out a numbered call, or return its stored answer; the caller holds the lock.
 
         Args:
             what: ``reset``, ``step`` or ``restore``.
@@ -97,7 +97,7 @@ class Session:
                 self.lock.release()
 
 
-class Sessions:
+class SessionTable:
     """All sessions of a server.
 
     Args:
@@ -107,8 +107,8 @@ class Sessions:
 
     def __init__(self, limit: int, idle_seconds: float) -> None:
         self.limit, self.idle_seconds = limit, idle_seconds
-        self._sessions: dict[str, Session] = {}
-        self._by_key: dict[str, Session] = {}
+        self._sessions: dict[str, EnvSession] = {}
+        self._by_key: dict[str, EnvSession] = {}
         self._expired: deque[str] = deque(maxlen=_REMEMBERED)
         self._closed = False
         self._lock = threading.Lock()
@@ -117,7 +117,7 @@ class Sessions:
         return len(self._sessions)
 
     def open(self, key: str | None, make: Callable[[], TextEnv]) -> str:
-        """Open a session, or name the one that was opened with this key.
+        """Open a session and return its name; a key that was used before returns the session opened with it.
 
         Raises:
             RefusedError: There are as many as there may be.
@@ -138,7 +138,7 @@ class Sessions:
                         f"({self.idle_seconds:g} s without a request), or start the server with more (--max-sessions).",
                         retry_after=1,
                     )
-                session = Session(secrets.token_urlsafe(16), key)
+                session = EnvSession(secrets.token_urlsafe(16), key)
                 # Held from the beginning, so that nobody finds the session before its environment is made.
                 session.lock.acquire()
                 self._sessions[session.name] = session
@@ -158,8 +158,8 @@ class Sessions:
                 session.world()
         return session.name
 
-    def use(self, name: str, do: Callable[[Session], Answer]) -> Answer:
-        """Do something with a session, alone.
+    def use(self, name: str, do: Callable[[EnvSession], HttpAnswer]) -> HttpAnswer:
+        """Run a function on a session while no other request uses it.
 
         Raises:
             RefusedError: There is no such session, or no longer.
@@ -215,7 +215,7 @@ class Sessions:
             self._forget(session)
             session.close(_CLOSING_PATIENCE)
 
-    def _forget(self, session: Session) -> None:
+    def _forget(self, session: EnvSession) -> None:
         with self._lock:
             self._sessions.pop(session.name, None)
             if session.key is not None:

@@ -1,4 +1,4 @@
-"""Which environments a server offers, with which options, and what it says of them."""
+"""The environments that a server offers, the options that clients may set, and their descriptions."""
 
 import json
 import threading
@@ -68,7 +68,7 @@ class Worlds:
         return world
 
     def describe(self, env_id: str, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Say what a client needs to know of an environment."""
+        """Return what a client needs to know about an environment."""
         tasks, cls = self.tasks(env_id, options), self._class(env_id)
         return {
             "protocol": PROTOCOL,
@@ -82,7 +82,7 @@ class Worlds:
         }
 
     def tasks(self, env_id: str, options: Mapping[str, Any]) -> TaskSet:
-        """Give the tasks of an environment; those last asked for are kept."""
+        """Return the tasks of an environment; those last asked for are kept."""
         made = self._allowed(env_id, options)
         with self._lock:
             return self._task_set(env_id.rpartition(":")[2], json.dumps(made, sort_keys=True))

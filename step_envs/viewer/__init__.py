@@ -4,6 +4,6 @@
 ``page`` joins them with the script and the style in ``page/``, which are plain files written by hand.
 """
 
-from step_envs.viewer.page import Page, Written
+from step_envs.viewer.page import Page, WrittenPage
 
-__all__ = ["Page", "Written"]
+__all__ = ["Page", "WrittenPage"]

@@ -1,4 +1,4 @@
-"""Trajectories as blocks of data inside a page: a small index that is read at once, and conversations that wait.
+"""Packs trajectories into blocks of data inside a page: a small index that is read at once, and conversations on demand.
 
 The index has a row for each trajectory, which is all that the list, its filters and the figures need. The conversations
 are kept in chunks of a few hundred kilobytes, compressed; the page unpacks a chunk when one of its episodes is opened. So
@@ -18,7 +18,7 @@ COLUMNS = (
     "run", "episode", "task", "env", "type", "split", "agent", "teacher", "stop", "success", "score", "steps", "strip",
     "corrections", "unknown", "tokens", "cost", "seconds", "instruction", "chunk", "at",
 )  # fmt: skip
-"""What a row of the index says, in order."""
+"""The columns of a row of the index, in order."""
 
 _CHUNK = 400_000  # characters: unpacked and parsed in about ten milliseconds
 _EXCERPT = 300  # characters of the task that the list shows and searches
@@ -41,13 +41,13 @@ def packed(text: str) -> str:
 
 
 class Names:
-    """Gives every distinct text a number, in the order in which they come."""
+    """Numbers distinct texts in the order in which they first come."""
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
 
     def number(self, name: str) -> int:
-        """Give the number of a text."""
+        """Return the number of a text."""
         return self._numbers.setdefault(name, len(self._numbers))
 
     def list(self) -> list[str]:
@@ -56,7 +56,7 @@ class Names:
 
 
 class Packer:
-    """Takes trajectories one by one and gives the blocks of a page.
+    """Collects trajectories one by one and makes the blocks of a page.
 
     Args:
         runs: Name of each run.
@@ -73,7 +73,7 @@ class Packer:
         self._blocks: list[str] = []
 
     def add(self, run: int, trajectory: Trajectory) -> tuple[int, int]:
-        """Take a trajectory.
+        """Add a trajectory.
 
         Args:
             run: Number of its run.
@@ -93,7 +93,7 @@ class Packer:
         return place
 
     def blocks(self, more: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
-        """Give the blocks: name, and JSON text that is safe within a script element.
+        """Return the blocks: name, and JSON text that is safe within a script element.
 
         Args:
             more: Further fields of the index.

@@ -1,14 +1,13 @@
-"""The page: template, style, script and data joined into one HTML file that asks nobody for anything.
+"""The page: template, style, script and data in one HTML file that sends no request.
 
 A content security policy in the file itself allows the one script and the one style that it holds, by their hashes, and
-nothing else: no request, no picture, no form, no second script. So even a fault in the script could not make markup out of
-what an environment or a model wrote.
+nothing else: no request, no picture, no form, no second script. So text that an environment or a model wrote cannot run as
+markup or script, even if the page's own script had a fault.
 """
 
 import base64
 import hashlib
 import html
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from step_envs.errors import StoreError
+from step_envs.files import write_whole
 from step_envs.runs import run_names
 from step_envs.text import visible
 from step_envs.trajectory import Trajectory
@@ -35,8 +34,8 @@ _MARKERS = re.compile(r"<!--(TITLE|POLICY|STYLE|DATA|SCRIPT)-->")
 
 
 @dataclass(frozen=True)
-class Written:
-    """What was written.
+class WrittenPage:
+    """The page file that was written, with its figures.
 
     Attributes:
         path: The file.
@@ -70,7 +69,7 @@ class Page:
         self._tokens = tokens
 
     def add(self, run: int, trajectory: Trajectory) -> None:
-        """Take a trajectory.
+        """Add a trajectory.
 
         Args:
             run: Number of its run in ``runs``.
@@ -80,7 +79,7 @@ class Page:
         if self._tokens is not None:
             self._tokens.add(chunk, at, trajectory)
 
-    def write(self, path: Path) -> Written:
+    def write(self, path: Path) -> WrittenPage:
         """Write the file, whole or not at all.
 
         Raises:
@@ -99,11 +98,12 @@ class Page:
         }
         # In one go, so that nothing in the data can pass for a marker.
         text = _MARKERS.sub(lambda match: parts[match[1]], _asset("template.html"))
-        size = _replace(path, text.encode())
-        return Written(
+        data = text.encode()
+        write_whole(path, data)
+        return WrittenPage(
             path=path,
             trajectories=self._packer.trajectories,
-            size=size,
+            size=len(data),
             tokenized=0 if tokens is None else tokens.trajectories,
             token_size=sum(len(text) for _, text in token_blocks),
         )
@@ -111,20 +111,6 @@ class Page:
 
 def _element(name: str, text: str) -> str:
     return f'<script type="application/json" id="{name}">{text}</script>'
-
-
-def _replace(path: Path, data: bytes) -> int:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_bytes(data)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise StoreError(f"Cannot write {path}: {error.strerror}.") from error
-    return len(data)
 
 
 @cache

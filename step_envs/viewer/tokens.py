@@ -10,11 +10,11 @@ from step_envs.trajectory import Trajectory
 from step_envs.viewer.pack import Names, packed
 
 LIMIT = 2_000_000
-"""Tokens that one page holds at most: about half a megabyte of it, and half a minute of work."""
+"""The most tokens of one page; they take about half a megabyte and half a minute to make."""
 
 
 class TokenPacker:
-    """Takes the tokens of trajectories, and gives blocks that go with those of the conversations.
+    """Collects the tokens of trajectories and makes the blocks that belong to those of the conversations.
 
     Args:
         tokenizer: A ``transformers`` tokenizer with a chat template.
@@ -36,7 +36,7 @@ class TokenPacker:
         self._chunks: dict[int, list[list[dict[str, Any]] | None]] = {}
 
     def add(self, chunk: int, at: int, trajectory: Trajectory) -> None:
-        """Take a trajectory that stands at a place in a chunk; places come in order.
+        """Add the trajectory at a place in a chunk; places come in order.
 
         Raises:
             TemplateError: The tokenizer cannot be used for training, as its encoder says.
@@ -56,11 +56,11 @@ class TokenPacker:
         held.append([self._window(window) for window in windows])
 
     def about(self) -> dict[str, Any]:
-        """Say what the page holds, for its index."""
+        """Return the facts about the tokenizer for the index of the page."""
         return {"name": self._name, "trajectories": self.trajectories, "tokens": self.tokens}
 
     def blocks(self) -> Iterable[tuple[str, str]]:
-        """Give the blocks: name, and JSON text that is safe within a script element."""
+        """Return the blocks: name, and JSON text that is safe within a script element."""
         yield "vocabulary", packed(json.dumps(self._words.list()))
         for chunk, held in self._chunks.items():
             yield f"tokens-{chunk}", packed(json.dumps(held, separators=(",", ":")))

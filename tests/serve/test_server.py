@@ -21,7 +21,7 @@ import pytest
 from step_envs.errors import DependencyNotInstalled, RemoteError, UnknownNameError
 from step_envs.serve import EnvServer
 from step_envs.serve import server as server_module
-from step_envs.serve.sessions import Sessions
+from step_envs.serve.sessions import SessionTable
 from step_envs.spaces import MAX_TEXT_LENGTH
 
 pytest.importorskip("uvicorn", reason="the server needs the extra serve")
@@ -219,8 +219,8 @@ def test_a_world_that_cannot_be_closed_keeps_no_other_from_being_closed(caplog: 
                 raise RuntimeError("stuck")
             closed.append(self.name)
 
-    for end in (Sessions.sweep, Sessions.close):
-        sessions = Sessions(3, 60.0)
+    for end in (SessionTable.sweep, SessionTable.close):
+        sessions = SessionTable(3, 60.0)
         for name in ("bad", "good"):
             sessions.open(None, lambda name=name: World(name))  # type: ignore[misc, return-value]
         sessions.idle_seconds = 0.001
