@@ -42,7 +42,7 @@ def cheap(text: Lexeme, url: str) -> Lexeme:
 
 def run_shell(example: Example) -> None:
     done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", example.parsed], capture_output=True, text=True, timeout=120, check=False
+        ["bash", "-euo", "pipefail", "-c", example.parsed], capture_output=True, text=True, timeout=500, check=False
     )
     assert done.returncode == 0, (
         f"{example.path}:{example.line} ended with {done.returncode}\n{done.stdout}{done.stderr}"
