@@ -42,6 +42,7 @@ _ALL_ROOMS = (
 
 _SOUGHT: tuple[tuple[tuple[str, ...], str], ...] = (
     (("find-animal", "lifespan-", "identify-life-stages-1"), "animal"),
+    (("find-non-living",), "any thing"),
     (("find-living", "find-plant", "identify-life-stages-2", "grow-", "mendelian-"), "plant"),
 )
 """Tasks that ask for any thing of a kind: there the name of the thing in the plan says more than an agent can know."""
@@ -106,7 +107,7 @@ def next_step(planner: Planner, state: ActionHistory) -> ExplorerStep | None:
     room, action = _destination(plan)
     if room is not None and room != now.room:
         needed = knowledge.unseen_things(action)
-        if needed and not knowledge.tells_about(room):
+        if needed and room not in knowledge.rooms:
             return _search(planner, state, knowledge, room, needed) or ExplorerStep(plan[0])
     elif (
         action_kind(plan[0]) is ActionKind.ACT
@@ -151,17 +152,13 @@ class _Knowledge:
         self._instruction = instruction.lower()
         self._seen_words = {word for text in observations for word in _words_of(text.lower())}
 
-    def tells_about(self, room: str) -> bool:
-        """Return True if the agent has looked around in a room, or the task names it."""
-        return room in self.rooms or room in self._instruction
-
     def unseen_things(self, action: str) -> list[str]:
         """Return the names in an action that no observation has shown."""
         return [name for name in _names_in(action) if not _words_of(name) - _UNTOLD <= self._seen_words]
 
-    def is_told(self, thing: str) -> bool:
-        """Return True if the task itself names a thing."""
-        return _words_of(thing) <= _words_of(self._instruction)
+    def is_told(self, name: str) -> bool:
+        """Return True if the task itself names a thing or a room."""
+        return _words_of(name) <= _words_of(self._instruction)
 
 
 def _destination(plan: list[str]) -> tuple[str | None, str]:
@@ -195,7 +192,7 @@ def _search(
     named = [thing for thing in needed if knowledge.is_told(thing) or _TOOLS.fullmatch(thing)]
     thing = named[0] if named and kind is None else None
     likely = next(rooms for pattern, rooms in _LIKELY_ROOMS if re.search(pattern, kind or needed[0]))
-    order = list(dict.fromkeys((*likely, *_ALL_ROOMS)))
+    order = [goal] if knowledge.is_told(goal) else list(dict.fromkeys((*likely, *_ALL_ROOMS)))
     look = planner.simulator.observe(state).look
     for room in order[: order.index(goal) + 1]:
         if room not in knowledge.rooms:
