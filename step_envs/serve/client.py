@@ -1,7 +1,8 @@
-"""``STeP-Remote-v0``: an environment that is played on a server, and is one like any other here.
+"""``STeP-Remote-v0``: an environment whose world runs on a server, and that is used like any other.
 
-The server keeps the world. Which task a seed picks, the steps, the limit, the rewards and the frame of snapshots are the
-work of ``TextEnv`` here as at home, so that a served environment gives the same bytes as a local one.
+The server keeps only the world. ``TextEnv`` in this process does the rest, as it does for local environments: it picks the
+task for a seed, counts steps, sets the limit, computes rewards, and frames snapshots. So a served environment gives the
+same bytes as a local one.
 """
 
 import json
@@ -9,6 +10,8 @@ import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, ClassVar, Literal
+
+from typing_extensions import override
 
 from step_envs.core import ReActFormat, TextEnv, WorldState
 from step_envs.errors import RemoteError
@@ -50,14 +53,14 @@ class RemoteTasks(TaskSet):
         default: str = self.about["default_split"]
         return default if split == RemoteEnv.default_split and split not in self.splits else split
 
+    @override
     def ids(self, split: str) -> Sequence[str]:
-        """See ``TaskSet``."""
         if split not in self._lists:
             self._lists[split] = self._ask(split, None)
         return self._lists[split]
 
+    @override
     def select(self, split: str, task_types: Sequence[str] | None = None) -> Sequence[str]:
-        """See ``TaskSet``."""
         split = self.named(split)
         if task_types is None:
             return self.ids(split)
@@ -65,16 +68,16 @@ class RemoteTasks(TaskSet):
             raise TypeError(f"task_types takes a list of names, got the single string {task_types!r}.")
         return self._ask(split, task_types)
 
+    @override
     def split_of(self, task_id: str) -> str:
-        """See ``TaskSet``."""
         return str(self._task(task_id)["split"])
 
+    @override
     def type_of(self, task_id: str) -> str:
-        """See ``TaskSet``."""
         return str(self._task(task_id)["type"])
 
+    @override
     def max_steps(self, task_id: str) -> int | None:
-        """See ``TaskSet``."""
         limit: int | None = self._task(task_id)["max_steps"]
         return limit
 
