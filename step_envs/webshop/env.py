@@ -266,8 +266,10 @@ class WebShopEnv(TextEnv):
 
     @override
     def _save(self) -> Any:
-        saved = {"shop": self._engine.save(), "score": self._score, "own_goal": self._own_goal}
-        return saved | {"history": self._history.to_json()} if self._explorer else saved
+        shop = self._engine.save()
+        if self._explorer:
+            shop["history"] = self._history.to_json()
+        return {"shop": shop, "score": self._score, "own_goal": self._own_goal}
 
     @override
     def _load(self, task_id: str, saved: Any) -> None:

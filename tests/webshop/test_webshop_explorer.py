@@ -202,12 +202,14 @@ def test_default_snapshots_hold_no_history() -> None:
     world = make(expert="shortest")
     world.reset(seed=0)
     world.step("search[lamp]")
-    assert list(json.loads(world.snapshot())["world"]) == ["shop", "score", "own_goal"]
+    saved = json.loads(world.snapshot())["world"]
+    assert list(saved) == ["shop", "score", "own_goal"]
+    assert list(saved["shop"]) == ["goal", "session_id", "session", "page", "observations", "actions"]
     explorer = make()
     explorer.reset(seed=0)
     explorer.step("search[lamp]")
     saved = json.loads(explorer.snapshot())["world"]
-    assert saved.pop("history") == {"start": None, "actions": ["search[lamp]"]}
+    assert saved["shop"].pop("history") == {"start": None, "actions": ["search[lamp]"]}
     assert saved == json.loads(world.snapshot())["world"]
 
 

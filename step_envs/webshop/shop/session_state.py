@@ -198,10 +198,10 @@ class SavedEpisode(NamedTuple):
             score, own_goal = saved["score"], saved["own_goal"]
             _require(type(score) in (int, float) and 0 <= score <= 1, "score", score)
             _require(type(own_goal) is bool, "own_goal", own_goal)
-            if "history" in saved:
-                history = PlayedActions.from_json(saved["history"], catalogue)
+            if "history" in saved["shop"]:
+                history = PlayedActions.from_json(saved["shop"]["history"], catalogue)
             else:
-                # An agent that takes over here knows no more than the page that is shown.
+                # An environment without an explorer saved it: who takes over here knows only the page that is shown.
                 history = PlayedActions(start=saved["shop"])
             return cls(shop, float(score), own_goal, history)
 
