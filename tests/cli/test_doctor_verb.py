@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 from importlib import metadata
 from pathlib import Path
@@ -144,10 +145,13 @@ def test_doctor_finds_a_copy_that_lost_a_folder(tmp_path: Path) -> None:
     shutil.copytree(
         ROOT / "step_envs", tmp_path / "step_envs", ignore=shutil.ignore_patterns("wrappers", "__pycache__")
     )
+    # The same packages without the editable install, whose finder would find in the repository what the copy lost.
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
+    [site] = (tmp_path / "venv").glob("lib/python*/site-packages")
+    (site / "packages.pth").write_text("\n".join(path for path in sys.path if path.endswith("site-packages")))
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
-    done = subprocess.run(
-        [*COMMAND, "doctor", "--json"], capture_output=True, text=True, timeout=600, env=environment, cwd=tmp_path
-    )
+    command = [tmp_path / "venv" / "bin" / "python", *COMMAND[1:], "doctor", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment, cwd=tmp_path)
     assert done.returncode == 1, done.stderr
     [own] = [check for check in json.loads(done.stdout)["checks"] if check["name"] == "step-envs"]
     assert own["status"] == "broken" and own["fix"] == 'pip install --force-reinstall --no-deps "step-envs"'

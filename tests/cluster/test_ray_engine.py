@@ -243,7 +243,7 @@ def test_the_command_killed_interrupted_and_resumed(tmp_path: Path) -> None:
         time.sleep(0.2)
     # As a terminal does it: to everybody.
     os.killpg(process.pid, signal.SIGINT)
-    _, complained = process.communicate(timeout=90)
+    _, complained = process.communicate(timeout=300)
     assert process.returncode == 130, complained
     assert "Add --resume" in complained
     assert not (tmp_path / "failures.jsonl").exists()

@@ -78,7 +78,7 @@ class LanguageServer:
     def close(self) -> None:
         self.ask("shutdown", None)
         self.tell("exit", None)
-        self._process.communicate(timeout=30)
+        self._process.communicate(timeout=300)
 
     def _receive(self) -> dict[str, Any]:
         """Return the next message that is no question; answer those that are."""

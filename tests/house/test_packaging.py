@@ -18,14 +18,14 @@ import pytest
 ROOT = Path(__file__).parents[2]
 LINKS = {"wrappers", "agents", "training"}
 
-pytestmark = [pytest.mark.packaging, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.packaging, pytest.mark.timeout(1800)]
 
 
 def call(*command: object, folder: Path) -> str:
     """Run a command in a folder, without this repository on its path; return what it prints."""
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
     done = subprocess.run(
-        list(map(str, command)), cwd=folder, env=environment, capture_output=True, text=True, timeout=800, check=False
+        list(map(str, command)), cwd=folder, env=environment, capture_output=True, text=True, timeout=1700, check=False
     )
     assert done.returncode == 0, f"{' '.join(map(str, command))}\n{done.stdout}{done.stderr}"
     return done.stdout

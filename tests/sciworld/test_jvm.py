@@ -86,7 +86,7 @@ except DependencyNotInstalled as error:
     print(error)
 """
     process = python(blocked, STEP_ENVS_JAVA="")
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=300)
     assert package in out, err
     assert 'pip install "step-envs"' in out
 
@@ -103,7 +103,7 @@ def test_a_program_that_is_not_java_is_an_engine_error(tmp_path: Path) -> None:
 
 def test_importing_the_engine_imports_neither_the_library_nor_py4j() -> None:
     code = "import sys, step_envs.sciworld.engine; print([m for m in ('scienceworld', 'py4j') if m in sys.modules])"
-    out, err = python(code).communicate(timeout=30)
+    out, err = python(code).communicate(timeout=300)
     assert out.strip() == "[]", err
 
 
@@ -244,7 +244,7 @@ def test_it_dies_with_a_parent_that_is_killed_while_a_forked_child_lives_on() ->
 @pytest.mark.parametrize("rest", ["", "raise ValueError", "simulator.close()", "del simulator"])
 def test_it_dies_with_a_parent_that_ends(rest: str) -> None:
     parent = python(PARENT.format(rest=rest))
-    out, _ = parent.communicate(timeout=60)
+    out, _ = parent.communicate(timeout=300)
     assert gone(int(out))
 
 
@@ -252,7 +252,7 @@ def test_nothing_is_logged_and_nothing_left_in_the_working_folder(tmp_path: Path
     rest = "import os, signal\nos.kill(simulator._holder.engine.jvm.pid, signal.SIGKILL)\n"
     rest += f"os.chdir({str(tmp_path)!r})\nprint(simulator.step('look around').moves)"
     parent = python(PARENT.format(rest=rest))
-    out, err = parent.communicate(timeout=60)
+    out, err = parent.communicate(timeout=300)
     assert out.split()[1:] == ["0"]
     assert err == ""
     assert list(tmp_path.iterdir()) == []

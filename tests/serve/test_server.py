@@ -282,7 +282,7 @@ def test_the_command_serves_until_it_is_told_to_end(number: signal.Signals) -> N
     away = gym.make("STeP-Remote-v0", url=told["url"], token=TOKEN, env="Coin-v0")
     assert away.reset(seed=2) == gym.make("Coin-v0").reset(seed=2)
     process.send_signal(number)
-    _, complained = process.communicate(timeout=30)
+    _, complained = process.communicate(timeout=300)
     assert (process.returncode, complained) == (0, "")
 
 
@@ -317,7 +317,7 @@ def test_the_command_warns_of_other_machines_and_shows_a_token_it_made_up() -> N
     assert made.startswith("Token, made up for this run: export STEP_ENVS_SERVE_TOKEN=")
     assert len(made.partition("=")[2].strip()) >= 43
     process.terminate()
-    _, complained = process.communicate(timeout=30)
+    _, complained = process.communicate(timeout=300)
     assert process.returncode == 0
     assert complained.startswith("0.0.0.0 can be reached from other machines, and nothing is encrypted")
 
