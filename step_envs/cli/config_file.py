@@ -70,6 +70,9 @@ def settings(
     """
     fields = kind.model_fields
     from_file = {} if file is None else read_config_file(file)
+    if isinstance(from_file.get("config"), dict) and "config" not in fields:
+        # A result that keeps the settings it was made with: evaluation.json, recovery.json.
+        from_file = from_file["config"]
     for key in from_file:
         if key not in fields:
             raise unknown_key(file, key, fields)

@@ -132,6 +132,10 @@ def test_eval_takes_a_file(tmp_path: Path) -> None:
     found = json.loads(made.stdout)
     assert found["overall"]["episodes"] == 4
     assert (found["config"]["concurrency"], found["config"]["agent"]) == (1, "oracle")
+    # The result keeps the settings it was made with, so that it can be made again.
+    again = call("eval", "--config", tmp_path / "run" / "evaluation.json", "--out", tmp_path / "again", "--json")
+    assert again.exit_code == 0, again.output
+    assert json.loads(again.stdout)["config"] == found["config"]
     wrong = call("eval", "--config", tmp_path / "run" / "config.json", "--out", tmp_path / "other")
     assert wrong.exit_code == 2 and "Unknown key 'teacher'" in wrong.stderr
 
