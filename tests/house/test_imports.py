@@ -16,21 +16,10 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "step_envs"
 
 FLOORS: list[list[str]] = [
-    ["errors", "text", "files", "specs", "cache", "download", "official_data", "react_format", "world_state"],
-    ["run_folder", "runs"],
-    [
-        "trajectory",
-        "loss_weights",
-        "store",
-        "statistics",
-        "spaces",
-        "tasks",
-        "snapshots",
-        "oracle",
-        "core",
-        "vector",
-        "registration",
-    ],
+    ["errors", "text", "files", "file_locks", "specs", "cache", "download", "official_data"],
+    ["react_format", "world_state", "run_folder", "runs"],
+    ["loss_weights", "trajectory", "store", "statistics"],
+    ["spaces", "tasks", "snapshots", "oracle", "core", "vector", "registration"],
     ["testing", "alfworld", "webshop", "sciworld"],
     ["endpoint"],
     ["wrappers"],
