@@ -218,7 +218,7 @@ def start(out: Path, *options: str) -> "subprocess.Popen[str]":
 
 
 def wait_for_lines(out: Path) -> None:
-    for _ in range(1200):
+    for _ in range(6000):
         if (out / "trajectories.jsonl").exists() and (out / "trajectories.jsonl").stat().st_size:
             return
         time.sleep(0.05)
