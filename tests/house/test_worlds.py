@@ -26,7 +26,9 @@ def table() -> dict[str, set[str]]:
     lines = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").splitlines()
     rows = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in lines if line.startswith("|")]
     heads = [
-        number for number, row in enumerate(rows) if [cell.strip("` /").lower() for cell in row[1:]] == list(WORLDS)
+        number
+        for number, row in enumerate(rows)
+        if [cell.lower() for cell in row[1:]] == ["alfworld", "webshop", "scienceworld"]
     ]
     assert len(heads) == 1, f"CONTRIBUTING.md has {len(heads)} tables with the columns {', '.join(WORLDS)}, not one."
     named: dict[str, set[str]] = {world: set() for world in WORLDS}
