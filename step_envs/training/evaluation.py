@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from step_envs.collection.collector import Progress, collect
 from step_envs.collection.config import CollectConfig
-from step_envs.collection.run_settings import RunSettings, run_settings
+from step_envs.collection.run_settings import RunSettings, execution_settings
 from step_envs.registration import env_class, known_class, list_tasks
 from step_envs.run_folder import read_model, write_model
 from step_envs.statistics import Interval, clustered_bootstrap, task_mean, wilson
@@ -95,7 +95,7 @@ class EvalConfig(RunSettings):
             teacher=None,
             style=self.style,
             seed=self.seed,
-            **run_settings(self),
+            **execution_settings(self),
         )
 
 
