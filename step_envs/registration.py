@@ -81,7 +81,10 @@ def option_names(cls: type[TextEnv]) -> frozenset[str] | None:
         if parameter.kind is not parameter.VAR_KEYWORD:
             names.add(parameter.name)
             continue
-        handed_on = get_type_hints(cls.__init__).get(parameter.name)
+        try:
+            handed_on = get_type_hints(cls.__init__).get(parameter.name)
+        except NameError:  # an annotation that was imported for type checkers only
+            return None
         if get_origin(handed_on) is not Unpack:
             return None
         # Typed **options: the names are those of the TypedDict.
