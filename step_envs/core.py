@@ -181,7 +181,10 @@ class TextEnv(gym.Env[str, str], ABC):
         return self.tasks.type_of(task_id)
 
     def verb_of(self, action: str) -> str:
-        """Return the verb of an action, e.g. ``go`` of ``go to desk 1``: its first word, or an empty string."""
+        """Return the verb of an action, e.g. ``go`` of ``go to desk 1``: its first word, or an empty string.
+
+        Like ``is_move`` it must look at the text of the action alone, because an environment on a server has no world here.
+        """
         return next(iter(require_text(action, "An action").split()), "")
 
     def is_move(self, action: str) -> bool:

@@ -35,7 +35,8 @@ def write_whole(path: Path, content: str | bytes) -> None:
 def replacing(path: Path) -> Iterator[Path]:
     """Return a place beside ``path`` to write a file or a folder to, and put it in the place of ``path`` in the end.
 
-    If the block raises, ``path`` stays as it was. A folder in its place is removed just before the new one is renamed.
+    If the block raises, ``path`` stays as it was. A folder in its place is removed just before a new folder is renamed; a
+    file never takes the place of a folder.
 
     Args:
         path: What to replace; it need not be there, nor its folder.
@@ -44,7 +45,7 @@ def replacing(path: Path) -> Iterator[Path]:
         The place, at which there is nothing yet.
 
     Raises:
-        StoreError: An ``OSError`` occurred in the block or in replacing.
+        StoreError: An ``OSError`` occurred in the block or in replacing, or a file was to take the place of a folder.
     """
     # A name of its own for every writer, in the same folder: only within one file system is a rename atomic.
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
@@ -54,7 +55,7 @@ def replacing(path: Path) -> Iterator[Path]:
         for file in [temporary, *temporary.rglob("*")]:
             if file.is_file():
                 _flush(file)
-        if path.is_dir():
+        if path.is_dir() and temporary.is_dir():
             shutil.rmtree(path)
         temporary.replace(path)
     except OSError as error:

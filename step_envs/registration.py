@@ -65,6 +65,15 @@ def env_class(env_id: str) -> type[TextEnv]:
     return creator
 
 
+def known_class(env_id: str) -> type[TextEnv]:
+    """Return the class behind an id that came from outside; if it is not registered here, ``TextEnv`` with its defaults."""
+    # Cut off "module:", so that no file and no server can have a module of its choice imported.
+    try:
+        return env_class(env_id.rpartition(":")[2])
+    except (gym.error.Error, TypeError):
+        return TextEnv
+
+
 def option_names(cls: type[TextEnv]) -> frozenset[str] | None:
     """Return the names of the arguments that an environment takes; None if it takes any (``**kwargs``)."""
     names = set(cls.more_options)
@@ -72,7 +81,10 @@ def option_names(cls: type[TextEnv]) -> frozenset[str] | None:
         if parameter.kind is not parameter.VAR_KEYWORD:
             names.add(parameter.name)
             continue
-        handed_on = get_type_hints(cls.__init__).get(parameter.name)
+        try:
+            handed_on = get_type_hints(cls.__init__).get(parameter.name)
+        except NameError:  # an annotation that was imported for type checkers only
+            return None
         if get_origin(handed_on) is not Unpack:
             return None
         # Typed **options: the names are those of the TypedDict.

@@ -95,9 +95,13 @@ class RunFolder:
             product = self.path / self._product
             if product.exists() and product.stat().st_size:
                 raise StoreError(f"{self.path} holds {product.stem} without a {self.record.name}: name another folder.")
-        elif self.path.is_dir() and any(self.path.iterdir()):
+        elif self.path.is_dir() and any(not self._is_half_record(file) for file in self.path.iterdir()):
             kind = f" of {self._noun}" if self.record.name == "config.json" else ""
             raise StoreError(f"{self.path} is not empty and holds no {self.record.name}{kind}: name another folder.")
+
+    def _is_half_record(self, file: Path) -> bool:
+        """Return True for what a process leaves that was killed while it claimed the folder."""
+        return file.name.startswith(f".{self.record.name}.") and file.suffix == ".tmp"
 
 
 def first_difference(

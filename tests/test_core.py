@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 import step_envs
 from step_envs import TextSpace, WorldState
 from step_envs.errors import EngineError, SnapshotError, UnknownNameError, missing_package, unknown_name
+from step_envs.registration import option_names
 from step_envs.testing import ConformanceError, check_text_env
 from step_envs.vector import TextVectorEnv
 
@@ -272,6 +273,14 @@ def test_specs_travel(env_id: str) -> None:
     spec = gym.spec(env_id)
     assert pickle.loads(pickle.dumps(spec)) == spec
     assert EnvSpec.from_json(spec.to_json()).id == env_id
+
+
+def test_an_annotation_that_only_type_checkers_can_read_is_no_obstacle() -> None:
+    class Annotated(own_world.CoinEnv):
+        def __init__(self, *, folder: "OnlyForTypeCheckers" = None, **options: Any) -> None:  # type: ignore[name-defined]  # noqa: F821
+            super().__init__(**options)
+
+    assert option_names(Annotated) is None
 
 
 def test_error_sentences() -> None:

@@ -1,6 +1,7 @@
 """A run's folder: who may write into it, and what a run that continues must have in common with the one that began."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from pydantic import BaseModel
 
 from step_envs.errors import StoreError
 from step_envs.run_folder import RunFolder, first_difference, read_model, write_model
+from step_envs.training.finetuning import FinetuneConfig, TrainingRecord
 
 CONFLICT = "{folder} has {field}={saved}, not {asked}"
 
@@ -71,6 +73,12 @@ def test_files_of_others_are_refused(tmp_path: Path) -> None:
         claim(tmp_path, Settings(), product="lines.jsonl")
 
 
+def test_who_was_killed_while_claiming_can_claim_again(tmp_path: Path) -> None:
+    (tmp_path / ".config.json.0123456789ab.tmp").write_text("{")
+    assert claim(tmp_path, Settings()) is None
+    assert claim(tmp_path, Settings()) == Settings()
+
+
 def test_who_waits_for_a_claim_that_does_not_come_is_told(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path, noun="a run", conflict=CONFLICT)
     with pytest.raises(StoreError, match=r"The first process did not claim .* within 0 seconds: see what stopped it"):
@@ -89,6 +97,18 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
         read_model(tmp_path / "none.json", Settings, "settings")
     with pytest.raises(StoreError, match=r"^make one$"):
         read_model(tmp_path / "none.json", Settings, "settings", absent="make one")
+
+
+def test_a_loss_that_is_not_a_number_is_read_as_one(tmp_path: Path) -> None:
+    figures = {"steps": 3, "loss": math.nan}
+    record = TrainingRecord(model="m", rows=1, fingerprint="0", config=FinetuneConfig(), complete=True, figures=figures)
+    write_model(tmp_path / "finetune.json", record)
+    for read in (
+        read_model(tmp_path / "finetune.json", TrainingRecord, "a training").figures,
+        json.loads((tmp_path / "finetune.json").read_text())["figures"],
+    ):
+        assert read is not None
+        assert f"{read['loss']:.3f}" == "nan"
 
 
 def test_options_with_other_names_are_shown_whole() -> None:

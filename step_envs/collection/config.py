@@ -35,8 +35,19 @@ MEANING = "the configuration of a collection"
 """What ``config.json`` is, for error messages."""
 
 
+_RENAMED = {"step_envs.agents.misled.misled:": "step_envs.agents.error_injection.inject_error:"}
+"""Beginnings of specifications that earlier versions wrote into the folders of runs -> what they are called now."""
+
+
 def _read_teacher(value: Any) -> Any:
     return None if value == "none" else value
+
+
+def _read_agent(value: Any) -> Any:
+    for old, new in _RENAMED.items():
+        if isinstance(value, str) and value.startswith(old):
+            return new + value.removeprefix(old)
+    return value
 
 
 class CollectConfig(RunSettings):
@@ -65,7 +76,7 @@ class CollectConfig(RunSettings):
     split: str | None = None
     tasks: tuple[str, ...] | None = Field(None, min_length=1)
     episodes: int = Field(ge=1)
-    agent: str = "novice"
+    agent: Annotated[str, BeforeValidator(_read_agent)] = "novice"
     teacher: Annotated[str | None, BeforeValidator(_read_teacher)] = "oracle"
     intervene: Literal["after", "before"] = "after"
     max_errors: int | None = Field(None, ge=0)

@@ -151,6 +151,6 @@ class RunSettings(BaseModel):
         )
 
 
-def settings_of_run(config: RunSettings) -> dict[str, Any]:
+def execution_settings(config: RunSettings) -> dict[str, Any]:
     """Return the fields of ``RunSettings`` that a configuration has, to hand them on to another configuration."""
     return {name: getattr(config, name) for name in RunSettings.model_fields}

@@ -22,6 +22,7 @@ from step_envs.sciworld.planning.replay_simulator import FULL_SCORE
 from step_envs.sciworld.planning.steps import NOT_UNDERSTOOD, normalize
 from step_envs.sciworld.prompt import REACT
 from step_envs.sciworld.tasks import SciWorldTasks, check_simplification
+from step_envs.spaces import require_text
 
 _MOVES = ("go ", "teleport to ")
 
@@ -112,8 +113,7 @@ class SciWorldEnv(TextEnv):
 
     @override
     def is_move(self, action: str) -> bool:
-        super().is_move(action)  # checks the type
-        return normalize(action).startswith(_MOVES)
+        return normalize(require_text(action, "An action")).startswith(_MOVES)
 
     @override
     def _accepts(self, action: str) -> bool:

@@ -16,6 +16,7 @@ from typing_extensions import override
 from step_envs.core import ReActFormat, TextEnv, WorldState
 from step_envs.errors import RemoteError
 from step_envs.oracle import Oracle
+from step_envs.registration import known_class
 from step_envs.serve.connection import Connection
 from step_envs.serve.protocol import PROTOCOL
 from step_envs.snapshots import Snapshot, write_snapshot
@@ -183,6 +184,20 @@ class RemoteEnv(TextEnv):
     def provenance(self) -> dict[str, str]:
         """Return the provenance that the environment on the server reports."""
         return dict(self.ask("GET", "provenance")["provenance"])
+
+    @override
+    def verb_of(self, action: str) -> str:
+        return self._served_class().verb_of(self, action)
+
+    @override
+    def is_move(self, action: str) -> bool:
+        return self._served_class().is_move(self, action)
+
+    def _served_class(self) -> type[TextEnv]:
+        # Verbs and moves are known by the text of an action alone. Agents ask about every admissible action, so a request
+        # for each would be slow.
+        cls = known_class(self.env_id)
+        return TextEnv if issubclass(cls, RemoteEnv) else cls
 
     def _accepts(self, action: str) -> bool:
         return bool(self.ask("POST", "accepts", {"action": action})["accepts"])

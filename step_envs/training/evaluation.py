@@ -13,13 +13,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from step_envs.collection.collector import Progress, collect
 from step_envs.collection.config import CollectConfig
-from step_envs.collection.run_settings import RunSettings, settings_of_run
-from step_envs.registration import env_class, list_tasks
+from step_envs.collection.run_settings import RunSettings, execution_settings
+from step_envs.registration import env_class, known_class, list_tasks
 from step_envs.run_folder import read_model, write_model
 from step_envs.statistics import Interval, clustered_bootstrap, task_mean, wilson
 from step_envs.store import read_trajectories
 from step_envs.training.behaviour import REFLECTION, Behaviour, measure_behaviour
-from step_envs.training.filters import known_class
 from step_envs.trajectory import Trajectory
 
 FILE = "evaluation.json"
@@ -96,7 +95,7 @@ class EvalConfig(RunSettings):
             teacher=None,
             style=self.style,
             seed=self.seed,
-            **settings_of_run(self),
+            **execution_settings(self),
         )
 
 

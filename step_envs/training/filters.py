@@ -4,11 +4,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-import gymnasium as gym
 import numpy as np
 
-from step_envs.core import TextEnv
-from step_envs.registration import env_class
+from step_envs.registration import known_class
 from step_envs.trajectory import Trajectory
 
 
@@ -54,15 +52,6 @@ def select(
         else:
             selection.kept.append(trajectory)
     return selection
-
-
-def known_class(env_id: str) -> type[TextEnv]:
-    """Return the class of a trajectory's environment; if it is not registered here, ``TextEnv`` with its defaults."""
-    # The id comes from a file. Cut off "module:", so that no file can have a module of its choice imported.
-    try:
-        return env_class(env_id.rpartition(":")[2])
-    except (gym.error.Error, TypeError):
-        return TextEnv
 
 
 def halve_tasks(

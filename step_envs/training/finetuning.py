@@ -96,7 +96,8 @@ class TrainingRecord(BaseModel):
         versions: Versions of the packages that trained.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # A loss that is not a number stays one: null would look like a training that logged none.
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
 
     model: str
     rows: int

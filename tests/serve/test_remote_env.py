@@ -94,6 +94,22 @@ def test_the_same_trajectory_as_at_home(env: str, server: EnvServer) -> None:
     assert there.model_dump(exclude=leave_out) == here.model_dump(exclude=leave_out)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("env", "move", "verb"),
+    [
+        ("STeP-ALFWorld-v0", "go to desk 1", "go"),
+        ("STeP-WebShop-v0", "click[back to search]", "click"),
+        ("STeP-SciWorld-v0", "teleport to kitchen", "teleport"),
+    ],
+)
+def test_moves_and_verbs_are_known_as_at_home(env: str, move: str, verb: str, server: EnvServer) -> None:
+    away = remote(server, env).unwrapped
+    assert away.is_move(move)  # type: ignore[attr-defined]
+    assert not away.is_move("look around")  # type: ignore[attr-defined]
+    assert away.verb_of(move) == verb  # type: ignore[attr-defined]
+    away.close()
+
+
 def test_snapshots_travel_between_home_and_away(server: EnvServer) -> None:
     home, away = gym.make("Coin-v0").unwrapped, remote(server).unwrapped
     home.reset(seed=1)

@@ -1,5 +1,6 @@
 """Paired comparison and the recovery test: what is told apart, what is not, and what is refused."""
 
+import json
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from step_envs.agents.base import make_agent
 from step_envs.agents.error_injection import ErrorInjectionAgent, wrong_action
 from step_envs.collection.config import CollectConfig
+from step_envs.collection.run_settings import RunSettings
 from step_envs.statistics import mcnemar
 from step_envs.store import read_trajectories
 from step_envs.training.comparison import ComparisonError, compare, compare_episodes
@@ -146,6 +148,20 @@ def test_recovery_begins_inside_a_real_error_that_is_not_fatal(tmp_path: Path) -
     assert [turn.loss for turn in one.turns if turn.kind == "error"] == [0.0]
     assert one.agent.params["agent"] == "oracle"
     recover(config, tmp_path, resume=True)
+
+
+def test_recovery_continues_what_an_earlier_version_began(tmp_path: Path) -> None:
+    config = EvalConfig(env="Coin-v0", agent="oracle", seed=2)
+    whole = recover(config, tmp_path)
+    run = tmp_path / "with-error"
+    # Its agent had another name, and its record had no settings of how to run.
+    began = json.loads((run / "config.json").read_text())
+    began = {name: value for name, value in began.items() if name not in RunSettings.model_fields}
+    began["agent"] = began["agent"].replace("error_injection.inject_error", "misled.misled")
+    (run / "config.json").write_text(json.dumps(began))
+    lines = (run / "trajectories.jsonl").read_bytes().splitlines(keepends=True)
+    (run / "trajectories.jsonl").write_bytes(b"".join(lines[:2]))
+    assert recover(config, tmp_path, resume=True) == whole
 
 
 def test_an_episode_that_failed_on_one_side_counts_on_neither(tmp_path: Path) -> None:
