@@ -285,6 +285,7 @@ def test_no_simulator_is_started_before_it_is_needed() -> None:
     env = SciWorldEnv()
     try:
         assert env.oracle.planner.simulator.started is False
+        env.reset(seed=0)
         assert env.oracle.is_informative("look around")
         assert env.oracle.planner.simulator.started is False
     finally:
