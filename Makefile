@@ -17,7 +17,7 @@ demo: $(VENV)/core  ## play real tasks with a teacher watching, and show what co
 # Tests that need more than the extra dev, or that are asked for by name; each has a target below.
 OTHERS := train or ray or original or packaging or editor or serve or browser
 # Tests of one file share what is expensive to make, so a file stays in one process.
-PARALLEL := --numprocesses logical --maxprocesses 4 --dist loadgroup
+PARALLEL := --numprocesses logical --maxprocesses 4 --dist loadfile
 
 test: $(VENV)/dev  ## the tests to run after every change: a few minutes on two cores
 	$(BIN)/python -m pytest $(PARALLEL) -m "not (slow or parity or $(OTHERS))"

@@ -1,4 +1,4 @@
-"""What all tests share: the data for comparisons, a cache of their own, signals, and which tests stay together."""
+"""What all tests share: the data for comparisons, a cache of their own, and default signals."""
 
 import os
 import signal
@@ -26,14 +26,6 @@ def pytest_configure() -> None:
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, handler)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, defaults)
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a file in one process where several run (pytest-xdist): they share what was expensive to make."""
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.path.relative_to(ROOT).as_posix()))
 
 
 @pytest.fixture(scope="session")

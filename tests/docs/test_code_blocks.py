@@ -62,13 +62,10 @@ def page_examples(path: Path) -> list[Example]:
 
 
 def marks(path: Path) -> list[pytest.MarkDecorator]:
-    """Keep a page in one process, for it is one session; leave all but the first pages to the long run."""
-    found = [pytest.mark.xdist_group(f"docs/{path.stem}")]
+    """Leave all but the first pages to the slow tests, and those that need torch to the tests of training."""
     if re.search(r'not installed\("(torch|transformers|trl)"\)', path.read_text()):
-        found.append(pytest.mark.train)
-    elif path not in FIRST_PAGES:
-        found.append(pytest.mark.slow)
-    return found
+        return [pytest.mark.train]
+    return [] if path in FIRST_PAGES else [pytest.mark.slow]
 
 
 EXAMPLES = [
