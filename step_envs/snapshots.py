@@ -58,6 +58,8 @@ def read_snapshot(snapshot: bytes, env_id: str) -> Snapshot:
     Raises:
         SnapshotError: The bytes are not a snapshot, or one of another environment, or a field is missing or wrong.
     """
+    if not isinstance(snapshot, bytes | bytearray | str):
+        raise SnapshotError(f"These bytes are not a snapshot: a snapshot is bytes, got {type(snapshot).__name__}.")
     try:
         saved = json.loads(snapshot)
     except (TypeError, ValueError, RecursionError) as error:
@@ -90,4 +92,4 @@ def snapshot_faults() -> Iterator[None]:
     except SnapshotError:
         raise
     except (AttributeError, LookupError, TypeError, ValueError, OverflowError, DataError) as error:
-        raise SnapshotError(f"The snapshot lacks or garbles a field ({error}).") from error
+        raise SnapshotError(f"The snapshot lacks or garbles a field ({str(error).rstrip('.')}).") from error

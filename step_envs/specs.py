@@ -44,6 +44,8 @@ def make_from_spec(spec: str, known: Mapping[str, str], kind: str, **further: An
         UnknownNameError: The name is neither known nor an import path.
         ValueError: An option is malformed, unknown or has a wrong value, or the path cannot be imported.
     """
+    if not isinstance(spec, str):
+        raise TypeError(f"The specification of the {kind} is a str, got {spec!r}.")
     name, _, text = spec.partition(":")
     factory = _find(name, known, kind)
     options: dict[str, Any] = {}
@@ -54,6 +56,8 @@ def make_from_spec(spec: str, known: Mapping[str, str], kind: str, **further: An
                 f"A key does not belong into the {kind} {name!r}, which is written into records: put it into an "
                 "environment variable (OPENAI_API_KEY, or the one that api_key_env= names)."
             )
+        if key in options:
+            raise ValueError(f"In {kind} {spec!r}, {key!r} is given twice.")
         options[key] = value
     try:
         return factory(**options, **further)
@@ -64,7 +68,7 @@ def make_from_spec(spec: str, known: Mapping[str, str], kind: str, **further: An
 def _find(name: str, known: Mapping[str, str], kind: str) -> Callable[..., Any]:
     """Return the class or function of a built-in name or an import path."""
     place = known.get(name)
-    if place is None and "." not in name:
+    if place is None and ("." not in name or not all(name.split("."))):
         raise unknown_name(kind, name, known)
     module, _, attribute = place.partition(":") if place is not None else name.rpartition(".")
     try:

@@ -67,6 +67,8 @@ class TaskSet(ABC):
         if task_types is not None:
             if isinstance(task_types, str):
                 raise TypeError(f"task_types takes a list of names, got the single string {task_types!r}.")
+            if not isinstance(task_types, Sequence):
+                raise TypeError(f"task_types takes a list of names, got {task_types!r}.")
             for name in task_types:
                 if name not in self.types:
                     raise unknown_name("task type", name, self.types)

@@ -10,6 +10,8 @@ import json
 import multiprocessing
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -270,8 +272,15 @@ def _check_other_process(make: Make, env_id: str, steps: int, kwargs: dict[str, 
         here = _digest(play(env, actions, seed=11))
     # The spec travels; the function behind the vector entry point would not.
     spec = replace(gym.spec(env_id), vector_entry_point=None)
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        there = pool.apply(_play_elsewhere, (spec, kwargs, actions))
+    # Not multiprocessing.Pool: it starts a worker that dies at its start again and again, without end.
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        try:
+            there = pool.submit(_play_elsewhere, spec, kwargs, actions).result()
+        except BrokenProcessPool as error:
+            raise ConformanceError(
+                "A second process could not play the same episode: it ended at its start. If the check is called from a "
+                'script, put the call under `if __name__ == "__main__":`.'
+            ) from error
     _require(here == there, "The same seed and actions answer differently in another process.")
 
 

@@ -1,5 +1,6 @@
 """Agents and rollouts, on the smallest world there is."""
 
+import re
 from typing import Any
 
 import gymnasium as gym
@@ -109,3 +110,33 @@ def test_agents_are_made_from_text() -> None:
         assert "sk-marker" not in str(caught.value)
     with pytest.raises(ValueError, match=r"^error_rate must be from 0 to 1, got 7\.$"):
         make_agent("novice:error_rate=7")
+
+
+@pytest.mark.parametrize(
+    ("spec", "error", "sentence"),
+    [
+        (None, TypeError, "The specification of the agent is a str, got None."),
+        ("..x", ValueError, "Unknown agent '..x'."),
+        ("novice:error_rate=0.1,error_rate=0.2", ValueError, "'error_rate' is given twice."),
+    ],
+)
+def test_a_malformed_specification_is_one_sentence(spec: object, error: type[Exception], sentence: str) -> None:
+    with pytest.raises(error, match=re.escape(sentence)):
+        make_agent(spec)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("made", "sentence"),
+    [
+        (lambda: Reply(None), "The text of a reply is a str, got NoneType: None."),
+        (lambda: Reply("Action: look", usage="lots"), "The usage of a reply is a Usage or None, got 'lots'."),
+        (lambda: watched(max_errors="2"), "max_errors is an int or None, got '2'."),
+        (
+            lambda: TeacherMonitorWrapper(ReActWrapper(gym.make("Coin-v0")), "oracle"),
+            "A teacher has a method judge(context), as OracleTeacher() has; got 'oracle'.",
+        ),
+    ],
+)
+def test_wrong_types_are_refused_before_anything_is_played(made: Any, sentence: str) -> None:
+    with pytest.raises(TypeError, match=re.escape(sentence)):
+        made()

@@ -1,8 +1,12 @@
 """The contract: what every environment inherits, tested on the smallest world there is."""
 
 import json
+import os
 import pickle
+import subprocess
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -321,3 +325,15 @@ def test_public_names_are_there() -> None:
         assert getattr(step_envs, name) is not None
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         step_envs.nothing  # noqa: B018
+
+
+def test_the_conformance_kit_ends_where_a_second_process_cannot_start(tmp_path: Path) -> None:
+    """A script without a guard is imported again by the second process, which dies of it; the kit must not wait for it."""
+    script = tmp_path / "check.py"
+    script.write_text("import own_world\nfrom step_envs.testing import check_text_env\ncheck_text_env('Coin-v0')\n")
+    paths = os.pathsep.join([str(Path(__file__).parents[1] / "examples"), str(Path(__file__).parents[1])])
+    done = subprocess.run(
+        [sys.executable, script], env=os.environ | {"PYTHONPATH": paths}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert 'put the call under `if __name__ == "__main__":`' in done.stderr

@@ -30,9 +30,11 @@ def read_config_file(path: Path) -> dict[str, Any]:
     if path.suffix not in parsers:
         raise ValueError(f"{path} is neither a .toml nor a .json file: settings are read from one of these.")
     try:
-        found = parsers[path.suffix](path.read_text(encoding="utf-8"))
+        found = parsers[path.suffix](path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise DataError(f"Cannot read {path}: {error.strerror}.") from error
+    except RecursionError as error:
+        raise DataError(f"{path} is nested too deeply to be settings.") from error
     except ValueError as error:  # also the errors of both parsers and of the decoder
         raise DataError(f"{path} is not valid {path.suffix[1:].upper()}: {error}.") from error
     if not isinstance(found, dict):

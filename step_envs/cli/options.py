@@ -24,7 +24,7 @@ Style = Annotated[
 Concurrency = Annotated[
     int, typer.Option(min=1, help="Episodes played at once; a local checkpoint answers them as one batch.")
 ]
-Seed = Annotated[int, typer.Option(help="Decides the tasks, their order, and everything random.")]
+Seed = Annotated[int, typer.Option(min=0, help="Decides the tasks, their order, and everything random.")]
 
 Budget = Annotated[
     str | None,
@@ -45,8 +45,9 @@ EpisodeSeconds = Annotated[
 ConfigFile = Annotated[
     Path | None,
     typer.Option(
-        help="TOML or JSON file with settings, e.g. the config.json of a run. Its keys are the option names, with _ for -; "
-        "options of the environment and task_types go into the table env_options. Options typed here win over the file."
+        help="TOML or JSON file with settings, e.g. config.json of a run or evaluation.json of an evaluation. Its keys are "
+        "the option names, with _ for -; options of the environment and task_types go into the table env_options. Options "
+        "typed here win over the file."
     ),
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in OUT.")]

@@ -82,7 +82,7 @@ class CollectConfig(RunSettings):
     max_errors: int | None = Field(None, ge=0)
     on_unknown: Literal["continue", "discard"] = "continue"
     style: Literal["eto", "system", "plain"] = "eto"
-    seed: int = 0
+    seed: int = Field(0, ge=0)
 
     def episodes_to_play(self) -> list[EpisodePlan]:
         """List the episodes: all tasks in an order drawn with the seed, then all in another order, and so on.
@@ -96,7 +96,10 @@ class CollectConfig(RunSettings):
                     f"The option {name!r} of {self.env} does not belong into a run, which writes its options down: "
                     "give it by environment variable."
                 )
-        tasks = self.tasks or list_tasks(self.env, split=self.split, **self.env_options)
+        try:
+            tasks = self.tasks or list_tasks(self.env, split=self.split, **self.env_options)
+        except TypeError as error:
+            raise ValueError(f"{self.env} cannot be made with {self.env_options}: {error}") from error
         if self.tasks is not None:
             options = {name: value for name, value in self.env_options.items() if name != "task_types"}
             known = env_class(self.env).task_set(**options)

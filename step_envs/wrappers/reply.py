@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from step_envs.endpoint.chat_completion import Finish
+from step_envs.spaces import require_text
 from step_envs.trajectory import Usage
 
 _ACTION = re.compile(r"Action:\s?(.*)", re.DOTALL)
@@ -39,6 +40,12 @@ class Reply:
     finish: Finish = "stop"
     kind: ReplyKind = "agent"
     awaits_verdict: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse wrong types here; otherwise they surface when the turn is recorded, after the action was carried out."""
+        require_text(self.text, "The text of a reply")
+        if not isinstance(self.usage, Usage | None):
+            raise TypeError(f"The usage of a reply is a Usage or None, got {self.usage!r}.")
 
     @property
     def action(self) -> str | None:

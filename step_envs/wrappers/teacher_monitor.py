@@ -104,8 +104,12 @@ class TeacherMonitorWrapper(gym.Wrapper[str, str, str, str]):
             raise TypeError(
                 "TeacherMonitorWrapper keeps the record itself: one of it, and RecordTrajectory above, not below."
             )
+        if not callable(getattr(teacher, "judge", None)):
+            raise TypeError(f"A teacher has a method judge(context), as OracleTeacher() has; got {teacher!r}.")
         self.teacher = teacher
         self.max_errors = self._world.max_errors if max_errors is None else max_errors
+        if isinstance(self.max_errors, bool) or not isinstance(self.max_errors, int):
+            raise TypeError(f"max_errors is an int or None, got {max_errors!r}.")
         if self.max_errors < 0:
             raise ValueError(f"max_errors must not be negative, got {max_errors}.")
         self.intervene = intervene

@@ -89,6 +89,9 @@ def test_a_run_of_an_earlier_version_goes_on(tmp_path: Path) -> None:
         ("engine = 'rai'", "In run.toml: engine: Unknown engine 'rai'. Did you mean 'ray'?"),
         ("[cache]\nx = 1", "In run.toml: cache: Input is not a valid path"),
         ("episodes 3", "run.toml is not valid TOML: "),
+        ("a = " + "[" * 5000, "run.toml is nested too deeply to be settings."),
+        ("seed = -1", "In run.toml: seed: Input should be greater than or equal to 0, got -1."),
+        ("env = 'own_world:Coin-v0'\n[env_options]\ntask_types = 3", "task_types takes a list of names, got 3."),
     ],
 )
 def test_what_is_wrong_in_the_file_is_one_sentence(
@@ -122,6 +125,13 @@ def test_a_file_that_holds_no_settings(
     for verb in ("collect", "eval"):
         result = call(verb, "--config", name, "--out", "run")
         assert result.exit_code == 2 and sentence in result.stderr
+
+
+def test_a_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    for name, text in (("run.toml", RUN), ("run.json", '{"env": "own_world:Coin-v0", "episodes": 1}')):
+        (tmp_path / name).write_text(text, encoding="utf-8-sig")
+        done = call("collect", "--config", tmp_path / name, "--out", tmp_path / name[4:])
+        assert done.exit_code == 0, done.output
 
 
 def test_eval_takes_a_file(tmp_path: Path) -> None:
