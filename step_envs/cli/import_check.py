@@ -18,8 +18,8 @@ SECONDS = 600
 PACKAGES = (
     *("agents", "agents.local", "alfworld", "alfworld.games", "alfworld.generation", "alfworld.planning"),
     *("alfworld.simulation", "cli", "collection", "endpoint", "exports", "report", "sciworld", "sciworld.java"),
-    *("sciworld.planning", "serve", "training", "training.experiments", "viewer", "webshop", "webshop.catalogue"),
-    *("webshop.planning", "webshop.shop", "webshop.site", "wrappers", "wrappers.teachers"),
+    *("sciworld.planning", "serve", "testing", "training", "training.experiments", "viewer", "webshop"),
+    *("webshop.catalogue", "webshop.planning", "webshop.shop", "webshop.site", "wrappers", "wrappers.teachers"),
 )
 """Packages of ``step_envs`` that must be there; a folder that is lost altogether cannot be found by looking for it."""
 
