@@ -129,7 +129,8 @@ class CoinEnv(TextEnv):
     def provenance(self) -> dict[str, str]:
         return {"coin-world": "1"}
 
-    def is_move(self, action: str) -> bool:
+    @classmethod
+    def is_move(cls, action: str) -> bool:
         return super().is_move(action) or action.startswith("go ")
 
     def _begin(self, task_id: str, options: Mapping[str, Any]) -> WorldState:

@@ -180,14 +180,16 @@ class TextEnv(gym.Env[str, str], ABC):
         """Return the type of a task."""
         return self.tasks.type_of(task_id)
 
-    def verb_of(self, action: str) -> str:
+    @classmethod
+    def verb_of(cls, action: str) -> str:
         """Return the verb of an action, e.g. ``go`` of ``go to desk 1``: its first word, or an empty string.
 
         Like ``is_move`` it must look at the text of the action alone, because an environment on a server has no world here.
         """
         return next(iter(require_text(action, "An action").split()), "")
 
-    def is_move(self, action: str) -> bool:
+    @classmethod
+    def is_move(cls, action: str) -> bool:
         """Return True if ``action`` only changes where the agent is."""
         require_text(action, "An action")
         return False
@@ -325,7 +327,8 @@ class TextEnv(gym.Env[str, str], ABC):
             with snapshot_faults():
                 self._load(opened.task_id, opened.world)
         except SnapshotError as error:
-            raise SnapshotError(f"{str(error).rstrip('.')}: call reset() to go on.") from error
+            advice = ": call reset() to go on."
+            raise SnapshotError(f"{str(error).removesuffix(advice).rstrip('.')}{advice}") from error
         self._enter(opened.task_id, opened.state, opened.steps)
         return opened.state.observation, self._info(opened.state)
 

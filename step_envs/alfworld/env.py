@@ -137,8 +137,9 @@ class AlfworldEnv(TextEnv):
             return {**named, "tables": _tables_digest()}
         return {**named, "alfworld": version("alfworld"), "textworld": version("textworld")}
 
+    @classmethod
     @override
-    def is_move(self, action: str) -> bool:
+    def is_move(cls, action: str) -> bool:
         return require_text(action, "An action").strip().startswith("go to ")
 
     @override

@@ -111,8 +111,9 @@ class SciWorldEnv(TextEnv):
     def provenance(self) -> dict[str, str]:
         return _engine_versions()
 
+    @classmethod
     @override
-    def is_move(self, action: str) -> bool:
+    def is_move(cls, action: str) -> bool:
         return normalize(require_text(action, "An action")).startswith(_MOVES)
 
     @override

@@ -159,6 +159,11 @@ class RemoteEnv(TextEnv):
             max_errors=about["max_errors"],
             reset_options=tuple(about["reset_options"]),
         )
+        # Verbs and moves follow from the text of an action alone. Agents ask about every admissible action, so a request
+        # for each would be slow.
+        served = known_class(about["env_id"])
+        if not issubclass(served, RemoteEnv):
+            vars(self).update(verb_of=served.verb_of, is_move=served.is_move)
         # The limit is kept here; a server that kept it, too, would end episodes that were put back by restore().
         self._wanted = {"env": env, "options": options | {"max_steps": None, "admissible_actions": admissible_actions}}
         self._session: str | None = None
@@ -184,20 +189,6 @@ class RemoteEnv(TextEnv):
     def provenance(self) -> dict[str, str]:
         """Return the provenance that the environment on the server reports."""
         return dict(self.ask("GET", "provenance")["provenance"])
-
-    @override
-    def verb_of(self, action: str) -> str:
-        return self._served_class().verb_of(self, action)
-
-    @override
-    def is_move(self, action: str) -> bool:
-        return self._served_class().is_move(self, action)
-
-    def _served_class(self) -> type[TextEnv]:
-        # Verbs and moves are known by the text of an action alone. Agents ask about every admissible action, so a request
-        # for each would be slow.
-        cls = known_class(self.env_id)
-        return TextEnv if issubclass(cls, RemoteEnv) else cls
 
     def _accepts(self, action: str) -> bool:
         return bool(self.ask("POST", "accepts", {"action": action})["accepts"])

@@ -121,7 +121,7 @@ def test_snapshots_travel_between_home_and_away(server: EnvServer) -> None:
     assert home.restore(away.snapshot()) == away.restore(home.snapshot())  # type: ignore[attr-defined]
     garbled = json.loads(saved)
     garbled["world"] = {"room": 0}
-    with pytest.raises(SnapshotError, match="needs exactly the fields room and coin"):
+    with pytest.raises(SnapshotError, match="the fields are room and coin"):
         away.restore(json.dumps(garbled).encode())  # type: ignore[attr-defined]
     away.close()
 

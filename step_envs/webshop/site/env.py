@@ -64,12 +64,14 @@ class WebShopSiteEnv(TextEnv):
         """List what can be done, in the original's form: ``has_search_bar`` and ``clickables``."""
         return self._shop.available_actions()
 
+    @classmethod
     @override
-    def verb_of(self, action: str) -> str:
+    def verb_of(cls, action: str) -> str:
         return verb_of(require_text(action, "An action"))
 
+    @classmethod
     @override
-    def is_move(self, action: str) -> bool:
+    def is_move(cls, action: str) -> bool:
         return goes_back(require_text(action, "An action"))
 
     @override
