@@ -140,6 +140,7 @@ def test_doctor_looks_at_the_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_p
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_doctor_finds_a_copy_that_lost_a_folder(tmp_path: Path) -> None:
     """As an install from files without links was: whole by its version, and without wrappers."""
     shutil.copytree(
@@ -161,6 +162,7 @@ def test_doctor_finds_a_copy_that_lost_a_folder(tmp_path: Path) -> None:
     assert sentence in own["found"]
 
 
+@pytest.mark.slow
 def test_doctor_finds_a_package_that_does_not_import(monkeypatch: pytest.MonkeyPatch) -> None:
     broken = {
         "rapidfuzz": ("ImportError: no symbol", ""),

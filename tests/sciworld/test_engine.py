@@ -148,6 +148,7 @@ def test_it_is_the_stock_library_that_it_equals(simulator: Simulator) -> None:
     assert found == stock
 
 
+@pytest.mark.slow
 def test_looking_on_changes_nothing(simulator: Simulator, solo: list[list[EngineReply]]) -> None:
     for (task, actions), alone in zip(EPISODES, solo, strict=True):
         rng = random.Random(7)
@@ -176,6 +177,7 @@ def test_interleaved_episodes_equal_episodes_played_alone(solo: list[list[Engine
         one.close()
 
 
+@pytest.mark.slow
 def test_parallel_episodes_equal_episodes_played_alone(simulator: Simulator, solo: list[list[EngineReply]]) -> None:
     several = [Simulator() for _ in EPISODES]
     found: dict[int, list[EngineReply]] = {}
@@ -264,6 +266,7 @@ def _elsewhere(environment: dict[str, str], order: list[int]) -> list[str]:
     return digests
 
 
+@pytest.mark.slow
 def test_another_process_another_order_the_same_bytes(solo: list[list[EngineReply]]) -> None:
     """Nor do options that the user's shell has for every Java program make a difference."""
     hostile = "-XX:+UnlockExperimentalVMOptions -XX:hashCode=5 -Dfile.encoding=ISO-8859-1 -Duser.language=tr"
@@ -334,6 +337,7 @@ def test_easy_opens_doors_and_not_containers(simulator: Simulator) -> None:
     assert "The fridge door is open." in simulator.look()
 
 
+@pytest.mark.slow
 def test_a_gold_path_succeeds_and_asking_for_it_changes_nothing(simulator: Simulator) -> None:
     simulator.load("find-plant", 4, "easy")
     first = simulator.step("look around")
@@ -347,6 +351,7 @@ def test_a_gold_path_succeeds_and_asking_for_it_changes_nothing(simulator: Simul
     assert replies[-1].done
 
 
+@pytest.mark.slow
 def test_after_a_gold_path_other_episodes_are_what_they_were(
     simulator: Simulator, solo: list[list[EngineReply]]
 ) -> None:

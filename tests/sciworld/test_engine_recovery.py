@@ -13,6 +13,8 @@ from step_envs.errors import EngineError
 from step_envs.sciworld.engine import EngineReply, Simulator
 from step_envs.sciworld.java.engine_copy import EngineCopy
 
+pytestmark = pytest.mark.slow
+
 TASK = ("grow-fruit", 7, "easy")
 ACTIONS = [
     "teleport to greenhouse",

@@ -248,6 +248,7 @@ def test_a_killed_engine_comes_back_in_mid_episode_with_the_same_bytes(env: SciW
     assert play(kill_at=4) == play(kill_at=None)
 
 
+@pytest.mark.slow
 def test_after_an_engine_was_given_up_restore_and_reset_go_on() -> None:
     env = SciWorldEnv(max_steps=None)
     first = env.reset(options=FIND_PLANT)
@@ -281,6 +282,7 @@ print("engines:", [child.pid for child in psutil.Process().children() if "java" 
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "code",
     [
@@ -324,6 +326,7 @@ FAMILIES += ["identify-life-stages-1", "inclined-plane-determine-angle"]
 """Of each kind of task one with a short solution; the long run replays all of them."""
 
 
+@pytest.mark.slow
 def test_the_engines_own_solution_of_a_task_of_each_kind_ends_in_success() -> None:
     assert replay(FAMILIES, "easy") == len(FAMILIES)
 

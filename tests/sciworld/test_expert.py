@@ -9,6 +9,8 @@ from step_envs.errors import UnknownNameError
 from step_envs.sciworld.env import SciWorldEnv
 from step_envs.sciworld.planning.rooms import DOORS
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def env() -> Iterator[SciWorldEnv]:

@@ -19,6 +19,8 @@ from step_envs.sciworld.java import jars, jvm
 from step_envs.sciworld.java.installation import JAVA_VARIABLE, find_engine_jar, find_java
 from step_envs.sciworld.java.jvm import Jvm, SharedJvm, shared_jvm
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -16,6 +16,8 @@ from step_envs.sciworld.planning.rooms import DOORS
 from step_envs.sciworld.planning.steps import PlanStep
 from step_envs.sciworld.tasks import TASK_TYPES
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:

@@ -165,6 +165,7 @@ def killed_at(out, moment, step):
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_killed_in_every_stage_it_ends_with_the_same_report(tmp_path):
     undisturbed = subprocess.run(
         [*COMMAND, "--out", tmp_path / "whole"], env=ENVIRONMENT, capture_output=True, text=True
