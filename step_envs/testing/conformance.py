@@ -94,7 +94,7 @@ def check_text_env(
     ):
         check(make, env_id, steps, kwargs)
     _check_admissible(make, steps, admissible_is_valid)
-    _check_vector(make, env_id, num_envs, steps, kwargs)
+    check_vector(make, env_id, num_envs, steps, kwargs)
     if oracle_tasks:
         _check_oracle(make, oracle_tasks)
 
@@ -316,7 +316,8 @@ def _check_misuse(make: Make, env_id: str, steps: int, kwargs: dict[str, Any]) -
             make(**{name: value}).close()
 
 
-def _check_vector(make: Make, env_id: str, num_envs: int, steps: int, kwargs: dict[str, Any]) -> None:
+def check_vector(make: Make, env_id: str, num_envs: int, steps: int, kwargs: dict[str, Any]) -> None:
+    """Check that a vector of environments answers exactly as single ones do; see ``check_text_env``."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         vector = gym.make_vec(env_id, num_envs, **kwargs)

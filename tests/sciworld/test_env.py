@@ -17,12 +17,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from step_envs import testing
 from step_envs.errors import EngineError, UnknownNameError
 from step_envs.sciworld.engine import Simulator
 from step_envs.sciworld.env import SciWorldEnv
 from step_envs.sciworld.tasks import SIMPLIFICATIONS, TASK_TYPES
 from step_envs.testing import check_text_env
+from step_envs.testing.conformance import check_vector
+from step_envs.testing.plays import maker
 
 FIND_PLANT = {"task_id": "find-plant/0"}
 
@@ -45,7 +46,7 @@ def test_it_keeps_the_contract() -> None:
 @pytest.mark.slow
 def test_eight_vector_environments_equal_eight_single_ones() -> None:
     options = {"task_types": ["find-plant", "boil"]}
-    testing._check_vector(testing._maker("STeP-SciWorld-v0", options), "STeP-SciWorld-v0", 8, 6, options)
+    check_vector(maker("STeP-SciWorld-v0", options), "STeP-SciWorld-v0", 8, 6, options)
 
 
 def episodes(folder: Path) -> list[dict[str, Any]]:
