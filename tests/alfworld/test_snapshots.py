@@ -76,11 +76,11 @@ def test_a_garbled_state_is_refused_or_can_be_played(data: st.DataObject) -> Non
         if how == "delete":
             del place[path[-1]]
         elif how == "replace":
-            place[path[-1]] = data.draw(VALUES)
+            place[path[-1]] = copy.deepcopy(data.draw(VALUES))
         elif how == "repeat" and isinstance(place, list):
             place.append(copy.deepcopy(place[path[-1]]))
         elif how == "whole":
-            snapshot["world"] = data.draw(VALUES)
+            snapshot["world"] = copy.deepcopy(data.draw(VALUES))
     garbled = json.dumps(snapshot).encode()
     world = WORLDS[data.draw(st.sampled_from(sorted(WORLDS)))]
     try:
