@@ -138,7 +138,7 @@ def test_it_is_the_stock_library_that_it_equals(simulator: Simulator) -> None:
         "JDK_JAVA_OPTIONS": "-XX:+UnlockExperimentalVMOptions -XX:hashCode=2 -Xmx256m",
     }
     command = [sys.executable, "-c", STOCK, json.dumps([BEES, BEES_ACTIONS])]
-    out = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=True).stdout
+    out = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=True).stdout
     stock = json.loads(out)
     found = []
     for action in [None, *BEES_ACTIONS]:
@@ -260,7 +260,7 @@ def _elsewhere(environment: dict[str, str], order: list[int]) -> list[str]:
     """Digests of the episodes, played in another process in a certain order."""
     command = [sys.executable, "-c", PLAY, json.dumps(order)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
-    run = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    run = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert run.returncode == 0, run.stderr
     digests: list[str] = json.loads(run.stdout)
     return digests
