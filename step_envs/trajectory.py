@@ -44,7 +44,7 @@ class _Record(BaseModel):
 
 
 class Usage(_Record):
-    """What something cost.
+    """The cost of one or more requests to a model.
 
     Attributes:
         prompt_tokens: Tokens read by a model.
@@ -75,7 +75,7 @@ class Usage(_Record):
 
 
 class Verdict(_Record):
-    """What a teacher says of one action.
+    """A teacher's judgement of one action.
 
     Attributes:
         status: ``ok``, ``error``, or ``unknown`` where the teacher gave no usable answer.
@@ -146,7 +146,7 @@ class Turn(_Record):
 
 
 class Actor(_Record):
-    """Who acted or taught.
+    """An agent or a teacher, as it is recorded.
 
     Attributes:
         name: Kind of agent or teacher, e.g. ``novice``.

@@ -161,7 +161,7 @@ _INSIDE = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why a step is taken.
+    """The reason for a step.
 
     Attributes:
         kind: Kind of reason, a key of the tables of wordings.

@@ -25,7 +25,7 @@ _UNBOUNDED_REPLY = 2048
 
 
 class Price(BaseModel):
-    """What a model costs, in US dollars per million tokens.
+    """The price of a model, in US dollars per million tokens.
 
     Attributes:
         input: Tokens read.

@@ -31,7 +31,7 @@ _THERMAL_TASKS = ("boil", "melt", "freeze", "change-", "measure-")
 
 @dataclass(frozen=True, slots=True)
 class ThoughtContext:
-    """What a thought depends on.
+    """The facts that a thought depends on.
 
     Attributes:
         task: Task name.

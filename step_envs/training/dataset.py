@@ -14,7 +14,7 @@ from step_envs.trajectory import Trajectory
 
 
 class DatasetReport(BaseModel):
-    """What became of the trajectories.
+    """Counts of the trajectories that were kept and left out.
 
     Attributes:
         trajectories: Number of trajectories.

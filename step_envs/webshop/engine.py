@@ -150,7 +150,7 @@ class ShopEngine:
 
     @property
     def goal(self) -> Goal:
-        """What to shop for.
+        """The task: what to buy.
 
         Raises:
             RuntimeError: No episode was begun.

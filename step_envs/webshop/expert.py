@@ -77,7 +77,7 @@ class _KnownProduct:
 
 @dataclass(slots=True)
 class _Memory:
-    """What the pages of an episode have told so far.
+    """The facts that the pages of an episode have shown so far.
 
     Attributes:
         page: The texts of the page that is shown.

@@ -47,7 +47,7 @@ class WebShopOracleEnv(OracleEnv, Protocol):
 
 
 class PlanningState(NamedTuple):
-    """What the oracle plans from.
+    """The state that the oracle plans from.
 
     Attributes:
         shop: The state of the shop, as ``ShopEngine.save`` returns it.

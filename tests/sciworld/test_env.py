@@ -23,6 +23,7 @@ from step_envs.sciworld.env import SciWorldEnv
 from step_envs.sciworld.tasks import SIMPLIFICATIONS, TASK_TYPES
 from step_envs.testing import check_text_env
 from step_envs.testing.conformance import check_vector
+from step_envs.testing.garbled import check_garbled
 from step_envs.testing.plays import maker
 
 FIND_PLANT = {"task_id": "find-plant/0"}
@@ -39,8 +40,15 @@ def env() -> Iterator[SciWorldEnv]:
 ENGINE_LISTS_TOO_MUCH = {"admissible_is_valid": False}
 
 
+@pytest.mark.slow
 def test_it_keeps_the_contract() -> None:
     check_text_env("STeP-SciWorld-v0", task_types=["lifespan-longest-lived"], steps=4, **ENGINE_LISTS_TOO_MUCH)
+
+
+def test_garbled_input_is_refused_as_in_every_world() -> None:
+    """One of the checks of ``check_text_env``; all of them take a minute here, and are in the test above."""
+    options = {"task_types": ["lifespan-longest-lived"]}
+    check_garbled(maker("STeP-SciWorld-v0", options), "STeP-SciWorld-v0", 4, options)
 
 
 @pytest.mark.slow
@@ -199,12 +207,20 @@ def test_a_java_that_is_not_there_is_named(tmp_path: Path) -> None:
         SciWorldEnv(java=tmp_path / "java").reset(seed=0)
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.text(max_size=200), min_size=1, max_size=4))
-def test_any_string_is_answered(env: SciWorldEnv, actions: list[str]) -> None:
+@pytest.fixture
+def endless_episode() -> Iterator[SciWorldEnv]:
+    env = SciWorldEnv(max_steps=None)
     env.reset(options={"task_id": "lifespan-longest-lived/0"})
-    for action in actions:
-        assert isinstance(env.step(action)[0], str)
+    yield env
+    env.close()
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text(max_size=200))
+def test_any_string_is_answered(endless_episode: SciWorldEnv, action: str) -> None:
+    # All examples act in one episode: loading a task takes far longer than an action.
+    observation, _, terminated, truncated, _ = endless_episode.step(action)
+    assert isinstance(observation, str) and not terminated and not truncated
 
 
 def test_huge_and_hostile_strings_are_answered(env: SciWorldEnv) -> None:

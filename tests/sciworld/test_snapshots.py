@@ -38,6 +38,7 @@ ACTIONS = st.lists(
 WORLDS = JSON | st.fixed_dictionaries({"simplification": NAMES | JSON, "actions": ACTIONS | JSON})
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(WORLDS)
 def test_a_garbled_world_is_refused_or_can_be_played(env: SciWorldEnv, world: Any) -> None:

@@ -69,6 +69,7 @@ def test_runs_of_different_tasks_are_not_compared():
         compare_arms("b", {"a": [episodes([True, False])]}, [episodes([True])])
 
 
+@pytest.mark.slow
 def test_the_interval_covers_the_truth_and_widens_with_the_seeds():
     rng = np.random.default_rng(1)
     hits = 0

@@ -18,7 +18,7 @@ class UnknownGoalError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What a task asks for.
+    """The goal of a task.
 
     Attributes:
         task_type: The official name of the task type.

@@ -28,7 +28,7 @@ _NO_ANSWER = (
 
 @dataclass(frozen=True)
 class EngineReply:
-    """What the engine answers to an action or to the start of a task.
+    """The engine's answer to an action or to the start of a task.
 
     Attributes:
         observation: The engine's text.

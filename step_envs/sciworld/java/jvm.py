@@ -59,7 +59,7 @@ class JvmTimeoutError(Exception):
 
 @dataclass(frozen=True)
 class Address:
-    """Where a gateway listens, and the token that it asks for."""
+    """The port of a gateway, and the token that it asks for."""
 
     host: str
     port: int

@@ -21,7 +21,7 @@ _LARGEST_COUNT: Final = 1 << 31
 
 @dataclass(slots=True)
 class ShopSession:
-    """What the shop remembers of a visitor.
+    """The state of a visit to the shop.
 
     Attributes:
         keywords: Words of the last search.
@@ -42,7 +42,7 @@ class ShopSession:
 
 @dataclass(frozen=True, slots=True)
 class ActionOutcome:
-    """What an action led to.
+    """The result of an action.
 
     Attributes:
         observation: What the visitor sees.
@@ -60,7 +60,7 @@ class ActionOutcome:
 
 
 class PlayedActions(NamedTuple):
-    """How an episode came to its present state.
+    """The actions and pages that led to the present state of an episode.
 
     Attributes:
         start: The state in which it was taken over, as ``ShopState.to_json`` returns it; None is the start page.
@@ -168,7 +168,7 @@ class ShopState:
 
 
 class SavedEpisode(NamedTuple):
-    """What the shop puts into a snapshot.
+    """The part of a snapshot that the shop writes.
 
     Attributes:
         shop: The state of the shop.
