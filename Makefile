@@ -16,14 +16,17 @@ demo: $(VENV)/core  ## play real tasks with a teacher watching, and show what co
 
 # Tests that need more than the extra dev, or that are asked for by name; each has a target below.
 OTHERS := train or ray or original or packaging or editor or serve or browser
-# Tests of one file share what is expensive to make, so a file stays in one process.
-PARALLEL := --numprocesses logical --maxprocesses 4 --dist loadfile
+PARALLEL := --numprocesses logical --maxprocesses 4
+# Short tests of one file share what is expensive to make, so a file stays in one process. A file of long tests would keep
+# one process busy while the others wait, so there a process takes over what another has not begun.
+SHORT := $(PARALLEL) --dist loadfile
+LONG  := $(PARALLEL) --dist worksteal
 
 test: $(VENV)/dev  ## the tests to run after every change: a few minutes on two cores
-	$(BIN)/python -m pytest $(PARALLEL) -m "not (slow or parity or $(OTHERS))"
+	$(BIN)/python -m pytest $(SHORT) -m "not (slow or parity or $(OTHERS))"
 
 test-slow: $(VENV)/dev  ## what `make test` leaves out for its length: kills, replays of whole task sets, recordings of the originals
-	$(BIN)/python -m pytest $(PARALLEL) -m "(slow or parity) and not ($(OTHERS))"
+	$(BIN)/python -m pytest $(LONG) -m "(slow or parity) and not ($(OTHERS))"
 
 test-all: test test-slow  ## both
 
@@ -36,10 +39,10 @@ test-editor: $(VENV)/dev  ## what a language server finds in the repository
 
 test-original: $(VENV)/dev  ## beside the original ALFWorld, which takes a compiler and minutes to install
 	$(PIP) --editable ".[dev,alfworld]"
-	$(BIN)/python -m pytest -m original
+	$(BIN)/python -m pytest $(LONG) -m original
 
 test-training: $(VENV)/train  ## masks, fine-tuning, evaluation and the local agent (installs torch)
-	$(BIN)/python -m pytest -m train
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(LONG) -m train  # as many processes as processors, so one thread in each
 
 test-ray: $(VENV)/dev  ## collection on a local Ray cluster, with workers killed
 	$(PIP) --editable ".[dev,ray]"
