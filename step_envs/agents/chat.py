@@ -1,6 +1,5 @@
 """A language model behind an OpenAI-compatible endpoint as an agent."""
 
-import re
 from typing import Unpack
 
 import gymnasium as gym
@@ -12,12 +11,11 @@ from step_envs.agents.window import Window
 from step_envs.endpoint import Answer, UsesChatModel
 from step_envs.endpoint.model import ChatOptions
 from step_envs.errors import RequestRefusedError
+from step_envs.replies import without_thoughts
 from step_envs.trajectory import Actor, Usage
 
 STOP = "\nObservation:"
 """What a model writes when it goes on after its action and invents what the world would answer."""
-
-_THINKING = re.compile(r"\A.*?</think>\s*", re.DOTALL)
 _TOO_LONG = (400, 413, 422)
 
 
@@ -94,7 +92,8 @@ class ChatAgent(Agent, UsesChatModel):
                 continue
             usage += answer.usage
             self._window.counted(shown, answer.prompt_tokens)
-            return Reply(trimmed(answer.text), usage, self._window.shortened, answer.finish)
+            # As it was written: ReActWrapper takes the thoughts out and sees whether the end was cut off.
+            return Reply(answer.text, usage, self._window.shortened, answer.finish)
         return None
 
     def _ask(self, messages: list[dict[str, str]]) -> Answer:
@@ -108,8 +107,8 @@ class ChatAgent(Agent, UsesChatModel):
 
 
 def trimmed(text: str) -> str:
-    """Return what the model says to the world, without its ``<think>`` text and without the observations it invented."""
-    return _THINKING.sub("", text, count=1).split(STOP, 1)[0].strip()
+    """Return what the model says to the world, without its thoughts and without the observations it invented."""
+    return without_thoughts(text).split(STOP, 1)[0].strip()
 
 
 def _says_too_long(error: RequestRefusedError) -> bool:

@@ -11,6 +11,7 @@ reads all marks from left to right and keeps a stack of those that are open.
 
 import re
 from dataclasses import dataclass
+from typing import NamedTuple
 
 _NAMES = (
     r"(?:inner|internal)[_\s-]?(?:monologue|thoughts?|reasoning)|self[_-]?reflection|chain[_-]of[_-]thoughts?|"
@@ -80,6 +81,13 @@ _WORDED = (
 )
 
 
+class Segment(NamedTuple):
+    """A piece of a text: said, or thought aloud under a mark (``think``, ``reasoning``, ...)."""
+
+    mark: str | None
+    text: str
+
+
 @dataclass(frozen=True, slots=True)
 class Thoughts:
     """A text, taken apart.
@@ -88,11 +96,13 @@ class Thoughts:
         said: What is meant for the reader.
         thought: What the model thought aloud, its parts joined by line breaks; empty if it marked nothing as a thought.
         unfinished: The text ends within a thought, so that the model never came to speak.
+        segments: The same pieces in the order of the text, white space and all.
     """
 
     said: str
     thought: str
     unfinished: bool
+    segments: tuple[Segment, ...] = ()
 
 
 def split_thoughts(text: str) -> Thoughts:
@@ -118,7 +128,7 @@ def split_thoughts(text: str) -> Thoughts:
     for pattern in _WORDED:
         worded = pattern.match(text)
         if worded is not None:
-            scan.thought.append(worded["thought"])
+            scan.segments.append(Segment("worded", worded["thought"]))
             if worded["said"] is None:
                 return scan.result(unfinished=True)
             text = worded["said"]
@@ -143,11 +153,11 @@ class _Scan:
     """What is known after the marks that were read so far."""
 
     def __init__(self) -> None:
-        self.said: list[str] = []
-        self.thought: list[str] = []
+        self.segments: list[Segment] = []
         self._open: list[str] = []
         """Names of the open marks, the innermost last; of a special token with its bar, ``|think``."""
         self._final_began = False
+        self._settled = 0
         self._last_end: dict[str, int] = {}
 
     def read(self, mark: re.Match[str], text: str, position: int) -> int:
@@ -169,7 +179,7 @@ class _Scan:
             if mark["channel_name"].lower() == "final":
                 self._open.clear()
                 if not self._final_began:
-                    self._all_was_thought()
+                    self._all_was_thought("channel")
                 self._final_began = True
             else:
                 self._open = ["message_end"]
@@ -202,7 +212,7 @@ class _Scan:
             elif names:
                 self._open.pop()  # <think> ... </thinking>
             else:
-                self._all_was_thought()
+                self._all_was_thought(name)
         elif not mark["empty"]:
             self._open.append(f"|{name}" if "|" in mark[0] else name)
         return mark.end()
@@ -215,11 +225,12 @@ class _Scan:
         return self._last_end[name] > mark.start() or not text[line : mark.start()].strip()
 
     def _keep(self, before: str) -> None:
-        (self.thought if self._open else self.said).append(before)
+        self.segments.append(Segment(self._open[0].lstrip("|") if self._open else None, before))
 
-    def _all_was_thought(self) -> None:
-        self.thought += self.said
-        self.said.clear()
+    def _all_was_thought(self, mark: str) -> None:
+        # Only what came since the last time: many such ends must not take quadratic time.
+        self.segments[self._settled :] = [Segment(one.mark or mark, one.text) for one in self.segments[self._settled :]]
+        self._settled = len(self.segments)
 
     def finish(self, rest: str) -> Thoughts:
         """Return the parts; ``rest`` is the text after the last mark."""
@@ -228,12 +239,14 @@ class _Scan:
 
     def result(self, *, unfinished: bool) -> Thoughts:
         """Return the parts."""
-        said = "".join(self.said)
+        said = "".join(one.text for one in self.segments if one.mark is None)
+        thoughts = [one.text for one in self.segments if one.mark is not None]
         return Thoughts(
             # Without a thought nothing is changed, not even white space.
-            said.strip() if self.thought else said,
-            "\n".join(part.strip() for part in self.thought if part.strip()),
+            said.strip() if thoughts else said,
+            "\n".join(text.strip() for text in thoughts if text.strip()),
             unfinished,
+            tuple(self.segments),
         )
 
 
