@@ -14,9 +14,9 @@ from typing_extensions import override
 
 from step_envs.agents.base import Agent, Reply
 from step_envs.agents.chat import trimmed
-from step_envs.agents.window import Window
+from step_envs.agents.window import Window, has_observations
 from step_envs.endpoint.chat_completion import Finish
-from step_envs.errors import missing_package
+from step_envs.errors import ContextTooSmallError, missing_package
 from step_envs.replies import is_over
 from step_envs.trajectory import Actor, Usage
 
@@ -117,6 +117,7 @@ class TransformersAgent(Agent):
 
         Raises:
             TemplateError: The chat template refuses the conversation.
+            ContextTooSmallError: Not even the task fits.
         """
         from step_envs.agents.local.batch import GenerationRequest
 
@@ -124,6 +125,12 @@ class TransformersAgent(Agent):
         messages: list[dict[str, str]] = env.get_wrapper_attr("messages")
         shown = self._window.fit(messages)
         if shown is None:
+            if not has_observations(messages):
+                raise ContextTooSmallError(
+                    f"The prompt of this task has {len(self._prompt)} tokens and a reply may have {self._max_tokens}, but "
+                    f"{self._model.name} is to read and write at most {self._context}: give a smaller max_tokens=, "
+                    "--style plain (no manual), or a model with a longer context."
+                )
             return None
         if self._context is None:
             self._measured(shown)
