@@ -5,6 +5,7 @@ ETO's published data, and the models trained on it, share one layout of manual, 
 reaches every agent; an agent that kept its own history would have to be told.
 """
 
+import re
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -18,6 +19,8 @@ from step_envs.trajectory import Turn
 from step_envs.wrappers.conversation import Conversation
 from step_envs.wrappers.reply import Reply, as_reply
 
+_OBSERVATION_STYLES = ("full", "eto")
+_ARRIVAL = re.compile(r"\AYou arrive at loc \d+\. ")
 _STYLES = ("eto", "system", "plain")
 
 
@@ -39,6 +42,8 @@ class ReActWrapper(gym.Wrapper[str, str, str, str]):
             asks for this form, and teachers' corrections are written in it.
         tolerant: Also take actions in common variants of the form: ``**Action:** look``, ``ACTION: look``, in backquotes,
             in a fence, with a final period. Without it such a reply gets the format message, which names the variant.
+        observation_style: ``"full"`` shows what the engine says; ``"eto"`` leaves out "You arrive at loc 12. " after
+            ``go to``, as ETO's published ALFWorld data does.
 
     Attributes:
         conversation: The turns so far.
@@ -66,6 +71,7 @@ class ReActWrapper(gym.Wrapper[str, str, str, str]):
         format: ReActFormat | None = None,
         reply_format: ReplyFormatName = "react",
         tolerant: bool = False,
+        observation_style: Literal["full", "eto"] = "full",
     ) -> None:
         super().__init__(env)
         if style not in _STYLES:
@@ -79,6 +85,9 @@ class ReActWrapper(gym.Wrapper[str, str, str, str]):
         self.reply_format = format_of(reply_format)
         self.format = _in_format(format or world.react, self.reply_format)
         self.tolerant = tolerant
+        if observation_style not in _OBSERVATION_STYLES:
+            raise unknown_name("observation style", observation_style, _OBSERVATION_STYLES)
+        self.observation_style = observation_style
         self.conversation = Conversation()
 
     @property
@@ -106,7 +115,9 @@ class ReActWrapper(gym.Wrapper[str, str, str, str]):
     @property
     def protocol(self) -> dict[str, Any]:
         """How replies are read, for the record."""
-        return {"style": self.style, "reply_format": self.reply_format.name, "tolerant": self.tolerant}
+        changed = {} if self.observation_style == "full" else {"observation_style": self.observation_style}
+        read = {"reply_format": self.reply_format.name, "tolerant": self.tolerant}
+        return {"style": self.style} | read | changed
 
     def read(self, reply: str | Reply) -> ReadReply:
         """Read a reply as ``step`` does: what is kept of it, and its action.
@@ -141,6 +152,8 @@ class ReActWrapper(gym.Wrapper[str, str, str, str]):
         else:
             raw, reward_, terminated, truncated, info = self.env.step(read.action)
             reward = float(reward_)
+            if self.observation_style == "eto":
+                raw = _ARRIVAL.sub("", raw)
             observation = self.format.observation_prefix + raw
         self.conversation.add_reply(
             reply,

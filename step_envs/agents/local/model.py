@@ -10,12 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM
 from transformers.utils import logging
 
 from step_envs.agents.local.cache import CacheShape, shape_of
 from step_envs.agents.local.chat_template import SHIELD, ChatTemplate
-from step_envs.agents.local.checkpoint import checkpoint_folder, load_tokenizer
+from step_envs.agents.local.checkpoint import check_checkpoint, checkpoint_folder, load_tokenizer
 from step_envs.errors import DataError, TemplateError
 from step_envs.replies import ends_in_thought
 
@@ -54,14 +55,16 @@ class LocalModel:
     def __init__(self, name: str, device: torch.device, dtype: torch.dtype, *, download: bool = False) -> None:
         self.name, self.device, self.dtype = name, device, dtype
         folder = checkpoint_folder(name, download=download)
+        check_checkpoint(folder)
         bars = logging.is_progress_bar_enabled()
         if not download:
             logging.disable_progress_bar()
         try:
             self.tokenizer: Any = load_tokenizer(folder)
             model: Any = AutoModelForCausalLM.from_pretrained(str(folder), dtype=dtype, local_files_only=True)
-        except (OSError, ValueError, KeyError) as error:
-            first = str(error).strip().splitlines()[0]
+        # Weights that end early, and packages for quantized weights that are not there, raise errors of many kinds.
+        except (OSError, ValueError, KeyError, ImportError, RuntimeError, AttributeError, SafetensorError) as error:
+            first = next(iter(str(error).strip().splitlines()), type(error).__name__)
             raise DataError(
                 f"{name} cannot be read as a checkpoint (config.json, weights, tokenizer): {first}"
             ) from error
