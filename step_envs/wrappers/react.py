@@ -20,7 +20,7 @@ from step_envs.wrappers.conversation import Conversation
 from step_envs.wrappers.reply import Reply, as_reply
 
 _OBSERVATION_STYLES = ("full", "eto")
-_ARRIVAL = re.compile(r"\AYou arrive at loc \d+\. ")
+_ARRIVAL = re.compile(r"\AYou arrive at [^.]{1,40}\. (?=\S)")
 _STYLES = ("eto", "system", "plain")
 
 
