@@ -75,6 +75,10 @@ class TemplateError(StepEnvsError, ValueError):
     """With this chat template or tokenizer, the tokens that the model would generate cannot be told from the others."""
 
 
+class ContextTooSmallError(StepEnvsError, ValueError):
+    """The task alone, with room for a reply, does not fit a model's context window."""
+
+
 class ClusterError(StepEnvsError, RuntimeError):
     """A cluster cannot be reached, has no free resources, or keeps losing its workers."""
 

@@ -22,6 +22,7 @@ def turn_weight(
     *,
     has_teacher: bool = False,
     ended_in_failure: bool = False,
+    unfinished: bool = False,
     masking: Masking = "partial",
     error_weight: float = 0.0,
 ) -> float:
@@ -32,12 +33,14 @@ def turn_weight(
         verdict: What the teacher said of the turn; None if nobody has judged it.
         has_teacher: A teacher judges the episode, so that a turn without a verdict is not known to be right.
         ended_in_failure: The engine ended the episode without success at this turn.
+        unfinished: The reply broke off before its action was complete: nobody should learn to stop in mid-sentence.
         masking: What becomes of error turns.
         error_weight: Weight of error turns under ``partial``, from 0 (the paper's loss) to 1.
 
     Returns:
         A weight from 0 to 1: instructions and observations 0; replies of an agent or expert 1, under a teacher only if it
-        judged them ``ok``; errors as the mask says; corrections 1, unless the correction itself failed the task.
+        judged them ``ok``, and never if they broke off; errors as the mask says; corrections 1, unless the correction
+        itself failed the task.
 
     Examples:
         >>> turn_weight("agent"), turn_weight("agent", "unknown", has_teacher=True)
@@ -49,7 +52,7 @@ def turn_weight(
         case "instruction" | "observation":
             return 0.0
         case "agent" | "expert":
-            return 1.0 if verdict == "ok" or not (has_teacher or verdict) else 0.0
+            return 1.0 if not unfinished and (verdict == "ok" or not (has_teacher or verdict)) else 0.0
         case "correction":
             return 0.0 if ended_in_failure else 1.0
         case "error":

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from inspect import signature
 from typing import Any
 
 from step_envs.errors import unknown_name
@@ -59,10 +60,26 @@ def make_from_spec(spec: str, known: Mapping[str, str], kind: str, **further: An
         if key in options:
             raise ValueError(f"In {kind} {spec!r}, {key!r} is given twice.")
         options[key] = value
+    where = f"The {kind} {name!r} cannot be made from {text!r}:"
+    _check_names(where, factory, options)
     try:
         return factory(**options, **further)
     except TypeError as error:
-        raise ValueError(f"The {kind} {name!r} cannot be made from {text!r}: {error}.") from error
+        raise ValueError(f"{where} {error}.") from error
+
+
+def _check_names(where: str, factory: Callable[..., Any], options: Mapping[str, Any]) -> None:
+    """Raise an error that names the nearest option for one that does not exist, where the signature lists all of them."""
+    try:
+        parameters = signature(factory).parameters.values()
+    except (TypeError, ValueError):
+        return
+    if any(one.kind is one.VAR_KEYWORD for one in parameters):
+        return
+    known = [one.name for one in parameters]
+    for option in options:
+        if option not in known:
+            raise ValueError(f"{where} {unknown_name('option', option, known)}")
 
 
 def _find(name: str, known: Mapping[str, str], kind: str) -> Callable[..., Any]:

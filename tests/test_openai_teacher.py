@@ -3,6 +3,7 @@
 import importlib.util
 import itertools
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -353,8 +354,11 @@ def test_a_privileged_teacher_knows_the_plan_and_may_not_say_it() -> None:
 
 
 def test_a_hybrid_pays_for_errors_only() -> None:
-    words = json.dumps({"error": "I ate time.", "reason": "It was idle.", "reflection": "I walk on."})
-    with ChatServer([Answer(words)]) as server:
+    def words(request: dict[str, Any]) -> Answer:
+        (action,) = re.findall(r"Its action:\n<data \w+>\n(.*)\n", request["messages"][1]["content"])
+        return Answer(json.dumps({"error": "I ate time.", "reason": f"{action} was idle.", "reflection": "I walk on."}))
+
+    with ChatServer(words) as server:
         hybrid = HybridTeacher("m", server.url)
         hybrid.chat.connect(Gateway())
         env = TeacherMonitorWrapper(ReActWrapper(gym.make("Coin-v0")), hybrid, max_errors=9)
@@ -364,7 +368,11 @@ def test_a_hybrid_pays_for_errors_only() -> None:
     assert len(server.requests) == len(errors) == trajectory.usage.requests
     assert len(errors) < trajectory.steps - len(errors)
     corrections = [turn.content for turn in trajectory.turns if turn.kind == "correction"]
-    assert all(text.startswith("Thought: I ate time. It was idle. I walk on.\nAction: ") for text in corrections)
+    wrong = [turn.action for turn in trajectory.turns if turn.kind == "error"]
+    assert all(
+        text.startswith(f"Thought: I ate time. {action} was idle. I walk on.\nAction: ")
+        for text, action in zip(corrections, wrong, strict=True)
+    )
     assert trajectory.success
     with ChatServer([Answer("no words")]) as server:
         hybrid = HybridTeacher("m", server.url)
@@ -373,6 +381,21 @@ def test_a_hybrid_pays_for_errors_only() -> None:
         trajectory = rollout(env, NoviceAgent(0.4), seed=3)
     assert trajectory.errors == 0
     assert trajectory.unknown_verdicts > 0
+
+
+def test_words_that_do_not_speak_of_the_step_are_asked_for_again() -> None:
+    empty = json.dumps({"error": "The task is wrong.", "reason": "The task is wrong.", "reflection": "Do it."})
+    good = json.dumps({"error": "I only looked.", "reason": "Nothing changed.", "reflection": "I walk on."})
+    for script, statuses in (([empty, good], ["error"]), ([empty], ["unknown"])):
+        with ChatServer([Answer(text) for text in script]) as server:
+            hybrid = HybridTeacher("m", server.url, strict=True)
+            hybrid.chat.connect(Gateway())
+            env = TeacherMonitorWrapper(ReActWrapper(gym.make("Coin-v0")), hybrid)
+            env.reset(options={"task_id": "coin/study/hall"})
+            env.step("Thought: so\nAction: look")
+        verdicts = [turn.verdict.status for turn in env.trajectory.turns if turn.verdict is not None]
+        assert verdicts == statuses
+        assert "It does not speak of the step: name the action 'look'" in server.requests[1]["messages"][-1]["content"]
 
 
 def test_an_agent_can_be_its_own_teacher() -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from step_envs.core import TextEnv
 from step_envs.specs import make_from_spec
 from step_envs.trajectory import Actor
-from step_envs.wrappers.reply import Reply, ReplyKind
+from step_envs.wrappers.reply import Reply, react_reply
 
 __all__ = ["AGENTS", "Agent", "Reply", "make_agent", "react_reply", "world_of"]
 
@@ -57,11 +57,6 @@ class Agent(ABC):
     def describe(self) -> Actor:
         """Return name, model and parameters of the agent, for the record."""
         return Actor(name=self.name)
-
-
-def react_reply(thought: str, action: str, *, kind: ReplyKind = "agent") -> Reply:
-    """Write a thought and an action as a reply."""
-    return Reply(f"Thought: {thought}\nAction: {action}", kind=kind)
 
 
 def world_of(env: gym.Env[Any, Any]) -> TextEnv:

@@ -1,6 +1,5 @@
 """A language model behind an OpenAI-compatible endpoint as an agent."""
 
-import re
 from typing import Unpack
 
 import gymnasium as gym
@@ -8,16 +7,16 @@ import numpy as np
 from typing_extensions import override
 
 from step_envs.agents.base import Agent, Reply
-from step_envs.agents.window import Window
+from step_envs.agents.window import Window, has_observations
 from step_envs.endpoint import Answer, UsesChatModel
 from step_envs.endpoint.model import ChatOptions
-from step_envs.errors import RequestRefusedError
+from step_envs.errors import ContextTooSmallError, RequestRefusedError
+from step_envs.replies import without_thoughts
 from step_envs.trajectory import Actor, Usage
 
 STOP = "\nObservation:"
 """What a model writes when it goes on after its action and invents what the world would answer."""
-
-_THINKING = re.compile(r"\A.*?</think>\s*", re.DOTALL)
+_EMPTY = "(nothing)"
 _TOO_LONG = (400, 413, 422)
 
 
@@ -60,6 +59,7 @@ class ChatAgent(Agent, UsesChatModel):
         self._window = Window(context_tokens)
         self._stop = stop
         self._seeded = seeded
+        self._max_tokens = options["max_tokens"]
         self._greedy = options["temperature"] == 0
         self._seed: int | None = None
 
@@ -80,21 +80,32 @@ class ChatAgent(Agent, UsesChatModel):
 
         Raises:
             EndpointError: The endpoint gave no answer; see ``Gateway.ask``.
+            ContextTooSmallError: Not even the task fits.
         """
         messages: list[dict[str, str]] = env.get_wrapper_attr("messages")
+        # Several servers refuse a conversation with an empty reply in it.
+        messages = [one if one["content"] else one | {"content": _EMPTY} for one in messages]
         shown = self._window.fit(messages)
-        usage = Usage()
+        usage, refusal = Usage(), ""
         while shown is not None:
             try:
                 answer = self._ask(shown)
             except RequestRefusedError as error:
                 if error.status not in _TOO_LONG or not _says_too_long(error):
                     raise
-                shown = self._window.tighten(messages)
+                shown, refusal = self._window.tighten(messages), f" The server says: {error}"
                 continue
             usage += answer.usage
             self._window.counted(shown, answer.prompt_tokens)
-            return Reply(trimmed(answer.text), usage, self._window.shortened, answer.finish)
+            # As it was written: ReActWrapper takes the thoughts out and sees whether the end was cut off.
+            return Reply(answer.text, usage, self._window.shortened, answer.finish)
+        if not has_observations(messages):
+            limit = "the model's own limit" if self.context_tokens is None else f"context_tokens={self.context_tokens}"
+            raise ContextTooSmallError(
+                f"The prompt of this task has {sum(len(one['content']) for one in messages)} characters and does not fit "
+                f"{limit} with a reply of {self._max_tokens} tokens: give a smaller max_tokens=, "
+                f"--style plain (no manual), or a model with a longer context.{refusal}"
+            )
         return None
 
     def _ask(self, messages: list[dict[str, str]]) -> Answer:
@@ -108,8 +119,8 @@ class ChatAgent(Agent, UsesChatModel):
 
 
 def trimmed(text: str) -> str:
-    """Return what the model says to the world, without its ``<think>`` text and without the observations it invented."""
-    return _THINKING.sub("", text, count=1).split(STOP, 1)[0].strip()
+    """Return what the model says to the world, without its thoughts and without the observations it invented."""
+    return without_thoughts(text).split(STOP, 1)[0].strip()
 
 
 def _says_too_long(error: RequestRefusedError) -> bool:

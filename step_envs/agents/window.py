@@ -100,6 +100,11 @@ class Window:
         return int(_characters(messages) / self._characters_a_token) + 1
 
 
+def has_observations(messages: Sequence[dict[str, str]]) -> bool:
+    """Return True if the conversation has gone beyond the task, so that there is something to shorten."""
+    return bool(_observations(messages))
+
+
 def _observations(messages: Sequence[dict[str, str]]) -> list[int]:
     """Find the observations: what the world said after the first reply, not counting the "OK" to the manual."""
     replies = [i for i, message in enumerate(messages) if message["role"] == "assistant" and message["content"] != "OK"]

@@ -18,6 +18,7 @@ from step_envs.cli.options import (
     EnvOptions,
     EpisodeSeconds,
     Prices,
+    ReplyFormat,
     RequestsPerMinute,
     Resume,
     Seed,
@@ -25,6 +26,7 @@ from step_envs.cli.options import (
     Style,
     TaskFile,
     TaskTypes,
+    Tolerant,
 )
 
 if TYPE_CHECKING:
@@ -61,6 +63,8 @@ def collect(
     max_errors: Annotated[int | None, typer.Option(min=0, help="Errors corrected; one more ends the episode.")] = None,
     on_unknown: Annotated[str, typer.Option(help="Without a verdict: continue, or discard the episode.")] = "continue",
     style: Style = "eto",
+    reply_format: ReplyFormat = "react",
+    tolerant: Tolerant = False,
     env_option: EnvOptions = None,
     concurrency: Concurrency = 2,
     seed: Seed = 0,

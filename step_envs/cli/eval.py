@@ -19,12 +19,14 @@ from step_envs.cli.options import (
     EnvOptions,
     EpisodeSeconds,
     Prices,
+    ReplyFormat,
     RequestsPerMinute,
     Resume,
     Split,
     Style,
     TaskFile,
     TaskTypes,
+    Tolerant,
 )
 
 if TYPE_CHECKING:
@@ -57,6 +59,8 @@ def eval(
         ),
     ] = "own",
     style: Style = "eto",
+    reply_format: ReplyFormat = "react",
+    tolerant: Tolerant = False,
     env_option: EnvOptions = None,
     recovery: Annotated[
         bool, typer.Option("--recovery", help="Start inside an error, and also at the same place without the error.")

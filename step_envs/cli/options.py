@@ -21,6 +21,17 @@ EnvOptions = Annotated[
 Style = Annotated[
     str, typer.Option(help="Where the world's manual goes: eto (first user turn), system, or plain (nowhere).")
 ]
+ReplyFormat = Annotated[
+    str,
+    typer.Option(
+        help="How replies name their action: react (Thought: ... Action: ...), action-tags (<think>...</think>"
+        "<action>...</action>), or tool-calls."
+    ),
+]
+Tolerant = Annotated[
+    bool,
+    typer.Option("--tolerant", help="Also take actions in variants of the form, such as **Action:** or ACTION:."),
+]
 Concurrency = Annotated[
     int, typer.Option(min=1, help="Episodes played at once; a local checkpoint answers them as one batch.")
 ]

@@ -15,6 +15,7 @@ from step_envs.agents.base import Agent, make_agent
 from step_envs.collection.run_settings import RunSettings
 from step_envs.endpoint import Gateway, UsesChatModel
 from step_envs.registration import env_class, list_tasks
+from step_envs.replies import ReplyFormatName
 from step_envs.run_folder import read_model, write_model
 from step_envs.wrappers.react import ReActWrapper
 from step_envs.wrappers.record import RecordTrajectory
@@ -68,6 +69,8 @@ class CollectConfig(RunSettings):
         max_errors: See ``TeacherMonitorWrapper``.
         on_unknown: ``continue`` or ``discard``; see ``TeacherMonitorWrapper``.
         style: Prompt style; see ``ReActWrapper``.
+        reply_format: How a reply names its action: ``react``, ``action-tags`` or ``tool-calls``; see ``ReActWrapper``.
+        tolerant: Also take actions in common variants of that form; see ``ReActWrapper``.
         seed: Decides the order of tasks and the agents' random streams.
     """
 
@@ -82,6 +85,8 @@ class CollectConfig(RunSettings):
     max_errors: int | None = Field(None, ge=0)
     on_unknown: Literal["continue", "discard"] = "continue"
     style: Literal["eto", "system", "plain"] = "eto"
+    reply_format: ReplyFormatName = "react"
+    tolerant: bool = False
     seed: int = Field(0, ge=0)
 
     def episodes_to_play(self) -> list[EpisodePlan]:
@@ -123,7 +128,9 @@ class CollectConfig(RunSettings):
             world = gym.make(self.env, **options)
         except TypeError as error:
             raise ValueError(f"{self.env} cannot be made with {options}: {error}.") from error
-        env: gym.Env[str, str] = ReActWrapper(world, style=self.style)
+        env: gym.Env[str, str] = ReActWrapper(
+            world, style=self.style, reply_format=self.reply_format, tolerant=self.tolerant
+        )
         if self.teacher is None:
             return RecordTrajectory(env)
         teacher = self._make_teacher()

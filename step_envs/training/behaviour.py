@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from step_envs.core import TextEnv
+from step_envs.replies import visible_thought
 from step_envs.statistics import Interval, task_mean
 from step_envs.trajectory import Trajectory, Turn
 from step_envs.wrappers.teachers.base import TeacherContext
@@ -142,7 +143,7 @@ def _reflects(trajectory: Trajectory, looks_back: re.Pattern[str]) -> Iterator[b
     for turn in trajectory.turns:
         if turn.role == "assistant" and turn.kind != "instruction":
             # The first reply cannot look back at anything.
-            yield replied and id(turn) in own and bool(looks_back.search(turn.content.split("Action:", 1)[0]))
+            yield replied and id(turn) in own and bool(looks_back.search(visible_thought(turn.content)))
             replied = True
 
 
@@ -171,6 +172,7 @@ def _play_again(env: gym.Env[Any, Any], trajectory: Trajectory, looks_back: re.P
     world.reset(seed=trajectory.seed, options={"task_id": trajectory.task_id})
     oracle = OracleTeacher()
     said: list[dict[str, str]] = []
+    previous_action: str | None = None
     judged: list[tuple[str, bool]] = []
     replies = (turn for turn in trajectory.turns if turn.role == "assistant" and turn.kind != "instruction")
     for turn, reflects in zip(replies, _reflects(trajectory, looks_back), strict=True):
@@ -190,11 +192,13 @@ def _play_again(env: gym.Env[Any, Any], trajectory: Trajectory, looks_back: re.P
                     observation=observation,
                     info=info,
                     before=before,
+                    previous_action=previous_action,
                 )
             )
             if verdict.status != "unknown":
                 judged.append((trajectory.task_id, verdict.status == "ok"))
         said.append({"role": "assistant", "content": turn.content})
+        previous_action = turn.action
         if terminated or truncated:
             break
     return judged

@@ -15,6 +15,7 @@ from step_envs.collection.collector import Progress, collect
 from step_envs.collection.config import CollectConfig
 from step_envs.collection.run_settings import RunSettings, execution_settings
 from step_envs.registration import env_class, known_class, list_tasks
+from step_envs.replies import ReplyFormatName
 from step_envs.run_folder import read_model, write_model
 from step_envs.statistics import Interval, clustered_bootstrap, task_mean, wilson
 from step_envs.store import read_trajectories
@@ -41,6 +42,8 @@ class EvalConfig(RunSettings):
         protocol: ``own``: the environment's own reward, limits and options. ``eto``: those of ETO (arXiv 2403.02502); see
             ``TextEnv.eto_options`` and ``TextEnv.eto_reward``.
         style: Prompt style; see ``ReActWrapper``.
+        reply_format: How a reply names its action: ``react``, ``action-tags`` or ``tool-calls``; see ``ReActWrapper``.
+        tolerant: Also take actions in common variants of that form; see ``ReActWrapper``.
         seed: Decides the order of tasks and the agents' random streams.
         reflection: Regular expression that finds a reflection in a thought; see ``Behaviour``.
     """
@@ -54,6 +57,8 @@ class EvalConfig(RunSettings):
     agent: str = "oracle"
     protocol: Literal["own", "eto"] = "own"
     style: Literal["eto", "system", "plain"] = "eto"
+    reply_format: ReplyFormatName = "react"
+    tolerant: bool = False
     seed: int = Field(0, ge=0)
     reflection: str = REFLECTION
 
@@ -94,6 +99,8 @@ class EvalConfig(RunSettings):
             agent=self.agent,
             teacher=None,
             style=self.style,
+            reply_format=self.reply_format,
+            tolerant=self.tolerant,
             seed=self.seed,
             **execution_settings(self),
         )

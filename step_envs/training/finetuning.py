@@ -157,7 +157,8 @@ def finetune(
     except ImportError as error:
         raise missing_package(error.name or "trl", "Fine-tuning", "train") from error
 
-    folder = checkpoint_folder(model, download=download)
+    # An adapter writes down where its base lies; a relative path would only be right in this working folder.
+    folder = checkpoint_folder(model, download=download).resolve()
     set_seed(config.seed)
     on_gpu = torch.cuda.is_available()
     # Full training keeps the weights in float32 and computes in bf16, because small updates are lost in bf16 weights.

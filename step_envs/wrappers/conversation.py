@@ -5,8 +5,9 @@ weighs (``step_envs.loss_weights``) is decided in one place, whichever wrapper t
 """
 
 from step_envs.loss_weights import turn_weight
+from step_envs.replies import ReadReply
 from step_envs.trajectory import Kind, Turn, Verdict
-from step_envs.wrappers.reply import Reply, cut_after_action
+from step_envs.wrappers.reply import Reply
 
 
 class Conversation:
@@ -14,6 +15,7 @@ class Conversation:
 
     def __init__(self) -> None:
         self.turns: list[Turn] = []
+        self._unfinished: set[int] = set()
 
     def add(self, turn: Turn) -> None:
         """Append a turn."""
@@ -22,6 +24,7 @@ class Conversation:
     def add_reply(
         self,
         reply: Reply,
+        read: ReadReply,
         observation: str,
         *,
         reward: float | None = None,
@@ -32,20 +35,28 @@ class Conversation:
         """Append a reply and the observation that answers it.
 
         Args:
-            reply: The reply; what it invents after its action is left out.
+            reply: The reply as it was given.
+            read: The reply as it was read: what is kept of it, and its action.
             observation: What the agent is shown.
             reward: Change in score by its action; None, like the next two, if the action was not carried out.
             score: Score after the action.
             valid_action: The engine understood the action.
             ended_in_failure: The action ended the episode without success.
         """
+        if read.unfinished:
+            self._unfinished.add(len(self.turns))
         self.add(
             Turn(
                 role="assistant",
-                content=cut_after_action(reply.text),
+                content=read.content,
                 kind=reply.kind,
-                loss=turn_weight(reply.kind, has_teacher=reply.awaits_verdict, ended_in_failure=ended_in_failure),
-                action=reply.action,
+                loss=turn_weight(
+                    reply.kind,
+                    has_teacher=reply.awaits_verdict,
+                    ended_in_failure=ended_in_failure,
+                    unfinished=read.unfinished,
+                ),
+                action=read.action,
                 reward=reward,
                 score=score,
                 valid_action=valid_action,
@@ -64,7 +75,8 @@ class Conversation:
         """
         turn = self.turns[index]
         kind: Kind = "error" if verdict.status == "error" else turn.kind
-        judged = {"kind": kind, "loss": turn_weight(kind, verdict.status, has_teacher=True), "verdict": verdict}
+        weight = turn_weight(kind, verdict.status, has_teacher=True, unfinished=index in self._unfinished)
+        judged = {"kind": kind, "loss": weight, "verdict": verdict}
         # Built anew, because model_copy() would not validate the changed fields.
         self.turns[index] = Turn(**{name: getattr(turn, name) for name in Turn.model_fields} | judged)
 

@@ -5,16 +5,22 @@ ETO's published data, and the models trained on it, share one layout of manual, 
 reaches every agent; an agent that kept its own history would have to be told.
 """
 
+import re
+from dataclasses import replace
 from typing import Any, Literal
 
 import gymnasium as gym
 
 from step_envs.core import ReActFormat, TextEnv
 from step_envs.errors import unknown_name
+from step_envs.replies import ReadReply, ReplyFormat, ReplyFormatName, read_reply
+from step_envs.replies import reply_format as format_of
 from step_envs.trajectory import Turn
 from step_envs.wrappers.conversation import Conversation
 from step_envs.wrappers.reply import Reply, as_reply
 
+_OBSERVATION_STYLES = ("full", "eto")
+_ARRIVAL = re.compile(r"\AYou arrive at [^.]{1,40}\. (?=\S)")
 _STYLES = ("eto", "system", "plain")
 
 
@@ -31,9 +37,17 @@ class ReActWrapper(gym.Wrapper[str, str, str, str]):
             template accepts; ``"system"`` puts it into a system turn; ``"plain"`` leaves it out, for models that are
             trained on this world and have no room for it: the conversation begins with the task.
         format: Prompt texts; None uses the environment's own.
+        reply_format: How a reply names its action: ``"react"`` (``Thought: ...`` / ``Action: ...``), ``"action-tags"``
+            (``<think>...</think><action>...</action>``, as verl-agent and RAGEN train it) or ``"tool-calls"``. The manual
+            asks for this form, and teachers' corrections are written in it.
+        tolerant: Also take actions in common variants of the form: ``**Action:** look``, ``ACTION: look``, in backquotes,
+            in a fence, with a final period. Without it such a reply gets the format message, which names the variant.
+        observation_style: ``"full"`` shows what the engine says; ``"eto"`` leaves out "You arrive at loc 12. " after
+            ``go to``, as ETO's published ALFWorld data does.
 
     Attributes:
         conversation: The turns so far.
+        reply_format: The format of replies, an object.
 
     Raises:
         TypeError: There is no ``TextEnv`` at the bottom, or a ``TimeLimit`` in between.
@@ -55,6 +69,9 @@ class ReActWrapper(gym.Wrapper[str, str, str, str]):
         *,
         style: Literal["eto", "system", "plain"] = "eto",
         format: ReActFormat | None = None,
+        reply_format: ReplyFormatName = "react",
+        tolerant: bool = False,
+        observation_style: Literal["full", "eto"] = "full",
     ) -> None:
         super().__init__(env)
         if style not in _STYLES:
@@ -65,7 +82,12 @@ class ReActWrapper(gym.Wrapper[str, str, str, str]):
                 raise TypeError("max_episode_steps= does not count replies without an action: use max_steps= instead.")
             layer = layer.env
         self.style = style
-        self.format = format or world.react
+        self.reply_format = format_of(reply_format)
+        self.format = _in_format(format or world.react, self.reply_format)
+        self.tolerant = tolerant
+        if observation_style not in _OBSERVATION_STYLES:
+            raise unknown_name("observation style", observation_style, _OBSERVATION_STYLES)
+        self.observation_style = observation_style
         self.conversation = Conversation()
 
     @property
@@ -90,6 +112,26 @@ class ReActWrapper(gym.Wrapper[str, str, str, str]):
         self.conversation.add(Turn(role="user", content=task, kind="instruction", score=info["score"]))
         return task, info
 
+    @property
+    def protocol(self) -> dict[str, Any]:
+        """How replies are read, for the record."""
+        changed = {} if self.observation_style == "full" else {"observation_style": self.observation_style}
+        read = {"reply_format": self.reply_format.name, "tolerant": self.tolerant}
+        return {"style": self.style} | read | changed
+
+    def read(self, reply: str | Reply) -> ReadReply:
+        """Read a reply as ``step`` does: what is kept of it, and its action.
+
+        Raises:
+            TypeError: The reply is neither a string nor a ``Reply``.
+        """
+        given = as_reply(reply)
+        if given.parts is not None:
+            return ReadReply(self.reply_format.write(*given.parts), given.parts.action or None)
+        return read_reply(
+            given.text, self.reply_format, finish=given.finish, tolerant=self.tolerant, tool_calls=given.tool_calls
+        )
+
     def step(self, action: str | Reply) -> tuple[str, float, bool, bool, dict[str, Any]]:
         """Carry out the action of a reply.
 
@@ -103,16 +145,19 @@ class ReActWrapper(gym.Wrapper[str, str, str, str]):
             TypeError: The reply is neither a string nor a ``Reply``.
         """
         reply = as_reply(action)
-        action_in_reply = reply.action
-        if action_in_reply is None:
-            observation = self.format.format_error
+        read = self.read(reply)
+        if read.action is None:
+            observation = self.format.format_error + (f", not {read.found!r}" if read.found else "")
             _, reward, terminated, truncated, info = text_env(self.env).pass_step(observation)
         else:
-            raw, reward_, terminated, truncated, info = self.env.step(action_in_reply)
+            raw, reward_, terminated, truncated, info = self.env.step(read.action)
             reward = float(reward_)
+            if self.observation_style == "eto":
+                raw = _ARRIVAL.sub("", raw)
             observation = self.format.observation_prefix + raw
         self.conversation.add_reply(
             reply,
+            read,
             observation,
             reward=reward,
             score=info["score"],
@@ -120,6 +165,10 @@ class ReActWrapper(gym.Wrapper[str, str, str, str]):
             ended_in_failure=terminated and not info["success"],
         )
         return observation, reward, terminated, truncated, info
+
+
+def _in_format(texts: ReActFormat, chosen: ReplyFormat) -> ReActFormat:
+    return replace(texts, manual=chosen.manual(texts.manual), format_error=chosen.format_error(texts.format_error))
 
 
 def step_chat(env: gym.Env[str, Any], reply: str | Reply) -> tuple[str, float, bool, bool, dict[str, Any]]:

@@ -110,7 +110,7 @@ class Recorder:
             split=info["split"],
             seed=self._seed,
             episode=self.episode,
-            protocol={"env": self._make_kwargs, "style": self._react.style} | (protocol or {}),
+            protocol={"env": self._make_kwargs} | self._react.protocol | (protocol or {}),
             instruction=info["instruction"],
             agent=self.agent,
             teacher=teacher,

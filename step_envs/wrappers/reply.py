@@ -5,16 +5,13 @@ off) passes a ``Reply`` to ``env.step``, so that this knowledge reaches the reco
 set on a wrapper before the step would do as well until two episodes or two wrappers share one.
 """
 
-import re
 from dataclasses import dataclass
 from typing import Literal
 
 from step_envs.endpoint.chat_completion import Finish
+from step_envs.replies import FORMATS, ReplyParts, ToolCall, read_reply
 from step_envs.spaces import require_text
 from step_envs.trajectory import Usage
-
-_ACTION = re.compile(r"Action:\s?(.*)", re.DOTALL)
-_NEXT_FIELD = re.compile(r"\n\s*(?:Thought|Action|Observation):", re.IGNORECASE)
 
 ReplyKind = Literal["agent", "expert", "error", "correction"]
 
@@ -32,6 +29,9 @@ class Reply:
         kind: Who wrote it: ``agent``, ``expert`` (a golden reply), ``error`` (a reply that is known to be wrong),
             ``correction`` (a teacher's reply after an error).
         awaits_verdict: A teacher will judge it; until then its turn weighs 0 in training.
+        tool_calls: Tool calls that the server returned beside the text, for ``reply_format="tool-calls"``.
+        parts: Thought and action, if its writer knows them; then ``ReActWrapper`` writes the text itself, in its own
+            format, and carries out exactly this action.
     """
 
     text: str
@@ -40,6 +40,8 @@ class Reply:
     finish: Finish = "stop"
     kind: ReplyKind = "agent"
     awaits_verdict: bool = False
+    tool_calls: tuple[ToolCall, ...] = ()
+    parts: ReplyParts | None = None
 
     def __post_init__(self) -> None:
         """Refuse wrong types here; otherwise they surface when the turn is recorded, after the action was carried out."""
@@ -49,8 +51,20 @@ class Reply:
 
     @property
     def action(self) -> str | None:
-        """The action in the text; None if there is none."""
-        return parse_action(self.text)
+        """The action in the text as a ReAct reply, whether or not the text was cut off; None if there is none."""
+        return parse_action(self.text) if self.parts is None else self.parts.action or None
+
+
+def react_reply(thought: str, action: str, *, kind: ReplyKind = "agent") -> Reply:
+    """Write a thought and an action as a reply, in whatever format the chat will have.
+
+    Args:
+        thought: The thought; what would be read as an action in it is removed.
+        action: The action, on one line.
+        kind: Who wrote it.
+    """
+    parts = ReplyParts(thought, action)
+    return Reply(FORMATS["react"].write(*parts), kind=kind, parts=parts)
 
 
 def as_reply(reply: str | Reply) -> Reply:
@@ -67,10 +81,10 @@ def as_reply(reply: str | Reply) -> Reply:
 
 
 def parse_action(reply: str) -> str | None:
-    r"""Find the action in the text of a reply.
+    r"""Find the action in the text of a ReAct reply.
 
-    The action is what follows the first ``Action:``, up to the next line that begins another field, without surrounding
-    white space. (Models tend to go on after their action and to invent an observation and further steps.)
+    The action is what follows the first ``Action:``, up to where the reply begins another field or to speak for somebody
+    else, without surrounding white space; see ``step_envs.replies.read_reply``.
 
     Args:
         reply: ``Thought: ...`` and ``Action: ...``.
@@ -82,18 +96,4 @@ def parse_action(reply: str) -> str | None:
         >>> parse_action("Thought: it may be cold\\nAction: open fridge")
         'open fridge'
     """
-    found = _ACTION.search(reply)
-    if found is None:
-        return None
-    return _NEXT_FIELD.split(found[1], maxsplit=1)[0].strip() or None
-
-
-def cut_after_action(reply: str) -> str:
-    """Remove what a reply goes on with after its action: observations and further steps that the model made up.
-
-    Nobody carried those out or judged them, so they must be neither context nor training text.
-    """
-    found = _ACTION.search(reply)
-    if found is None:
-        return reply
-    return reply[: found.start(1)] + _NEXT_FIELD.split(found[1], maxsplit=1)[0]
+    return read_reply(reply).action

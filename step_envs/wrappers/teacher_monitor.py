@@ -19,9 +19,9 @@ from step_envs.wrappers.backtracking import world_at
 from step_envs.wrappers.conversation import Conversation
 from step_envs.wrappers.react import react_wrapper, step_chat, text_env
 from step_envs.wrappers.record import Recorder
-from step_envs.wrappers.reply import Reply, as_reply
+from step_envs.wrappers.reply import Reply, as_reply, react_reply
 from step_envs.wrappers.teachers.base import Teacher, TeacherContext
-from step_envs.wrappers.teachers.judging import judge, one_line
+from step_envs.wrappers.teachers.judging import judge
 
 _INTERVENE = ("after", "before")
 _ON_UNKNOWN = ("continue", "discard", "raise")
@@ -199,7 +199,7 @@ class TeacherMonitorWrapper(gym.Wrapper[str, str, str, str]):
             self._conversation.add_verdict(turn, verdict)
             return self._with_verdict(result, verdict)
         # Without an action there is nothing to keep from running: the reply gets the format message and costs a step.
-        result = self._run(reply) if reply.action is None else self._refuse(reply)
+        result = self._run(reply) if self._react.read(reply).action is None else self._refuse(reply)
         self._conversation.add_verdict(turn, verdict)
         if self._has_too_many_errors():
             return result.stopped("max_errors")
@@ -213,15 +213,19 @@ class TeacherMonitorWrapper(gym.Wrapper[str, str, str, str]):
         self, messages: list[dict[str, str]], reply: Reply, before: bytes, result: _StepResult | None = None
     ) -> TeacherContext:
         """Gather what the teacher is shown; without a result the action was not carried out."""
+        read = self._react.read(reply)
+        turns = self._conversation.turns if result is None else self._conversation.turns[:-2]
+        replies = [turn for turn in turns if turn.role == "assistant"]
         return TeacherContext(
             env=self._world,
             messages=messages,
-            reply=reply.text,
-            action=reply.action,
+            reply=read.content,
+            action=read.action,
             executed=result is not None,
             observation=None if result is None else result.observation,
             info=self._info if result is None else result.info,
             before=before,
+            previous_action=replies[-1].action if replies else None,
         )
 
     def _has_too_many_errors(self) -> bool:
@@ -240,14 +244,13 @@ class TeacherMonitorWrapper(gym.Wrapper[str, str, str, str]):
 
     def _refuse(self, reply: Reply) -> _StepResult:
         observation = self._react.format.observation_prefix + NOT_CARRIED_OUT
-        self._conversation.add_reply(reply, observation)
+        self._conversation.add_reply(reply, self._react.read(reply), observation)
         return _StepResult(observation, False, False, self._info)
 
 
 def correction_reply(verdict: Verdict) -> Reply:
     """Write a verdict of status ``error`` as the reply of an agent that noticed its own mistake."""
-    # A thought that quotes "Action:" would otherwise be read as the action.
-    thought = one_line(verdict.thought() or "My last step was wrong.").replace("Action:", "action")
+    thought = verdict.thought() or "My last step was wrong."
     # White space within the action is part of it; only a line break would end the action too early.
     action = " ".join((verdict.corrected_action or "").splitlines()).strip()
-    return Reply(f"Thought: {thought}\nAction: {action}", kind="correction")
+    return react_reply(thought, action, kind="correction")

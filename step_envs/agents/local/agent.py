@@ -13,12 +13,12 @@ import numpy as np
 from typing_extensions import override
 
 from step_envs.agents.base import Agent, Reply
-from step_envs.agents.chat import STOP, trimmed
-from step_envs.agents.window import Window
+from step_envs.agents.chat import trimmed
+from step_envs.agents.window import Window, has_observations
 from step_envs.endpoint.chat_completion import Finish
-from step_envs.errors import missing_package
+from step_envs.errors import ContextTooSmallError, missing_package
+from step_envs.replies import is_over
 from step_envs.trajectory import Actor, Usage
-from step_envs.wrappers.reply import cut_after_action
 
 if TYPE_CHECKING:
     from step_envs.agents.local.batch import Batcher
@@ -117,6 +117,7 @@ class TransformersAgent(Agent):
 
         Raises:
             TemplateError: The chat template refuses the conversation.
+            ContextTooSmallError: Not even the task fits.
         """
         from step_envs.agents.local.batch import GenerationRequest
 
@@ -124,6 +125,12 @@ class TransformersAgent(Agent):
         messages: list[dict[str, str]] = env.get_wrapper_attr("messages")
         shown = self._window.fit(messages)
         if shown is None:
+            if not has_observations(messages):
+                raise ContextTooSmallError(
+                    f"The prompt of this task has {len(self._prompt)} tokens and a reply may have {self._max_tokens}, but "
+                    f"{self._model.name} is to read and write at most {self._context}: give a smaller max_tokens=, "
+                    "--style plain (no manual), or a model with a longer context."
+                )
             return None
         if self._context is None:
             self._measured(shown)
@@ -146,11 +153,13 @@ class TransformersAgent(Agent):
         return len(self._prompt)
 
     def _complete(self, reply: list[int]) -> bool:
-        # Decoding the whole reply after every token would be slow. Each field that could follow ends in a colon.
-        if not self._model.has_colon(reply[-1]):
+        # Decoding the whole reply after every token would be slow. Whatever ends an action ends in one of these characters.
+        if not self._model.can_end_action(reply[-1]):
             return False
         text = self._model.text(reply)
-        return STOP in text or cut_after_action(text) != text
+        if self._model.begins_in_thought:
+            text = f"<think>{text}"
+        return is_over(text)
 
 
 def _check(temperature: float, top_p: float, max_tokens: int, context: int | None, batch: int, seed: int) -> None:

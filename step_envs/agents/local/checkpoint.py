@@ -4,10 +4,27 @@
 not. So a name is resolved to the folder of the Hugging Face cache first, and only folders are loaded.
 """
 
+import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from step_envs.errors import DataError, missing_package
+
+_QUANTIZED_BY = {
+    "gptq": "gptqmodel",
+    "awq": "gptqmodel",
+    "bitsandbytes": "bitsandbytes",
+    "bitsandbytes_4bit": "bitsandbytes",
+    "bitsandbytes_8bit": "bitsandbytes",
+    "compressed-tensors": "compressed_tensors",
+    "fbgemm_fp8": "fbgemm_gpu",
+    "hqq": "hqq",
+    "quanto": "optimum",
+    "torchao": "torchao",
+    "aqlm": "aqlm",
+}
+"""Method of quantization as a configuration names it -> the package that reads such weights."""
 
 
 def checkpoint_folder(model: str | Path, *, download: bool = False) -> Path:
@@ -41,6 +58,56 @@ def checkpoint_folder(model: str | Path, *, download: bool = False) -> Path:
             f"The model {str(model)!r} is neither a folder nor on this machine: name a folder, or fetch it first with "
             f"`hf download {model}`."
         ) from error
+
+
+def check_checkpoint(folder: Path) -> None:
+    """Check that a folder can be loaded as a checkpoint, before a library finds a word for what is wrong with it.
+
+    Args:
+        folder: The folder.
+
+    Raises:
+        DataError: It holds a GGUF file only, an adapter whose base is not there, weights that are incomplete, or weights
+            that were quantized for a package that is not installed.
+    """
+    config, adapter = _json_file(folder / "config.json"), _json_file(folder / "adapter_config.json")
+    if not config and any(folder.glob("*.gguf")):
+        raise DataError(
+            f"{folder} holds a GGUF file, which is for llama.cpp and Ollama: serve it and use chat:base_url=URL, or name a "
+            "folder with config.json and safetensors."
+        )
+    base = str(adapter.get("base_model_name_or_path") or "")
+    if adapter and not config and not Path(base).is_dir():
+        try:
+            checkpoint_folder(base)
+        except DataError:
+            raise DataError(
+                f"The adapter in {folder} was trained on {base!r}, which is not here (a relative path counts from where "
+                "the training ran): write the place of the base model into base_model_name_or_path of adapter_config.json."
+            ) from None
+    for index in folder.glob("*.safetensors.index.json"):
+        parts = set(map(str, dict(_json_file(index).get("weight_map") or {}).values()))
+        missing = sorted(part for part in parts if not (folder / part).is_file())
+        if missing:
+            raise DataError(
+                f"{folder} lacks {len(missing)} of its {len(parts)} files of weights, {missing[0]} for one: fetch it again."
+            )
+    method = dict(config.get("quantization_config") or {}).get("quant_method")
+    package = _QUANTIZED_BY.get(str(method), "")
+    if package and find_spec(package) is None:
+        raise DataError(
+            f"The weights in {folder} are quantized ({method}), which needs the package {package!r}: install it, or name "
+            "a checkpoint that is not quantized."
+        )
+
+
+def _json_file(path: Path) -> dict[str, Any]:
+    """Return the object in a file; empty if there is no such file or no object in it."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def load_tokenizer(model: str | Path, *, download: bool = False) -> Any:

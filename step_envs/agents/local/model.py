@@ -5,19 +5,24 @@ configurations do not always say so. What can be found out by asking the model o
 """
 
 import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM
 from transformers.utils import logging
 
 from step_envs.agents.local.cache import CacheShape, shape_of
 from step_envs.agents.local.chat_template import SHIELD, ChatTemplate
-from step_envs.agents.local.checkpoint import checkpoint_folder, load_tokenizer
+from step_envs.agents.local.checkpoint import check_checkpoint, checkpoint_folder, load_tokenizer
 from step_envs.errors import DataError, TemplateError
+from step_envs.replies import ends_in_thought
 
 _LONGEST = 1 << 20  # a tokenizer that knows no limit reports a number far above this
+
+_THOUGHT_MARK = re.compile(r"think|thought|reason|channel|<\|message|inner_", re.IGNORECASE)
 
 _ASKED = (
     {"role": "user", "content": "Your task is to find a coin."},
@@ -38,6 +43,7 @@ class LocalModel:
     Attributes:
         context: Most tokens that the model was made to read; None if the checkpoint does not say.
         stops: Token ids that end a reply.
+        begins_in_thought: The chat template opens a thought in the prompt.
         cache: Shape of its attention cache; None if the model keeps its memory in another form.
         filler: Token id for padding.
 
@@ -49,14 +55,16 @@ class LocalModel:
     def __init__(self, name: str, device: torch.device, dtype: torch.dtype, *, download: bool = False) -> None:
         self.name, self.device, self.dtype = name, device, dtype
         folder = checkpoint_folder(name, download=download)
+        check_checkpoint(folder)
         bars = logging.is_progress_bar_enabled()
         if not download:
             logging.disable_progress_bar()
         try:
             self.tokenizer: Any = load_tokenizer(folder)
             model: Any = AutoModelForCausalLM.from_pretrained(str(folder), dtype=dtype, local_files_only=True)
-        except (OSError, ValueError, KeyError) as error:
-            first = str(error).strip().splitlines()[0]
+        # Weights that end early, and packages for quantized weights that are not there, raise errors of many kinds.
+        except (OSError, ValueError, KeyError, ImportError, RuntimeError, AttributeError, SafetensorError) as error:
+            first = next(iter(str(error).strip().splitlines()), type(error).__name__)
             raise DataError(
                 f"{name} cannot be read as a checkpoint (config.json, weights, tokenizer): {first}"
             ) from error
@@ -70,9 +78,17 @@ class LocalModel:
         # Switches off truncation and padding that tokenizer.json may ask for, which would cut or pad every prompt.
         self.tokenizer("", truncation=False, padding=False)
         self._encode: Callable[..., Any] = self.tokenizer.backend_tokenizer.encode
-        self._colons: dict[int, bool] = {}
+        self._ends: dict[int, bool] = {}
+        self._thought_marks = {
+            number
+            for number in self.tokenizer.all_special_ids
+            if _THOUGHT_MARK.search(str(self.tokenizer.convert_ids_to_tokens(number)))
+        }
         self.context = _context(model.config, self.tokenizer)
         self.stops = self._stops()
+        # Templates of reasoning models open a thought in the prompt, so that a reply holds only the end of it.
+        opened = self._template.render(_ASKED, prompt=True).rpartition(_ASKED[-1]["content"])[2]
+        self.begins_in_thought = ends_in_thought(opened)
         self._takes = set(inspect.signature(model.forward).parameters)
         # Models without attention call it by another name.
         self._cache_name = "past_key_values" if "past_key_values" in self._takes else "cache_params"
@@ -97,16 +113,17 @@ class LocalModel:
         ]
 
     def text(self, ids: Sequence[int]) -> str:
-        """Decode token ids, without special tokens."""
-        text = self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        """Decode token ids, without special tokens; where some of them mark a thought, with all of them."""
+        marks = any(number in self._thought_marks for number in ids)
+        text = self.tokenizer.decode(ids, skip_special_tokens=not marks, clean_up_tokenization_spaces=False)
         assert isinstance(text, str)
         return text
 
-    def has_colon(self, number: int) -> bool:
-        """Return True if the text of a token contains a colon."""
-        if number not in self._colons:
-            self._colons[number] = ":" in self.text([number])
-        return self._colons[number]
+    def can_end_action(self, number: int) -> bool:
+        """Return True if a token has a character with which a label, a tag or a mark ends."""
+        if number not in self._ends:
+            self._ends[number] = any(letter in ":：>]" for letter in self.text([number]))
+        return self._ends[number]
 
     def __call__(self, cache: Any, **inputs: Any) -> tuple[torch.Tensor, Any]:
         """Run the model on those of the inputs that it accepts.

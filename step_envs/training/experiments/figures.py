@@ -4,6 +4,7 @@ Tasks and training seeds are both drawn at random, so the interval of a differen
 seeds would treat the seeds as fixed, and call a lucky seed an effect.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -18,7 +19,7 @@ from step_envs.trajectory import Trajectory
 
 _RESAMPLES = 10_000
 _ALPHA = 0.05
-_REFUSED = ("Nothing happens.", REACT.format_error)
+_REFUSED = re.compile(rf"Nothing happens\.\Z|{re.escape(REACT.format_error)}")
 _REFLECTION = 'Thought: "'  # the teacher's corrections begin with a quote of the wrong action; no other thought does
 
 
@@ -92,7 +93,9 @@ def episode_figures(trajectory: Trajectory) -> EpisodeFigures:
         task=trajectory.task_id,
         success=trajectory.success,
         steps=trajectory.steps,
-        invalid=sum(turn.kind == "observation" and turn.content.endswith(_REFUSED) for turn in trajectory.turns),
+        invalid=sum(
+            turn.kind == "observation" and _REFUSED.search(turn.content) is not None for turn in trajectory.turns
+        ),
         reflections=sum(turn.content.startswith(_REFLECTION) for turn in replies),
     )
 

@@ -80,7 +80,7 @@ function reply(turn, sought) {
   said.append(el("p", { class: "speaker" }, picture ? labelled(picture, name) : name));
   // Struck through for the eye, and deleted for who cannot see it.
   const body = el(turn.kind === "error" ? "del" : "div", { class: "words data" });
-  const action = turn.content.lastIndexOf("\nAction:");
+  const action = Math.max(...["\nAction:", "\n<action>", "\n<tool_call>"].map((mark) => turn.content.lastIndexOf(mark)));
   put(body, action < 0 ? turn.content : turn.content.slice(0, action), sought);
   if (action >= 0) {
     const done = el("span", { class: "action" });

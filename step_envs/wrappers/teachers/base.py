@@ -23,6 +23,7 @@ class TeacherContext:
         info: ``info`` after the action, or before it if it was not carried out.
         before: Snapshot of the state before the action.
         complaint: Why the last verdict could not be used, if the teacher is asked a second time.
+        previous_action: The action of the reply before; None if there was none.
     """
 
     env: TextEnv
@@ -34,6 +35,7 @@ class TeacherContext:
     info: dict[str, Any]
     before: bytes
     complaint: str | None = None
+    previous_action: str | None = None
 
 
 class Teacher(ABC):

@@ -12,6 +12,7 @@ from typing_extensions import override
 from step_envs.endpoint.model import ChatOptions
 from step_envs.trajectory import Actor, Verdict
 from step_envs.wrappers.teachers.base import TeacherContext
+from step_envs.wrappers.teachers.judging import what_is_not_said
 from step_envs.wrappers.teachers.leak import find_leak, shown_to_agent
 from step_envs.wrappers.teachers.model_teacher import TeacherWithModel
 from step_envs.wrappers.teachers.oracle import OracleTeacher
@@ -23,7 +24,8 @@ class HybridTeacher(TeacherWithModel):
     """Has the oracle decide whether a step is wrong and what to do instead, and a model say so in words.
 
     Only wrong steps cost a request. If the words reveal something that the oracle knows and the agent cannot know, the
-    model is asked again. Without words that can be used the verdict is ``unknown``.
+    model is asked again. It is also asked again if they name neither the step nor a
+    thing in it. Without words that can be used the verdict is ``unknown``.
 
     Args:
         model: Name of the model.
@@ -71,7 +73,10 @@ class HybridTeacher(TeacherWithModel):
         def check(said: ExplanationFields) -> str | None:
             if not all(text.strip() for text in (said.error, said.reason, said.reflection)):
                 return "error, reason and reflection must not be empty."
-            return find_leak(explanation(said), plan, action, shown_to_agent(context))
+            words = explanation(said)
+            return what_is_not_said(words, context.action, action) or find_leak(
+                words, plan, action, shown_to_agent(context)
+            )
 
         asked = question(context, most_actions=1, plan=None, corrected_action=action)
         answer = self._ask(context, asked, ExplanationFields, check, role="hybrid")

@@ -4,14 +4,30 @@ A correction that the world refuses would be trained on as if it were right. So 
 checked here against the world before it counts.
 """
 
+import re
 from contextlib import nullcontext
 from dataclasses import replace
 
 from step_envs.core import TextEnv
 from step_envs.errors import TeacherError
+from step_envs.replies import short_quote
 from step_envs.trajectory import Verdict
 from step_envs.wrappers.backtracking import world_at
 from step_envs.wrappers.teachers.base import Teacher, TeacherContext
+
+_WORD = re.compile(r"[^\W_]+")
+_EMPTY_WORDS = frozenset(
+    ["a", "an", "the", "to", "in", "on", "of", "for", "from", "with", "into", "onto", "at", "and", "or", "it"]
+)
+_PRESENT = {"went": "go", "going": "go", "took": "take", "taken": "take", "taking": "take", "moving": "move"} | {
+    "bought": "buy",
+    "chose": "choose",
+    "using": "use",
+    "used": "use",
+    "putting": "put",
+    "heating": "heat",
+}
+"""Forms of verbs that do not begin with the verb -> the verb."""
 
 
 def judge(teacher: Teacher, context: TeacherContext) -> Verdict:
@@ -41,6 +57,31 @@ def judge(teacher: Teacher, context: TeacherContext) -> Verdict:
         reason = f"The corrected action {second.corrected_action!r} is not admissible, even after asking again."
         return Verdict(status="unknown", reason=reason, usage=paid)
     return checked.model_copy(update={"usage": paid})
+
+
+def what_is_not_said(words: str, action: str | None, corrected_action: str) -> str | None:
+    """Check that a reflection speaks of the step it corrects, because "The task is wrong." would be trained like any other.
+
+    Args:
+        words: Error, reason and reflection.
+        action: The wrong action; None if the reply held none.
+        corrected_action: The action to take instead.
+
+    Returns:
+        What is wrong, in one sentence; None if the words name one of the two actions or a thing in them.
+    """
+    step = short_quote(action) if action is not None else "action reply format"
+    named = {word for word in _WORD.findall(f"{step} {corrected_action}".lower()) if word not in _EMPTY_WORDS}
+    said = {_PRESENT.get(word, word) for word in _WORD.findall(words.lower())}
+    if not named or any(word in said or any(_same_stem(word, one) for one in said) for word in named):
+        return None
+    return f"It does not speak of the step: name the action {step!r}, or a thing in it, and what to do instead."
+
+
+def _same_stem(word: str, said: str) -> bool:
+    """Return True for ``open`` and ``opened``, ``mugs`` and ``mug``."""
+    shorter, longer = sorted((word, said), key=len)
+    return len(shorter) > 2 and longer.startswith(shorter) and len(longer) - len(shorter) <= 3
 
 
 def one_line(text: str) -> str:

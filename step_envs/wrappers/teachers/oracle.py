@@ -2,11 +2,9 @@
 
 from typing_extensions import override
 
+from step_envs.replies import short_quote
 from step_envs.trajectory import Actor, Verdict
-from step_envs.wrappers.reply import parse_action
 from step_envs.wrappers.teachers.base import Teacher, TeacherContext
-
-_LONGEST_QUOTE = 120
 
 
 class OracleTeacher(Teacher):
@@ -56,33 +54,22 @@ class OracleTeacher(Teacher):
         return (
             not self.strict
             and context.env.oracle.is_informative(action)
-            and action != _last_action(context)
+            and action != context.previous_action
             and _understood(context)
         )
 
     def _describe_error(self, context: TeacherContext, rest: list[str] | None) -> tuple[str, str]:
         if context.action is None:
             return "My last reply held no action.", "I must end every reply with one action on a line of its own."
-        action = _quoted(context.action)
+        action = short_quote(context.action)
         if rest is None:
             return f'"{action}" was a mistake.', "After it the task cannot be completed any more."
-        if context.action == _last_action(context):
+        if context.action == context.previous_action:
             return f'"{action}" was useless.', "It only repeats the step before."
         if not _understood(context):
             return f'"{action}" had no effect.', "It is not an action that is understood here."
         return f'"{action}" was the wrong step.', "It brings me no closer to the goal."
 
 
-def _quoted(action: str) -> str:
-    # The quote becomes training text, so it must be short and free of what a terminal or a chat template would act on.
-    words = "".join(letter if letter.isprintable() else " " for letter in action).replace("<|", "<").replace("|>", ">")
-    return words if len(words) <= _LONGEST_QUOTE else f"{words[:_LONGEST_QUOTE]} ..."
-
-
 def _understood(context: TeacherContext) -> bool:
     return bool(context.info["valid_action"]) if context.executed else context.env.accepts(context.action or "")
-
-
-def _last_action(context: TeacherContext) -> str | None:
-    replies = [message["content"] for message in context.messages if message["role"] == "assistant"]
-    return parse_action(replies[-1]) if replies else None
