@@ -108,16 +108,16 @@ def read_json(path: str | os.PathLike[str], *, limit: int = MOST_BYTES, fault: F
     """Read a file that holds one JSON value.
 
     Raises:
-        StepEnvsError: Of the class ``fault``: as ``read_text``, or the text is not JSON; the message names the line.
+        StepEnvsError: Of the class ``fault``: as ``read_bytes``, or the content is not JSON; the message names the line.
     """
-    return parse_json(read_text(path, limit=limit, fault=fault), str(path), fault=fault)
+    return parse_json(read_bytes(path, limit=limit, fault=fault), str(path), fault=fault)
 
 
-def parse_json(text: str, source: str, *, fault: Fault = StoreError) -> Any:
+def parse_json(text: str | bytes, source: str, *, fault: Fault = StoreError) -> Any:
     """Parse JSON text, and describe what is wrong with it in one sentence.
 
     Args:
-        text: The text.
+        text: The text; as bytes, in UTF-8.
         source: Where it is from, as the beginning of the sentence: ``"runs/x/summary.json"``.
         fault: Class of the error.
 
@@ -125,8 +125,11 @@ def parse_json(text: str, source: str, *, fault: Fault = StoreError) -> Any:
         StepEnvsError: Of the class ``fault``: the text is not JSON, is nested too deeply, or would take too much memory.
     """
     try:
-        check_json(text.encode("utf-8", "surrogatepass"))
-        return json.loads(text)
+        check_json(text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text)
+        return json.loads(text if isinstance(text, str) else text.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        assert isinstance(text, bytes)
+        raise fault(f"{source} is not valid JSON: {_encoding_of(text, error)}.") from error
     except RecursionError as error:
         raise fault(f"{source} is not valid JSON: it is nested too deeply.") from error
     except ValueError as error:  # also the decoder's own limit on the digits of a number

@@ -123,8 +123,10 @@ def test_where_there_is_no_terminal_a_line_comes_now_and_then(progress: Progress
         file.truncate()
         return text.splitlines()
 
-    dashboard.begin(Progress(planned=50, kept=10))
-    assert printed() == ["runs/x: 10 of 50 episodes; 0:00"]
+    dashboard.begin(Progress(planned=50, kept=10, successes=5))
+    assert printed() == [
+        "runs/x: 10 of 50 episodes; 0:00; success 50%  between 24% and 76%; errors 0.00 an episode, 0 of 0 corrected"
+    ]
     dashboard.note(progress, None)
     now[0] += 29
     dashboard.tick()

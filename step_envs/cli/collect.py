@@ -44,7 +44,7 @@ def collect(
     agent: Annotated[
         str,
         typer.Option(
-            help="Who acts: novice, oracle, random, or a model: chat:model=NAME,base_url=URL,temperature=1. "
+            help="Who acts: novice, oracle, random, or a model: openai:model=NAME,base_url=URL,temperature=1. "
             "Options are added as in novice:error_rate=0.3. Your own agent is named by its place: my_module.MyAgent."
         ),
     ] = "novice",

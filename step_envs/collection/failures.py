@@ -43,7 +43,7 @@ def read_failures(run: Path, *, played: Collection[int | None] = ()) -> list[Fai
     found: dict[int | None, FailedEpisode] = {}
     for number, line in read_lines(file):
         place = f"Line {number} of {file}"
-        record: Any = parse_json(line.decode("utf-8", "replace"), place)
+        record: Any = parse_json(line, place)
         try:
             failed = FailedEpisode(record["episode"], str(record["task_id"]), str(record["reason"]))
             found.pop(failed.episode, None)

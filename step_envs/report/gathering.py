@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from step_envs.errors import DataError, StoreError
-from step_envs.file_reading import open_regular, parse_json, read_text
+from step_envs.file_reading import open_regular, parse_json, read_bytes
 from step_envs.runs import run_names
 from step_envs.store import read_trajectories
 from step_envs.trajectory import Trajectory, Turn, Usage
@@ -195,9 +195,9 @@ def _paid(trajectories: Path) -> Usage | None:
         return (
             None  # some of a run's trajectories, a run that was not collected by the command, or one that is not done
         )
-    text = read_text(file, fault=DataError)
+    data = read_bytes(file, fault=DataError)
     try:
-        paid = parse_json(text, str(file)).get("paid")
+        paid = parse_json(data, str(file)).get("paid")
         return None if paid is None else Usage.model_validate(paid)
     except (StoreError, ValueError, AttributeError) as error:
         raise DataError(
@@ -230,9 +230,9 @@ def read_curve(folder: Path) -> Curve:
         if not checkpoints:
             raise DataError(f"There is no trainer_state.json in {folder} or in a checkpoint-N folder of it.")
         file = max(checkpoints, key=_step)
-    text = read_text(file, fault=DataError)
+    data = read_bytes(file, fault=DataError)
     try:
-        state = parse_json(text, str(file))
+        state = parse_json(data, str(file))
         points: dict[str, list[tuple[int, float]]] = {}
         for entry in state["log_history"]:
             for name, value in entry.items():
@@ -261,9 +261,9 @@ def read_teacher_eval(file: Path) -> list[dict[str, Any]]:
     Raises:
         DataError: It is not that.
     """
-    text = read_text(file, fault=DataError)
+    data = read_bytes(file, fault=DataError)
     try:
-        reports = parse_json(text, str(file))
+        reports = parse_json(data, str(file))
         for report in reports:
             _ = report["teacher"], report["env"], report["steps"]
             for name in ("precision", "recall", "f1", "back_on_track", "unknown"):
