@@ -75,6 +75,15 @@ def open_regular(path: str | os.PathLike[str], *, fault: Fault = StoreError) -> 
     raise cannot_read(path, why, fault)
 
 
+def require_regular(path: str | os.PathLike[str], *, fault: Fault = StoreError) -> None:
+    """Check that a file can be opened for reading, before a package opens it that would wait at a named pipe for ever.
+
+    Raises:
+        StepEnvsError: As ``open_regular``.
+    """
+    open_regular(path, fault=fault).close()
+
+
 def read_bytes(path: str | os.PathLike[str], *, limit: int = MOST_BYTES, fault: Fault = StoreError) -> bytes:
     """Read a file as a whole.
 

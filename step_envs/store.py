@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from step_envs.errors import StoreError, first_fault
 from step_envs.file_locks import lock_file
-from step_envs.file_reading import MOST_BYTES, bounded_lines, cannot_read, check_json, open_regular
+from step_envs.file_reading import MOST_BYTES, bounded_lines, cannot_read, check_json, require_regular
 from step_envs.trajectory import Trajectory
 
 
@@ -39,7 +39,7 @@ class TrajectoryStore:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             if self.path.exists():
-                open_regular(self.path).close()  # raises an error for a named pipe, at which the next line would wait
+                require_regular(self.path)
             self._file = open(self.path, "r+b", buffering=0, opener=_create)  # noqa: SIM115  (closed in close)
         except OSError as error:
             raise StoreError(f"Cannot open {self.path} for writing: {error.strerror}.") from error

@@ -74,9 +74,9 @@ def test_it_clicks_values_of_options_and_never_their_names() -> None:
     """The text of a page shows both alike, and the instruction names the option as often as its value."""
     shopper = Shopper("i need a hdmi cable, pack of 2, size 6 feet, and price lower than 40.00 dollars")
     page = (
-        "WebShop [SEP] Instruction: [SEP] x [SEP] Back to Search [SEP] < Prev [SEP] pack [SEP] pack of 1 [SEP] pack of 2 [SEP] "
-        "size [SEP] 6 feet [SEP] hdmi cable, pack of 2 [SEP] Price: $9.00 [SEP] Rating: N.A. [SEP] Description [SEP] "
-        "Features [SEP] Reviews [SEP] Buy Now"
+        "WebShop [SEP] Instruction: [SEP] x [SEP] Back to Search [SEP] < Prev [SEP] pack [SEP] pack of 1 [SEP] "
+        "pack of 2 [SEP] size [SEP] 6 feet [SEP] hdmi cable, pack of 2 [SEP] Price: $9.00 [SEP] Rating: N.A. [SEP] "
+        "Description [SEP] Features [SEP] Reviews [SEP] Buy Now"
     )
     clickables = ["back to search", "< prev", "pack of 1", "pack of 2", "6 feet", "features", "buy now"]
     shopper.see(page, clickables)
