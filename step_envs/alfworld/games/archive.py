@@ -271,7 +271,10 @@ def repack(path: Path) -> Path:
             _read_to_the_end(archive)
         unfinished.replace(target)
     except (tarfile.TarError, lzma.LZMAError, zlib.error, gzip.BadGzipFile, EOFError, ValueError) as error:
-        raise DataError(f"{path} is no whole archive ({error}); it is cut short or damaged, fetch it again.") from error
+        reason = str(error).splitlines()[0].rstrip(":") if str(error) else type(error).__name__
+        raise DataError(
+            f"{path} is no whole archive ({reason}); it is cut short or damaged, fetch it again."
+        ) from error
     except OSError as error:
         raise DataError(
             f"{path} could not be repacked in {target.parent} ({error}); point STEP_ENVS_CACHE at a folder with room."
