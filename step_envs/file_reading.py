@@ -13,9 +13,12 @@ import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from step_envs.errors import StepEnvsError, StoreError, shortened
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 MOST_BYTES = 64 * 2**20
 """Bytes of a file that is read as a whole, and of one line of a file of lines."""
@@ -37,6 +40,7 @@ _OTHER_ENCODINGS = {codecs.BOM_UTF32_LE: "UTF-32", codecs.BOM_UTF32_BE: "UTF-32"
 }
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
+Model = TypeVar("Model", bound="BaseModel")
 Fault = type[StepEnvsError]
 """Class of the error that a caller raises for its files: ``StoreError`` for runs, ``DataError`` for data."""
 
@@ -159,6 +163,24 @@ def check_json(data: bytes) -> None:
     memory = 72 * (data.count(b"[") + data.count(b"{")) + 32 * data.count(b",")
     if memory > _MOST_MEMORY:
         raise ValueError(f"its lists and objects would take about {memory // 2**20:,} MiB of memory")
+
+
+def model_from_json(kind: type[Model], data: bytes) -> Model:
+    """Make a pydantic model from JSON, within bounds of memory.
+
+    Args:
+        kind: The class of the model.
+        data: The JSON.
+
+    Raises:
+        ValueError: It is not JSON, or would take too much memory; ``pydantic.ValidationError`` where the model refuses it.
+        RecursionError: It is nested too deeply.
+    """
+    check_json(data)
+    if len(data) < 2**20:
+        return kind.model_validate_json(data)
+    # Of every field that is missing pydantic keeps a copy of the whole JSON; of Python objects it keeps the object.
+    return kind.model_validate(json.loads(data))
 
 
 def bounded_lines(path: str | os.PathLike[str], *, fault: Fault = StoreError) -> Iterator[tuple[int, bytes]]:

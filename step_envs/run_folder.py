@@ -14,10 +14,11 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from step_envs.errors import StoreError, first_fault, quoted, shortened
-from step_envs.file_reading import check_json, read_bytes
+from step_envs.file_reading import model_from_json, read_bytes
 from step_envs.files import write_whole
 
 Model = TypeVar("Model", bound=BaseModel)
+_MOST_BYTES = 2**24
 
 
 class RunFolder:
@@ -198,10 +199,9 @@ def read_model(path: Path, kind: type[Model], meaning: str, *, absent: str | Non
     """
     if absent is not None and not path.exists():
         raise StoreError(absent)
-    data = read_bytes(path)
+    data = read_bytes(path, limit=_MOST_BYTES)
     try:
-        check_json(data)
-        return kind.model_validate_json(data)
+        return model_from_json(kind, data)
     except ValidationError as error:
         raise StoreError(f"{path} is not {meaning}: {first_fault(error)}.") from error
     except (ValueError, RecursionError) as error:

@@ -17,8 +17,10 @@ from pydantic import ValidationError
 
 from step_envs.errors import StoreError, first_fault
 from step_envs.file_locks import lock_file
-from step_envs.file_reading import MOST_BYTES, bounded_lines, cannot_read, check_json, require_regular
+from step_envs.file_reading import MOST_BYTES, bounded_lines, cannot_read, check_json, model_from_json, require_regular
 from step_envs.trajectory import Trajectory
+
+_MOST_EMPTY_LINES = 100_000
 
 
 class TrajectoryStore:
@@ -165,8 +167,7 @@ def read_trajectories(path: str | os.PathLike[str]) -> Iterator[Trajectory]:
         raise cannot_read(file, getattr(error, "strerror", None) or str(error), StoreError) from error
     for number, line in read_lines(file):
         try:
-            check_json(line)
-            yield Trajectory.from_json(line)
+            yield model_from_json(Trajectory, line)
         except ValidationError as error:
             raise StoreError(f"Line {number} of {file} is not a trajectory: {first_fault(error)}.") from error
         except (ValueError, RecursionError) as error:
@@ -181,6 +182,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     Raises:
         StoreError: The file cannot be read, or holds zeros in the place of a line, as a power cut leaves them.
     """
+    empty = 0
     for number, line in bounded_lines(path):
         if b"\0" in line and (line.endswith(b"\n") or line.startswith(b"\0")):
             raise StoreError(
@@ -190,6 +192,10 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
         if line.endswith(b"\n"):
             if line.strip():
                 yield number, line
+                continue
+            empty += 1
+            if empty > _MOST_EMPTY_LINES:
+                raise StoreError(f"{path} holds more than {_MOST_EMPTY_LINES:,} empty lines: it is no run.")
         elif _is_whole(line):
             yield number, line
         elif line.strip() and not line.startswith(b"{"):

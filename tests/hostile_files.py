@@ -71,7 +71,7 @@ def _catalogue(path: Path) -> None:
 def _products(path: Path) -> None:
     attributes = path.with_name("attributes.json")
     attributes.write_text("{}")
-    import_files(path, attributes, None, path.with_name(f"from {path.name}"))
+    import_files(path, attributes, None, path.with_name("catalogue"))
 
 
 def _prompts(path: Path) -> None:

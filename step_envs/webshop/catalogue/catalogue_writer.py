@@ -135,9 +135,10 @@ class CatalogueWriter:
     def _finish(self) -> None:
         self._products.close()
         if not self._asins:
+            file = next(iter(self._source.get("files", ())), "the product file")
             raise DataError(
                 f"The catalogue {self._name!r} would have no product at all ({self._records} records read, "
-                f"{self._skipped} skipped): check that the product file is the right one."
+                f"{self._skipped} skipped): check that {file} is the right one."
             )
         self._index.close(self._asins)
         order = sorted(range(len(self._asins)), key=lambda number: sort_key(self._asins[number]))
