@@ -12,8 +12,9 @@ import os
 import re
 import stat
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from step_envs.errors import StepEnvsError, StoreError, shortened
 
@@ -45,7 +46,7 @@ Fault = type[StepEnvsError]
 """Class of the error that a caller raises for its files: ``StoreError`` for runs, ``DataError`` for data."""
 
 
-def open_regular(path: str | os.PathLike[str], *, fault: Fault = StoreError) -> BinaryIO:
+def open_regular(path: str | os.PathLike[str], *, fault: Fault = StoreError) -> BufferedReader:
     """Open a file for reading, whatever is at the path, without ever waiting for anybody.
 
     Args:
@@ -149,7 +150,7 @@ def parse_json(text: str | bytes, source: str, *, fault: Fault = StoreError) -> 
         raise fault(f"{source} is not valid JSON: {str(error).rstrip('.')}.") from error
 
 
-def check_json(data: bytes) -> None:
+def check_json(data: bytes | bytearray) -> None:
     """Refuse JSON that would take too much memory, before it is parsed.
 
     An empty list takes 64 bytes and two characters, a number 32 bytes and two characters. The estimate is from above, for

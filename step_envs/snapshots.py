@@ -62,7 +62,9 @@ def read_snapshot(snapshot: bytes, env_id: str) -> Snapshot:
     if not isinstance(snapshot, bytes | bytearray | str):
         raise SnapshotError(f"These bytes are not a snapshot: a snapshot is bytes, got {type(snapshot).__name__}.")
     try:
-        check_json(snapshot.encode("utf-8", "surrogatepass") if isinstance(snapshot, str) else bytes(snapshot))
+        check_json(
+            bytes(str(snapshot), "utf-8", "surrogatepass") if not isinstance(snapshot, bytes | bytearray) else snapshot
+        )
         saved = json.loads(snapshot)
     except (TypeError, ValueError, RecursionError) as error:
         raise SnapshotError(f"These bytes are not a snapshot: {error}.") from error
