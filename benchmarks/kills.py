@@ -106,7 +106,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=60)
     parser.add_argument("--interrupts", type=int, default=60)
     parser.add_argument("--longest", type=float, default=6.0, help="seconds after the start")
-    parser.add_argument("--episodes", type=int, default=3000)
+    parser.add_argument("--episodes", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     blows = [signal.SIGKILL] * asked.kills + [signal.SIGINT] * asked.interrupts
