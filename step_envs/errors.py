@@ -6,6 +6,7 @@ users expect; everything else that this package raises on purpose is here.
 """
 
 import difflib
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -15,8 +16,18 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
 
 
+_LONGEST_WORD = 5000
+_LONG_WORD = re.compile(rf"\S{{{_LONGEST_WORD},}}")
+_LONGEST_MESSAGE = 20_000
+_LONGEST_NAME = 500
+"""Characters of a name for which near ones are looked for."""
+
+
 class StepEnvsError(Exception):
-    """Base of every error that step-envs raises on purpose."""
+    """Base of every error that step-envs raises on purpose; its message stays a sentence whatever it quotes."""
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*(readable(one) if isinstance(one, str) else one for one in arguments))
 
 
 class UnknownNameError(StepEnvsError, ValueError):
@@ -100,33 +111,65 @@ def unknown_name(kind: str, name: object, known: Iterable[str], *, nearest: int 
         The error, ready to raise: it names the closest known names, or all of them when there are at most eight.
     """
     names = list(known)
-    close = difflib.get_close_matches(str(name), names, n=nearest, cutoff=0.5)
+    # Nothing is near a name of a million characters, and to find that out would take minutes.
+    close = (
+        difflib.get_close_matches(str(name), names, n=nearest, cutoff=0.5) if len(str(name)) <= _LONGEST_NAME else []
+    )
     if close:
         hint = f"Did you mean {_either(close)}?"
     elif len(names) <= 8:
         hint = f"Known: {', '.join(names)}." if names else f"There is no {kind} at all."
     else:
         hint = f"There are {len(names)}, for example {_either(names[:nearest])}."
-    return UnknownNameError(f"Unknown {kind} {name!r}. {hint}")
+    return UnknownNameError(f"Unknown {kind} {quoted(name)}. {hint}")
+
+
+def readable(message: str) -> str:
+    """Shorten what is too long for a sentence in a message: a name without end, or a file that was quoted whole."""
+    if len(message) <= _LONGEST_WORD:
+        return message
+    message = _LONG_WORD.sub(lambda found: shortened(found[0]), message)
+    return message if len(message) <= _LONGEST_MESSAGE else shortened(message, 2000)
+
+
+def shortened(text: str, most: int = 200) -> str:
+    """Return a text that fits into a sentence: of a long one the beginning, the end, and how long it is.
+
+    Examples:
+        >>> shortened("a" * 5)
+        'aaaaa'
+        >>> shortened("a" * 90 + "z" * 9_910, 20)
+        'aaaaaa…zz (10,000 characters)'
+    """
+    if len(text) <= most:
+        return text
+    return f"{text[: most * 3 // 10]}…{text[-(most // 10) :]} ({len(text):,} characters)"
+
+
+def quoted(value: object, most: int = 200) -> str:
+    """Return the representation of a value that fits into a sentence; see ``shortened``."""
+    if isinstance(value, str) and len(value) > most:
+        return f"{value[: most * 3 // 10] + '…' + value[-(most // 10) :]!r} ({len(value):,} characters)"
+    return shortened(repr(value), most)
 
 
 def first_fault(error: "ValidationError") -> str:
     """Describe the first fault of data that failed validation, and its place: ``"Field required (at turns.3.role)"``."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    where = ".".join(map(str, first["loc"]))
-    return str(first["msg"]) + (f" (at {where})" if where else "")
+    where = shortened(".".join(map(str, first["loc"])))
+    return shortened(str(first["msg"]), 1000) + (f" (at {where})" if where else "")
 
 
 def validation_sentence(error: "ValidationError") -> str:
     """Say in one sentence which value is wrong and why; a validator's own sentence is taken as it stands."""
     first = error.errors(include_url=False)[0]
-    where = ".".join(map(str, first["loc"]))
+    where = shortened(".".join(map(str, first["loc"])))
     if first["type"] == "value_error":
         text = str(first["ctx"]["error"])
         return text if text.endswith((".", "?")) else f"{where}: {text}." if where else f"{text}."
     if first["type"] == "missing":
         return f"{where} is missing."
-    return f"{where or error.title}: {first['msg']}, got {first['input']!r}."
+    return f"{where or error.title}: {first['msg']}, got {quoted(first['input'])}."
 
 
 def missing_package(package: str, purpose: str, extra: str | None) -> DependencyNotInstalled:

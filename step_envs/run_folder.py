@@ -6,7 +6,6 @@ simpler, but then a field that is new in this version, or one that only says how
 """
 
 import json
-import reprlib
 import time
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -14,10 +13,12 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from step_envs.errors import StoreError, first_fault
+from step_envs.errors import StoreError, first_fault, quoted, shortened
+from step_envs.file_reading import model_from_json, read_bytes
 from step_envs.files import write_whole
 
 Model = TypeVar("Model", bound=BaseModel)
+_MOST_BYTES = 2**24
 
 
 class RunFolder:
@@ -56,9 +57,17 @@ class RunFolder:
             StoreError: The folder holds something else, a run although ``resume`` is not set, or a run with other
                 settings.
         """
+        saved = self.check(settings, resume=resume, meaning=meaning, may_differ=may_differ)
+        if saved is None:
+            write_model(self.record, settings)
+        return saved
+
+    def check(
+        self, settings: Model, *, resume: bool, meaning: str, may_differ: Collection[str] = frozenset()
+    ) -> Model | None:
+        """Raise the errors that ``claim`` would raise, and write nothing; arguments and result are those of ``claim``."""
         if not self.record.exists():
             self._refuse_files()
-            write_model(self.record, settings)
             return None
         if not resume:
             raise StoreError(
@@ -71,8 +80,8 @@ class RunFolder:
         found = first_difference(saved.model_dump(include=fixed), asked.model_dump(include=fixed))
         if found is not None:
             field, was, wanted = found
-            values = {"saved": reprlib.repr(was), "asked": reprlib.repr(wanted)}
-            raise StoreError(self._conflict.format(folder=self.path, field=field, **values))
+            texts = dict(zip(("saved", "asked"), tell_apart(was, wanted), strict=True))
+            raise StoreError(self._conflict.format(folder=self.path, field=shortened(field), **texts))
         return saved
 
     def wait_until_claimed(self, seconds: float) -> None:
@@ -93,7 +102,7 @@ class RunFolder:
         """Refuse a folder with files that this run would mix with its own."""
         if self._product is not None:
             product = self.path / self._product
-            if product.exists() and product.stat().st_size:
+            if product.exists() and (not product.is_file() or product.stat().st_size):
                 raise StoreError(f"{self.path} holds {product.stem} without a {self.record.name}: name another folder.")
         elif self.path.is_dir() and any(not self._is_half_record(file) for file in self.path.iterdir()):
             kind = f" of {self._noun}" if self.record.name == "config.json" else ""
@@ -116,6 +125,46 @@ def first_difference(
             return first_difference(was, value, before=f"{before}{name}.")
         return f"{before}{name}", was, value
     return None
+
+
+def tell_apart(saved: Any, asked: Any, *, most: int = 160) -> tuple[str, str]:
+    """Describe two values that differ, each in a few words, so that the descriptions differ as well.
+
+    Args:
+        saved: One value.
+        asked: The other.
+        most: Characters up to which both are shown whole.
+
+    Examples:
+        >>> tell_apart(0.3, 0.4)
+        ('0.3', '0.4')
+        >>> tell_apart(["a"] * 99 + ["b"], ["a"] * 99 + ["c"], most=20)
+        ("100 items of which number 100 is 'b'", "100 items of which number 100 is 'c'")
+    """
+    texts = repr(saved), repr(asked)
+    if max(map(len, texts)) <= most or type(saved) is not type(asked):
+        return quoted(saved, most), quoted(asked, most)
+    if isinstance(saved, (list, tuple)):
+        at = next((at for at, (a, b) in enumerate(zip(saved, asked, strict=False)) if a != b), None)
+        if at is None:
+            return f"{len(saved):,} items", f"{len(asked):,} items"
+        one, other = tell_apart(saved[at], asked[at], most=most)
+        number = f"items of which number {at + 1:,} is"
+        return f"{len(saved):,} {number} {one}", f"{len(asked):,} {number} {other}"
+    if isinstance(saved, Mapping):
+        key = next(key for key in (*saved, *asked) if key not in saved or key not in asked or saved[key] != asked[key])
+        name = quoted(key, most)
+        if key not in saved or key not in asked:
+            here, absent = f"options with {name}", f"options without {name}"
+            return (here, absent) if key in saved else (absent, here)
+        one, other = tell_apart(saved[key], asked[key], most=most)
+        return f"{name}: {one}", f"{name}: {other}"
+    common = next((at for at, (a, b) in enumerate(zip(*texts, strict=False)) if a != b), min(map(len, texts)))
+    start = max(0, common - most // 4)
+    one, other = (
+        f"{'…' if start else ''}{text[start : start + most]}{'…' * (len(text) > start + most)}" for text in texts
+    )
+    return one, other
 
 
 def write_model(path: Path, model: BaseModel) -> None:
@@ -148,11 +197,12 @@ def read_model(path: Path, kind: type[Model], meaning: str, *, absent: str | Non
     Raises:
         StoreError: The file is not there, or holds something else.
     """
+    if absent is not None and not path.exists():
+        raise StoreError(absent)
+    data = read_bytes(path, limit=_MOST_BYTES)
     try:
-        return kind.model_validate_json(path.read_bytes())
-    except FileNotFoundError as error:
-        raise StoreError(absent or f"Cannot read {path}: {error.strerror}.") from error
-    except OSError as error:
-        raise StoreError(f"Cannot read {path}: {error.strerror}.") from error
+        return model_from_json(kind, data)
     except ValidationError as error:
         raise StoreError(f"{path} is not {meaning}: {first_fault(error)}.") from error
+    except (ValueError, RecursionError) as error:
+        raise StoreError(f"{path} is not {meaning}: {error}.") from error

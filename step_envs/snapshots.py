@@ -12,6 +12,7 @@ from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from step_envs.errors import DataError, SnapshotError
+from step_envs.file_reading import check_json
 from step_envs.world_state import WorldState, read_world_state
 
 SNAPSHOT_SCHEMA = "step-snapshot/1"
@@ -61,6 +62,9 @@ def read_snapshot(snapshot: bytes, env_id: str) -> Snapshot:
     if not isinstance(snapshot, bytes | bytearray | str):
         raise SnapshotError(f"These bytes are not a snapshot: a snapshot is bytes, got {type(snapshot).__name__}.")
     try:
+        check_json(
+            bytes(str(snapshot), "utf-8", "surrogatepass") if not isinstance(snapshot, bytes | bytearray) else snapshot
+        )
         saved = json.loads(snapshot)
     except (TypeError, ValueError, RecursionError) as error:
         raise SnapshotError(f"These bytes are not a snapshot: {error}.") from error

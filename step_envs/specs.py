@@ -1,12 +1,12 @@
 """Reads specifications of agents and teachers: one line of text, ``name:option=value,...``."""
 
+import inspect
 import json
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from inspect import signature
-from typing import Any
+from typing import Any, get_args, is_typeddict
 
-from step_envs.errors import unknown_name
+from step_envs.errors import quoted, unknown_name
 
 _SECRETS = ("apikey", "key", "token", "secret", "password")
 """Names under which people try to give a key. No option has such a name, and their values are never quoted."""
@@ -60,26 +60,36 @@ def make_from_spec(spec: str, known: Mapping[str, str], kind: str, **further: An
         if key in options:
             raise ValueError(f"In {kind} {spec!r}, {key!r} is given twice.")
         options[key] = value
-    where = f"The {kind} {name!r} cannot be made from {text!r}:"
-    _check_names(where, factory, options)
+    fault = _wrong_option(factory, options, further)
+    if fault is not None:
+        raise ValueError(f"The {kind} {name!r} cannot be made from {quoted(text)}: {fault}")
     try:
         return factory(**options, **further)
     except TypeError as error:
-        raise ValueError(f"{where} {error}.") from error
+        raise ValueError(f"The {kind} {name!r} cannot be made from {quoted(text)}: {error}.") from error
 
 
-def _check_names(where: str, factory: Callable[..., Any], options: Mapping[str, Any]) -> None:
-    """Raise an error that names the nearest option for one that does not exist, where the signature lists all of them."""
+def _wrong_option(factory: Callable[..., Any], options: Mapping[str, Any], further: Mapping[str, Any]) -> str | None:
+    """Return a sentence about the first option that a class or function does not take or lacks; None if all is well."""
     try:
-        parameters = signature(factory).parameters.values()
+        parameters = inspect.signature(factory).parameters.values()
     except (TypeError, ValueError):
-        return
-    if any(one.kind is one.VAR_KEYWORD for one in parameters):
-        return
-    known = [one.name for one in parameters]
-    for option in options:
-        if option not in known:
-            raise ValueError(f"{where} {unknown_name('option', option, known)}")
+        return None  # nobody knows what it takes
+    named = [one for one in parameters if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)]
+    for one in named:
+        if one.default is one.empty and one.name not in options and one.name not in further:
+            return f"The option {one.name!r} is missing."
+    names = [one.name for one in named]
+    for one in parameters:
+        if one.kind is one.VAR_KEYWORD:
+            # ``**options: Unpack[ChatOptions]`` names its options in a TypedDict.
+            listed = next((kind for kind in get_args(one.annotation) if is_typeddict(kind)), None)
+            if listed is None:
+                return None  # it takes any
+            names += listed.__annotations__
+    free = [name for name in names if name not in further]
+    wrong = next((key for key in options if key not in free), None)
+    return None if wrong is None else str(unknown_name("option", wrong, free))
 
 
 def _find(name: str, known: Mapping[str, str], kind: str) -> Callable[..., Any]:

@@ -194,9 +194,11 @@ def test_a_reply_says_how_it_ended(finish: str) -> None:
 @pytest.mark.parametrize(
     ("make", "spec", "sentence"),
     [
-        (make_agent, "chat", "The agent 'chat' cannot be made from '{}': ChatAgent.__init__() got"),
-        (make_teacher, "openai", "The teacher 'openai' cannot be made from '{}': OpenAITeacher.__init__() got"),
-        (make_teacher, "hybrid", "The teacher 'hybrid' cannot be made from '{}': HybridTeacher.__init__() got"),
+        (make_agent, "chat", "The agent 'chat' cannot be made from '{}': "),
+        (make_agent, "openai", "The agent 'openai' cannot be made from '{}': "),
+        (make_teacher, "openai", "The teacher 'openai' cannot be made from '{}': "),
+        (make_teacher, "chat", "The teacher 'chat' cannot be made from '{}': "),
+        (make_teacher, "hybrid", "The teacher 'hybrid' cannot be made from '{}': "),
     ],
 )
 def test_options_of_the_model_are_handed_on_and_others_are_refused(make: Any, spec: str, sentence: str) -> None:
@@ -207,7 +209,10 @@ def test_options_of_the_model_are_handed_on_and_others_are_refused(make: Any, sp
     options = "model=m,temprature=1"
     with pytest.raises(ValueError) as error:
         make(f"{spec}:{options}")
-    assert str(error.value) == f"{sentence.format(options)} an unexpected keyword argument 'temprature'."
+    assert str(error.value) == f"{sentence.format(options)}Unknown option 'temprature'. Did you mean 'temperature'?"
+    with pytest.raises(ValueError) as error:
+        make(f"{spec}:temperature=1")
+    assert str(error.value) == f"{sentence.format('temperature=1')}The option 'model' is missing."
 
 
 def test_with_a_teacher_who_refuses_actions_each_turn_has_its_own_cost() -> None:

@@ -88,11 +88,76 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(tmp_path: Path) -> None:
     collect(config(episodes=2), tmp_path)
     with pytest.raises(StoreError, match="already holds a run: add --resume to go on with it, or name another folder"):
         collect(config(episodes=2), tmp_path)
-    with pytest.raises(StoreError, match="was started with episodes=2, not 3: resume it with the options"):
-        collect(config(episodes=3), tmp_path, resume=True)
+    with pytest.raises(StoreError, match="was started with seed=0, not 1: resume it with the options"):
+        collect(config(episodes=2, seed=1), tmp_path, resume=True)
     before = (tmp_path / "trajectories.jsonl").read_bytes()
     collect(config(episodes=2), tmp_path, resume=True)
     assert (tmp_path / "trajectories.jsonl").read_bytes() == before
+
+
+def test_a_run_is_made_longer_and_never_shorter(tmp_path: Path) -> None:
+    collect(config(episodes=5), tmp_path / "run")
+    before = (tmp_path / "run" / "trajectories.jsonl").read_bytes()
+    figures = collect(config(episodes=12), tmp_path / "run", resume=True)
+    assert (figures.planned, figures.kept) == (12, 12)
+    assert (tmp_path / "run" / "trajectories.jsonl").read_bytes().startswith(before)
+    assert tasks(tmp_path / "run") == wanted(config(episodes=12))
+    assert CollectConfig.read(tmp_path / "run" / "config.json").episodes == 12
+    collect(config(episodes=12), tmp_path / "whole")
+    long, whole = (
+        {one.episode: without_time(one) for one in read_trajectories(tmp_path / name)} for name in ("run", "whole")
+    )
+    assert long == whole
+    with pytest.raises(StoreError) as refused:
+        collect(config(episodes=5), tmp_path / "run", resume=True)
+    assert str(refused.value) == (
+        f"The run in {tmp_path / 'run'} was started with episodes=12, not 5, and can only be made longer: ask for 12 or "
+        "more episodes, or name another folder."
+    )
+
+
+def folder_content(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+FOREIGN: list[dict[str, bytes]] = [
+    {"trajectories.jsonl": b'{"a": 1}\n{"b": 2}'},
+    {"trajectories.jsonl": b'{"a": 1}\n{"b": 2'},
+    {"trajectories.jsonl": bytes(5000)},
+    {"config.json": b'{"learning_rate": 1}', "model.bin": b"x"},
+    {"config.json": b"[" * 100_000},
+    {"config.json": b"\xff\xfe{\x00}\x00", "trajectories.jsonl": b"{"},
+    {"config.json": b"", "trajectories.jsonl": b"half"},
+]
+
+
+@pytest.mark.parametrize("resume", [False, True])
+@pytest.mark.parametrize("content", FOREIGN)
+def test_a_refused_folder_stays_as_it_was(content: dict[str, bytes], resume: bool, tmp_path: Path) -> None:
+    for name, data in content.items():
+        (tmp_path / name).write_bytes(data)
+    with pytest.raises(StoreError):
+        collect(config(episodes=1), tmp_path, resume=resume)
+    assert folder_content(tmp_path) == content
+
+
+@pytest.mark.parametrize("end", ["no line break", "half a line", "NUL bytes", "half a line of NUL bytes"])
+def test_a_resumed_run_mends_the_end_of_its_file(end: str, tmp_path: Path) -> None:
+    collect(config(), tmp_path)
+    file = tmp_path / "trajectories.jsonl"
+    *kept, last = file.read_bytes().splitlines(keepends=True)
+    ends = {
+        "no line break": last[:-1],
+        "half a line": last[:-2],
+        "NUL bytes": bytes(5000),
+        "half a line of NUL bytes": last[:100] + bytes(5000) + b"\n",
+    }
+    file.write_bytes(b"".join(kept) + ends[end])
+    collect(config(), tmp_path, resume=True)
+    assert tasks(tmp_path) == wanted(config())
+    assert file.read_bytes().startswith(b"".join(kept))
+    if end == "no line break":
+        assert file.read_bytes() == b"".join(kept) + last
 
 
 def test_how_a_run_is_carried_out_may_differ_on_resume_and_is_kept(tmp_path: Path) -> None:

@@ -108,4 +108,54 @@ def test_it_is_quiet_where_nobody_looks(tmp_path: Path, environment: dict[str, s
     command = [sys.executable, *collect("--episodes", 3, "--out", tmp_path / "run")]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)
     assert done.stderr == ""
-    assert done.stdout.lstrip().startswith("Trajectories") and "━" not in done.stdout
+    first, table = done.stdout.split("\n", 1)
+    assert first == f"{tmp_path / 'run'}: Coin-v0, novice, teacher oracle: 0 of 3 episodes; 0:00"
+    assert re.match(r"3 of 3 episodes; 0:0\d; success .*\n\s*Trajectories", table) and "━" not in done.stdout
+
+
+def test_where_there_is_no_terminal_a_line_comes_now_and_then(progress: Progress) -> None:
+    now, file = [100.0], StringIO()
+    dashboard = Dashboard(Console(file=file, width=60), "runs/x", clock=lambda: now[0])
+
+    def printed() -> list[str]:
+        text = file.getvalue()
+        file.seek(0)
+        file.truncate()
+        return text.splitlines()
+
+    dashboard.begin(Progress(planned=50, kept=10, successes=5))
+    assert printed() == [
+        "runs/x: 10 of 50 episodes; 0:00; success 50%  between 24% and 76%; errors 0.00 an episode, 0 of 0 corrected"
+    ]
+    dashboard.note(progress, None)
+    now[0] += 29
+    dashboard.tick()
+    assert printed() == []
+    now[0] += 1
+    dashboard.tick()
+    figures = "success 75%  between 53% and 89%; errors 0.60 an episode, 10 of 12 corrected"
+    assert printed() == [f"20 of 50 episodes; 0:30, about 1:30 left; {figures}"]
+    progress.failed, progress.reasons["EndpointDownError: it is\ndown"] = 1, 1
+    dashboard.note(progress, None)
+    dashboard.note(progress, None)
+    assert printed() == ["An episode failed: EndpointDownError: it is down"]
+    progress.interrupts, progress.in_flight = 1, 2
+    dashboard.tick()
+    assert printed() == ["Stopping: waiting for 2 episodes in flight to end. Ctrl-C again drops them."]
+    progress.interrupts = 2
+    dashboard.tick()
+    (line,) = printed()
+    assert line.startswith(
+        "Stopping: dropping 2 episodes, waiting only for answers that are under way. Ctrl-C again ends"
+    )
+    dashboard.close()
+    assert [line[:17] for line in printed()] == ["20 of 50 episodes"]
+
+
+def test_the_panel_says_what_ctrl_c_waits_for_and_leaves_room_for_it(progress: Progress) -> None:
+    progress.interrupts, progress.in_flight = 1, 3
+    dashboard = Dashboard(Console(file=StringIO(), force_terminal=True), "x")
+    dashboard.begin(progress)
+    text = drawn(dashboard, width=80)
+    dashboard.close()
+    assert "waiting for 3 episodes in flight" in " ".join(text.split())

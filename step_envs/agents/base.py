@@ -21,6 +21,7 @@ AGENTS = {
     "chat": "step_envs.agents.chat:ChatAgent",
     "local": "step_envs.agents.local.agent:TransformersAgent",
     "novice": "step_envs.agents.novice:NoviceAgent",
+    "openai": "step_envs.agents.chat:ChatAgent",  # as a teacher of this kind is called
     "oracle": "step_envs.agents.oracle:OracleAgent",
     "person": "step_envs.agents.person:PersonAgent",
     "random": "step_envs.agents.random_agent:RandomAgent",

@@ -7,10 +7,11 @@ import shutil
 import zipfile
 from pathlib import Path
 
-from step_envs.alfworld.games.archive import GAME_FILE, FolderGames, game_name
+from step_envs.alfworld.games.archive import GAME_FILE, MOST_GAME_BYTES, FolderGames, game_name
 from step_envs.alfworld.tasks import OFFICIAL_COUNTS, OfficialTasks, data_folder_from_environment, default_data_folder
 from step_envs.download import Progress, fetch
 from step_envs.errors import DataError
+from step_envs.file_reading import require_regular
 from step_envs.official_data import NO_PROGRESS, DataProgress, DataReport
 
 GAMES_URL = "https://github.com/alfworld/alfworld/releases/download/0.4.0/json_2.1.2_tw-pddl.zip"
@@ -93,8 +94,10 @@ def _complete(folder: Path, expected: dict[str, int]) -> bool:
 def _check(archive: Path, url: str, expected: dict[str, int]) -> None:
     """Check that the archive is whole and has all games; remove it if not, so that the next attempt downloads it anew."""
     try:
+        require_regular(archive, fault=DataError)
         with zipfile.ZipFile(archive) as packed:
-            reason = packed.testzip()
+            large = next((one.filename for one in packed.infolist() if one.file_size > MOST_GAME_BYTES), None)
+            reason = packed.testzip() if large is None else f"{large} is larger than any game"
         counts = OfficialTasks(archive).counts() if reason is None else {}
     except (zipfile.BadZipFile, DataError) as error:
         reason = str(error)

@@ -46,7 +46,7 @@ def collect(
     agent: Annotated[
         str,
         typer.Option(
-            help="Who acts: novice, oracle, random, or a model: chat:model=NAME,base_url=URL,temperature=1. "
+            help="Who acts: novice, oracle, random, or a model: openai:model=NAME,base_url=URL,temperature=1. "
             "Options are added as in novice:error_rate=0.3. Your own agent is named by its place: my_module.MyAgent."
         ),
     ] = "novice",
@@ -93,7 +93,8 @@ def collect(
 
     OUT gets config.json (all settings), trajectories.jsonl (one line per episode), failures.jsonl and summary.json. After a
     kill or Ctrl-C, the same command with --resume continues: no task is lost, and none is played twice. The first Ctrl-C
-    lets the episodes in flight end, the second drops them, the third ends at once.
+    lets the episodes in flight end, the second drops them, the third ends at once. With more --episodes, --resume makes a
+    run longer.
 
     Models behind endpoints are asked through a response cache, so that a resumed run pays for no answer twice. The key is
     read from the environment variable OPENAI_API_KEY, or the one that api_key_env= names, and is never written to a file.
@@ -108,7 +109,7 @@ def collect(
     from step_envs.cli.config_file import env_options, settings
     from step_envs.cli.dashboard import watched_run
     from step_envs.cli.inputs import tasks_in, world
-    from step_envs.cli.render import summary_table
+    from step_envs.cli.render import failure_lines, summary_table
     from step_envs.collection.collector import collect as run
     from step_envs.collection.config import CollectConfig
 
@@ -135,6 +136,8 @@ def collect(
         console.print(_filter_summary(out), markup=False, highlight=False)
         if figures.paid is not None:
             console.print(f"Paid: {_price(figures.paid)}, {figures.paid.requests} requests", markup=False)
+        for line in failure_lines(figures.reasons):
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
         console.print(f"Trajectories: {out / 'trajectories.jsonl'}   Look at them: step-envs view {out}")
     if figures.failed:
         raise typer.Exit(SOME_FAILED)
@@ -147,13 +150,11 @@ def _price(usage: "Usage") -> str:
 
 def _filter_summary(out: Path) -> str:
     """Write how many trajectories the paper's filter keeps for training, and how many each of its rules drops."""
+    from step_envs.cli.render import filter_sentence
     from step_envs.store import read_trajectories
-    from step_envs.training.filters import select
+    from step_envs.training.filters import broken_rule
 
-    chosen = select(read_trajectories(out))
-    text = f"The paper's filter keeps {len(chosen.kept)} of {len(chosen.kept) + chosen.dropped.total()}"
-    dropped = "; ".join(f"{count} dropped for {rule}" for rule, count in sorted(chosen.dropped.items()))
-    return f"{text}: {dropped}." if dropped else f"{text}."
+    return filter_sentence(map(broken_rule, read_trajectories(out)))
 
 
 def _dry_run(config: "CollectConfig", out: Path, console: Console, *, as_json: bool) -> None:

@@ -14,7 +14,11 @@ import typer
 from pydantic import BaseModel, ValidationError
 
 from step_envs.errors import DataError, UnknownNameError, unknown_name, validation_sentence
+from step_envs.file_reading import check_json, read_text
 from step_envs.specs import read_option
+
+_MOST_BYTES = 2**24
+"""Bytes of a file of settings: the ids of a million tasks fit in."""
 
 Settings = TypeVar("Settings", bound=BaseModel)
 
@@ -26,13 +30,13 @@ def read_config_file(path: Path) -> dict[str, Any]:
         DataError: The file cannot be read, or is no table of settings.
         ValueError: It has another ending.
     """
-    parsers = {".toml": tomllib.loads, ".json": json.loads}
+    parsers: dict[str, Callable[[str], Any]] = {".toml": tomllib.loads, ".json": json.loads}
     if path.suffix not in parsers:
         raise ValueError(f"{path} is neither a .toml nor a .json file: settings are read from one of these.")
+    text = read_text(path, limit=_MOST_BYTES, fault=DataError)
     try:
-        found = parsers[path.suffix](path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise DataError(f"Cannot read {path}: {error.strerror}.") from error
+        check_json(text.encode())
+        found = parsers[path.suffix](text)
     except RecursionError as error:
         raise DataError(f"{path} is nested too deeply to be settings.") from error
     except ValueError as error:  # also the errors of both parsers and of the decoder

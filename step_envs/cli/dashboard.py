@@ -1,8 +1,13 @@
-"""The display of a running collection: figures that are redrawn in place in a terminal, and nothing elsewhere."""
+"""The display of a running collection: figures that are redrawn in place in a terminal, and a line now and then elsewhere.
 
+A log file must not be empty for minutes, and must not fill with drawings either. So where there is no terminal, a plain
+line is printed at the start, every half a minute, and at once when an episode fails for a new reason or Ctrl-C is pressed.
+"""
+
+import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +24,7 @@ from rich.text import Text
 
 from step_envs.cli.exit_codes import INTERRUPTED, STOPPED
 from step_envs.cli.render import count, outcome_text
-from step_envs.errors import BudgetSpentError, ClusterError, EndpointError
+from step_envs.errors import BudgetSpentError, ClusterError, EndpointError, shortened
 from step_envs.statistics import wilson
 from step_envs.text import visible
 
@@ -28,6 +33,13 @@ if TYPE_CHECKING:
     from step_envs.trajectory import Trajectory
 
 _LATEST = 3
+_LINE_EVERY = 30.0
+"""Seconds between two lines where there is no terminal."""
+_TICK = 0.2
+"""Seconds after which a Ctrl-C is noticed at the latest."""
+_ROOM_FOR_CTRL_C = 4
+"""Columns that stay free at the right. The terminal writes ``^C`` there; if that began a new line, the top of the panel
+would stay behind when the panel is removed."""
 
 
 @contextmanager
@@ -57,7 +69,7 @@ def watched_run(console: Console, title: str, out: Path, *, done: str) -> "Itera
 
 
 class Dashboard:
-    """Draws the progress of a collection in a terminal; prints nothing elsewhere.
+    """Draws the progress of a collection in a terminal; prints a plain line now and then elsewhere.
 
     It appears when the run begins, so that an error before that is shown without it.
 
@@ -76,17 +88,52 @@ class Dashboard:
         self._began = clock()
         self._before = 0
         self._latest: deque[Text] = deque(maxlen=_LATEST)
+        self._closed = threading.Event()
+        self._ticker: threading.Thread | None = None
+        self._printed = clock()
+        self._interrupts = 0
+        self._told: set[str] = set()
 
     def begin(self, figures: "Progress") -> None:
         """Appear, when the run has begun; ``figures`` hold what was there before."""
+        self.close()
         self._figures, self._before, self._began = figures, figures.kept, self._clock()
+        self._interrupts = 0
         if self._console.is_terminal:
             self._live = Live(get_renderable=self.draw, console=self._console, transient=True, refresh_per_second=4)
             self._live.start()
+            return
+        self._print(f"{self._title}: {self.line()}")
+        self._closed.clear()
+        self._ticker = threading.Thread(target=self._tick, daemon=True, name="progress lines")
+        self._ticker.start()
+
+    def tick(self) -> None:
+        """Print a line if it is time for one, or if Ctrl-C was pressed; for where there is no terminal."""
+        figures = self._figures
+        assert figures is not None
+        if figures.interrupts != self._interrupts:
+            self._interrupts = figures.interrupts
+            self._print(_stopping(figures))
+        elif self._clock() - self._printed >= _LINE_EVERY:
+            self._print(self.line())
+
+    def line(self) -> str:
+        """Return the current figures as one line of text."""
+        figures = self._figures
+        assert figures is not None
+        parts = [f"{figures.kept:,} of {count(figures.planned, 'episode')}", self._time_left(figures)]
+        parts += [f"{name} {text.plain}" for name, text in self._lines(figures)]
+        return "; ".join(parts)
 
     def note(self, figures: "Progress", trajectory: "Trajectory | None") -> None:
         """Show the figures after an episode, and its trajectory; None for a failed episode."""
         self._figures = figures
+        if self._ticker is not None:
+            for reason in figures.reasons:
+                if reason not in self._told and len(self._told) < _LATEST:
+                    self._print(f"An episode failed: {shortened(' '.join(reason.split()), 1000)}")
+                self._told.add(reason)
         if trajectory is not None:
             text = Text.assemble(outcome_text(trajectory), f" {trajectory.score:.2f}  ", visible(trajectory.task_id))
             if trajectory.errors:
@@ -112,6 +159,8 @@ class Dashboard:
         for at, text in enumerate(reversed(self._latest)):
             text.no_wrap, text.overflow = True, "ellipsis"
             grid.add_row("" if at else "latest", text)
+        if figures.interrupts:
+            grid.add_row("stopping", Text(_stopping(figures), style="bold yellow", overflow="fold"))
         title = Text(visible(self._title), style="bold")
         return Panel(
             grid,
@@ -119,7 +168,7 @@ class Dashboard:
             title_align="left",
             box=box.ROUNDED,
             border_style="dim",
-            width=min(100, self._console.width),
+            width=max(20, min(100, self._console.width - _ROOM_FOR_CTRL_C)),
         )
 
     def close(self) -> None:
@@ -127,6 +176,20 @@ class Dashboard:
         if self._live is not None:
             self._live.stop()
             self._live = None
+        if self._ticker is not None:
+            self._closed.set()
+            self._ticker.join()
+            self._ticker = None
+            self.tick()
+            self._print(self.line())
+
+    def _tick(self) -> None:
+        while not self._closed.wait(_TICK):
+            self.tick()
+
+    def _print(self, text: str) -> None:
+        self._printed = self._clock()
+        self._console.print(visible(text), markup=False, highlight=False, soft_wrap=True)
 
     def __enter__(self) -> Self:
         return self
@@ -150,6 +213,9 @@ class Dashboard:
             lines.append(("no verdict", Text(count(figures.unknown, "step"), style="yellow")))
         if figures.failed:
             lines.append(("failed", Text(f"{count(figures.failed, 'episode')}; see failures.jsonl", style="red")))
+        if figures.reasons:
+            reason = Text(shortened(visible(_last(figures.reasons))), style="red", no_wrap=True, overflow="ellipsis")
+            lines.append(("reason", reason))
         if figures.paid is not None:
             lines.append(("paid", Text(self._paid(figures))))
         return lines
@@ -171,6 +237,18 @@ class Dashboard:
         if done and figures.kept < figures.planned:
             text += f", about {_clock_face(passed / done * (figures.planned - figures.kept))} left"
         return text
+
+
+def _stopping(figures: "Progress") -> str:
+    """Say what is waited for since Ctrl-C was pressed, and what pressing it again does."""
+    waited = count(figures.in_flight, "episode")
+    if figures.interrupts == 1:
+        return f"Stopping: waiting for {waited} in flight to end. Ctrl-C again drops them."
+    return f"Stopping: dropping {waited}, waiting only for answers that are under way. Ctrl-C again ends at once."
+
+
+def _last(reasons: Iterable[str]) -> str:
+    return " ".join(list(reasons)[-1].split())  # a list at once, for another thread may add to them
 
 
 def _clock_face(seconds: float) -> str:

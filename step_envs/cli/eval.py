@@ -44,7 +44,7 @@ def eval(
     agent: Annotated[
         str,
         typer.Option(
-            help="Who acts: local:model=FOLDER,temperature=0.7 (a checkpoint); chat:model=NAME,base_url=URL; oracle, "
+            help="Who acts: local:model=FOLDER,temperature=0.7 (a checkpoint); openai:model=NAME,base_url=URL; oracle, "
             "novice, random."
         ),
     ] = "oracle",

@@ -1,6 +1,7 @@
 """``step-envs export``: write trajectories in formats that training code reads."""
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +18,10 @@ def export(
     ] = "messages",
     outcome: Annotated[
         list[str] | None,
-        typer.Option(help="Only episodes with this outcome; see `step-envs view --help`; repeatable."),
+        typer.Option(
+            help="Only episodes with this outcome: kept (by the paper's filter), success, recovered, ...; see "
+            "`step-envs view --help`; repeatable. All episodes if not given."
+        ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
@@ -36,34 +40,51 @@ def export(
     replies.
 
     parquet and datasets need pip install "step-envs[data]", minari needs pip install "step-envs[minari]". A file is written
-    whole or not at all, and the same trajectories give the same bytes.
+    whole or not at all, and the same trajectories give the same bytes. Without --outcome all episodes are written, and what
+    the paper's filter would leave out is said: those without success, with many errors, or with a step without verdict.
 
     Exit codes: 0 done, 2 wrong input.
 
     Example: step-envs export runs/boil --format sharegpt --out boil.json
+
+    Example: step-envs export runs/boil --outcome kept --out train.jsonl
     """
     from rich.console import Console
 
     from step_envs.cli.inputs import selector
+    from step_envs.cli.render import filter_sentence
     from step_envs.exports import export as write
+    from step_envs.training.filters import broken_rule
     from step_envs.trajectory import Trajectory
 
     wanted = selector(outcome)
-    read = kept = 0
+    rules: Counter[str | None] = Counter()
+    kept = 0
     with Console(stderr=True).status("Reading ...") as status:
 
         def keep(trajectory: Trajectory) -> bool:
-            nonlocal read, kept
-            read += 1
+            nonlocal kept
+            rules[broken_rule(trajectory)] += 1
             chosen = wanted(trajectory)
             kept += chosen
-            status.update(f"{read} trajectories read, {kept} kept")
+            status.update(f"{rules.total()} trajectories read, {kept} kept")
             return chosen
 
         rows = write(runs, out, form, overwrite=overwrite, keep=keep)
+    read = rules.total()
+    by_filter = not outcome or "kept" in outcome
     if as_json:
-        typer.echo(json.dumps({"out": str(out), "format": form, "read": read, "kept": kept, "rows": rows}))
+        answer = {"out": str(out), "format": form, "read": read, "kept": kept, "rows": rows}
+        dropped = {rule: number for rule, number in rules.items() if rule is not None}
+        typer.echo(
+            json.dumps(answer | ({"paper_filter": {"kept": rules[None], "dropped": dropped}} if by_filter else {}))
+        )
         return
+    if by_filter:
+        hint = "" if outcome or rules[None] == read else " All are written: add --outcome kept for those that it keeps."
+        typer.echo(f"{filter_sentence(rules.elements())}{hint}")
+    elif kept < read:
+        typer.echo(f"{read - kept:,} did not end in the outcome asked for and are left out.")
     typer.echo(f"{out}: {rows} of {read} trajectories as {form}")
     if rows < kept:
         typer.echo(f"{kept - rows} hold no reply and have no row.")

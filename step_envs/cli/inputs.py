@@ -8,15 +8,25 @@ import gymnasium as gym
 
 from step_envs.core import TextEnv
 from step_envs.errors import DataError, unknown_name
+from step_envs.file_reading import read_text
 from step_envs.registration import ENTRY_POINTS, env_class
 from step_envs.trajectory import StopReason, Trajectory
+
+
+def _is_kept(trajectory: Trajectory) -> bool:
+    from step_envs.training.filters import broken_rule
+
+    return broken_rule(trajectory) is None
+
 
 OUTCOMES: dict[str, Callable[[Trajectory], bool]] = {
     "success": lambda trajectory: trajectory.success,
     "unsuccessful": lambda trajectory: not trajectory.success,
     "recovered": lambda trajectory: trajectory.success and trajectory.errors > 0,
+    "kept": _is_kept,
+    "dropped": lambda trajectory: not _is_kept(trajectory),
 }
-"""Outcomes by name; every reason why an episode can stop is an outcome, too."""
+"""Outcomes by name (``kept`` and ``dropped``: by the paper's filter); every reason why an episode can stop is one, too."""
 
 
 def selector(outcomes: Iterable[str] | None) -> Callable[[Trajectory], bool]:
@@ -44,10 +54,9 @@ def tasks_in(path: Path) -> tuple[str, ...]:
         DataError: The file cannot be read or names no task.
     """
     try:
-        names = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise DataError(f"Cannot read the tasks in {path}: {reason}.") from error
+        names = read_text(path, fault=DataError).split("\n")
+    except DataError as error:
+        raise DataError(f"Cannot read the tasks in {str(error).removeprefix('Cannot read ')}") from error
     found = tuple(name.strip() for name in names if name.strip())
     if not found:
         raise DataError(f"{path} names no task: write one id a line, as `step-envs tasks ENV --split S` lists them.")

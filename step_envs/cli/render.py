@@ -5,6 +5,7 @@ words say, so everything can be read without them. The text of a trajectory is d
 characters that would control the terminal or change the direction of writing are shown as symbols.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -15,11 +16,14 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from step_envs.errors import shortened
 from step_envs.text import visible
 from step_envs.trajectory import Kind, Trajectory, Turn
 
 __all__ = [
     "count",
+    "failure_lines",
+    "filter_sentence",
     "outcome_text",
     "print_unclipped",
     "summary_of",
@@ -244,6 +248,39 @@ def _who(trajectory: Trajectory) -> str:
 def count(number: int, noun: str) -> str:
     """Write a number with its noun, in the plural unless the number is 1."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def filter_sentence(rules: Iterable[str | None]) -> str:
+    """Say what the paper's filter keeps.
+
+    Args:
+        rules: Of each trajectory the rule that it breaks, or None; see ``step_envs.training.filters.broken_rule``.
+    """
+    counts = Counter(rules)
+    total, kept = counts.total(), counts.pop(None, 0)
+    text = f"The paper's filter keeps {kept:,} of {total:,}"
+    dropped = "; ".join(f"{number:,} dropped for {rule}" for rule, number in sorted(counts.items(), key=str))
+    return f"{text}: {dropped}." if dropped else f"{text}."
+
+
+_MOST_REASONS = 5
+
+
+def failure_lines(reasons: Mapping[str, int]) -> list[str]:
+    """Say why episodes ended without a trajectory, the most frequent reason first; no line where none did.
+
+    Args:
+        reasons: Reason -> how many episodes.
+    """
+    if not reasons:
+        return []
+    lines = [f"{count(sum(reasons.values()), 'episode')} without a trajectory; --resume plays them again:"]
+    by_number = sorted(reasons.items(), key=lambda pair: -pair[1])
+    for reason, number in by_number[:_MOST_REASONS]:
+        lines.append(f"  {number:,} x {shortened(visible(' '.join(reason.split())), 1000)}")
+    if len(by_number) > _MOST_REASONS:
+        lines.append(f"  and {count(len(by_number) - _MOST_REASONS, 'other reason')}; see failures.jsonl")
+    return lines
 
 
 def summary_of(trajectories: Iterable[Trajectory]) -> dict[str, Any]:

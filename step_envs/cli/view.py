@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Collection
+
     from rich.console import RenderableType
     from rich.table import Table
 
@@ -24,8 +27,8 @@ def view(
     outcome: Annotated[
         list[str] | None,
         typer.Option(
-            help="Only episodes that ended so: success, unsuccessful, recovered, failure, max_steps, max_errors, ...; "
-            "repeatable."
+            help="Only episodes that ended so: success, unsuccessful, recovered, failure, max_steps, max_errors, ...; or "
+            "kept or dropped by the paper's filter; repeatable."
         ),
     ] = None,
     corrected: Annotated[
@@ -188,15 +191,17 @@ def _show_all(
 
 
 def _show_run(console: Any, run: Path, wanted: Any, page: "PageWriter", *, limit: int, as_json: bool) -> dict[str, Any]:
-    from step_envs.cli.render import print_unclipped, summary_table
+    from step_envs.cli.render import failure_lines, print_unclipped, summary_table
     from step_envs.collection.collector import Progress
     from step_envs.store import read_trajectories
 
     progress, table, listed = Progress(planned=0), _episode_table(), 0
     rows: list[dict[str, Any]] = []
+    played: set[int | None] = set()
     read = 0
     for trajectory in read_trajectories(run):
         read += 1
+        played.add(trajectory.episode)
         if not wanted(trajectory):
             continue
         progress.add(trajectory)
@@ -208,8 +213,13 @@ def _show_run(console: Any, run: Path, wanted: Any, page: "PageWriter", *, limit
             listed += 1
     progress.planned = _planned(run, read, progress.kept)
     answer = {"run": str(run), "summary": progress.summary(), "trajectories": rows}
+    failures = _failures(run, played)
+    if failures:
+        answer["failures"] = dict(failures)
     if as_json:
         return answer
+    for line in failure_lines(failures):
+        console.print(line, style="yellow", markup=False, soft_wrap=True)
     if not progress.kept:
         console.print(
             f"{read} trajectories, none that ended so." if read else "No trajectory yet.", markup=False, soft_wrap=True
@@ -221,6 +231,21 @@ def _show_run(console: Any, run: Path, wanted: Any, page: "PageWriter", *, limit
     if progress.kept > listed:
         console.print(f"... and {progress.kept - listed} more: --limit 0 lists all.")
     return answer
+
+
+def _failures(run: Path, played: "Collection[int | None]") -> "Counter[str]":
+    """Count the reasons why episodes have no trajectory; a damaged list of them does not keep the run from being shown."""
+    from collections import Counter
+
+    from step_envs.cli.render import visible
+    from step_envs.collection.failures import read_failures
+    from step_envs.errors import StoreError
+
+    try:
+        return Counter(failed.reason for failed in read_failures(run, played=played))
+    except StoreError as error:
+        typer.echo(visible(f"{error} So why episodes failed is not shown."), err=True)
+        return Counter()
 
 
 def _planned(run: Path, read: int, kept: int) -> int:

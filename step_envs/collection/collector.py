@@ -24,10 +24,11 @@ from typing import Any
 
 from step_envs.collection.config import MEANING, CollectConfig, EpisodePlan
 from step_envs.collection.executors import EpisodeExecutor, EpisodeResult, ThreadExecutor
+from step_envs.collection.failures import FAILURES
 from step_envs.collection.rollouts import RolloutStoppedError
 from step_envs.collection.run_settings import RunSettings
 from step_envs.endpoint import Gateway
-from step_envs.errors import BudgetSpentError, EndpointDownError, EndpointError, StoreError
+from step_envs.errors import BudgetSpentError, EndpointDownError, EndpointError, StoreError, quoted
 from step_envs.run_folder import RunFolder, write_json
 from step_envs.store import TrajectoryStore, read_trajectories
 from step_envs.trajectory import Trajectory, Usage
@@ -38,6 +39,10 @@ _CONFLICT = (
     "The run in {folder} was started with {field}={saved}, not {asked}: resume it with the options it was started with, "
     "or name another folder."
 )
+
+
+_MAY_DIFFER = frozenset(RunSettings.model_fields) | {"episodes"}
+"""Fields that a resumed run may be given anew: how it is carried out, and how many episodes more it has."""
 
 
 @dataclass
@@ -59,6 +64,9 @@ class Progress:
         paid: Tokens and cost of all requests of the run, also those of episodes without a trajectory; None if no model was
             asked.
         saved: What answers from the cache would have cost in this session.
+        reasons: Why episodes of this session ended without a trajectory: reason -> how many.
+        in_flight: Episodes that are being played now.
+        interrupts: How often Ctrl-C was pressed.
     """
 
     planned: int
@@ -74,6 +82,9 @@ class Progress:
     usage: Usage = field(default_factory=Usage)
     paid: Usage | None = None
     saved: Usage = field(default_factory=Usage)
+    reasons: Counter[str] = field(default_factory=Counter)
+    in_flight: int = 0
+    interrupts: int = 0
 
     def add(self, trajectory: Trajectory) -> None:
         """Add a trajectory to the figures."""
@@ -131,7 +142,8 @@ def collect(
     Args:
         config: What to collect, and how.
         out: Folder of the run.
-        resume: Continue the run in the folder; if False, a folder that holds a run is refused.
+        resume: Continue the run in the folder; if False, a folder that holds a run is refused. A run is made longer by
+            asking for more episodes: those it has are the first of the longer run.
         on_start: Called once everything is ready to play, with the figures of what is in the folder already.
         on_progress: Called after every episode with the figures so far and its trajectory; None for a failed episode.
         **changes: Fields of the configuration to replace, e.g. ``concurrency=8``. ``access=EndpointConfig(...)`` and
@@ -142,7 +154,8 @@ def collect(
 
     Raises:
         ValueError: A change does not fit the configuration.
-        StoreError: The folder holds a run and ``resume`` is False, or a run with other settings, or cannot be written to.
+        StoreError: The folder holds a run and ``resume`` is False, or a run with other settings or more episodes, or
+            cannot be written to. Nothing in it was changed.
         BudgetSpentError: The budget is spent; what was collected is kept.
         EndpointError: A model cannot be asked; what was collected is kept.
         ClusterError: The cluster cannot be used; what was collected is kept.
@@ -153,9 +166,11 @@ def collect(
     # Make everything once here: what cannot be made must fail before the folder is claimed, and not in every thread.
     asks_models = config.asks_models()
     config.make_env().close()
+    _refuse_folder(config, out, resume=resume)
     # The lock on the store comes first: if two processes start at once in one folder, only one may look at its content.
     with TrajectoryStore(out / "trajectories.jsonl") as store:
         _claim_folder(config, out, resume=resume)
+        store.repair()
         progress = Progress(planned=len(planned))
         done = _count_kept(store, out, planned, progress)
         gateway = config.endpoint_config().open(out) if asks_models else None
@@ -172,11 +187,25 @@ def collect(
     return progress
 
 
+def _refuse_folder(config: CollectConfig, out: Path, *, resume: bool) -> CollectConfig | None:
+    """Raise an error where the folder cannot be used; else return the configuration that its run was started with."""
+    saved = _folder(out).check(config, resume=resume, meaning=MEANING, may_differ=_MAY_DIFFER)
+    if saved is not None and saved.episodes > config.episodes:
+        raise StoreError(
+            f"The run in {out} was started with episodes={saved.episodes}, not {config.episodes}, and can only be made "
+            f"longer: ask for {saved.episodes} or more episodes, or name another folder."
+        )
+    return saved
+
+
 def _claim_folder(config: CollectConfig, out: Path, *, resume: bool) -> None:
-    folder = RunFolder(out, noun="a run", product="trajectories.jsonl", conflict=_CONFLICT)
-    saved = folder.claim(config, resume=resume, meaning=MEANING, may_differ=RunSettings.model_fields)
-    if saved is not None and saved != config:
-        config.write(folder.record)
+    saved = _refuse_folder(config, out, resume=resume)
+    if saved != config:
+        config.write(_folder(out).record)
+
+
+def _folder(out: Path) -> RunFolder:
+    return RunFolder(out, noun="a run", product="trajectories.jsonl", conflict=_CONFLICT)
 
 
 def _count_kept(store: TrajectoryStore, out: Path, planned: list[EpisodePlan], progress: Progress) -> set[int | None]:
@@ -186,7 +215,7 @@ def _count_kept(store: TrajectoryStore, out: Path, planned: list[EpisodePlan], p
     for number, trajectory in enumerate(read_trajectories(out), 1):
         if trajectory.episode in done or tasks.get(trajectory.episode or 0) != trajectory.task_id:
             raise StoreError(
-                f"Line {number} of {store.path} is episode {trajectory.episode} of {trajectory.task_id!r}, which is "
+                f"Line {number} of {store.path} is episode {trajectory.episode} of {quoted(trajectory.task_id)}, which is "
                 "there already or belongs to another run: take the line out, or name another folder."
             )
         progress.add(trajectory)
@@ -214,7 +243,7 @@ class _CollectionSession:
         gateway: Gateway | None,
     ) -> None:
         self._gateway = gateway
-        self._failures = out / "failures.jsonl"
+        self._failures = out / FAILURES
         self._store = store
         self._progress = progress
         self._on_progress = on_progress
@@ -223,11 +252,12 @@ class _CollectionSession:
 
     def play(self, episodes: list[EpisodePlan], executor: EpisodeExecutor) -> None:
         waiting = deque(episodes)
-        with _InterruptCounter() as interrupts:
+        with _InterruptCounter(self._progress) as interrupts:
             while True:
                 stopping = interrupts.count > 0 or self._stopped_by is not None
                 while not stopping and waiting and executor.free_slots > 0:
                     executor.start(waiting.popleft())
+                self._progress.in_flight = executor.in_flight
                 if not executor.in_flight and (stopping or not waiting):
                     break
                 if interrupts.count > 1 or self._stopped_by is not None:
@@ -294,25 +324,36 @@ class _CollectionSession:
         with TrajectoryStore(self._failures) as failures:
             failures.append_line(json.dumps(record))
         self._progress.failed += 1
+        self._progress.reasons[reason] += 1
         self.update_costs()
         self._on_progress(self._progress, None)
 
 
-_SHOW_CURSOR = "\x1b[?25h"
+_LEAVE_THE_PANEL = b"\r\n\x1b[?25h"
+"""Shows the cursor again, below what was drawn."""
 
 
 class _InterruptCounter:
     """Counts Ctrl-C and the termination signal, so that they do not strike in the middle of a write; the third ends all.
 
     Python delivers signals to the main thread only; in any other thread this counts nothing.
+
+    Args:
+        progress: Its ``interrupts`` is counted up at once, so that a display can say what is waited for.
     """
 
     _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-    def __init__(self) -> None:
-        self.count = 0
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    @property
+    def count(self) -> int:
+        """How many signals came."""
+        return self._progress.interrupts
 
     def __enter__(self) -> "_InterruptCounter":
+        self._progress.interrupts = 0
         self._previous: list[Any] = []
         if threading.current_thread() is threading.main_thread():
             self._previous = [signal.signal(number, self._on_signal) for number in self._SIGNALS]
@@ -323,11 +364,12 @@ class _InterruptCounter:
             signal.signal(number, handler)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self.count += 1
+        self._progress.interrupts += 1
         # Without this, an endpoint that hangs would be waited for, one timeout after the other. To leave here is safe: what
         # is on disk is whole at any moment. But an interactive interpreter is not ours to end.
         if self.count > 2 and not hasattr(sys, "ps1"):
-            if sys.stdout.isatty():
-                sys.stdout.write(_SHOW_CURSOR)
-                sys.stdout.flush()
+            # Not by sys.stdout, which may be in the middle of a write.
+            terminal = next((handle for handle in (1, 2) if os.isatty(handle)), None)
+            if terminal is not None:
+                os.write(terminal, _LEAVE_THE_PANEL)
             os._exit(128 + number)

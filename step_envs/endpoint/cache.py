@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from step_envs.errors import StoreError
+from step_envs.file_reading import require_regular
 
 _SCHEMA = """\
 CREATE TABLE IF NOT EXISTS answers (
@@ -37,6 +38,8 @@ class ResponseCache:
         self._lock = threading.Lock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            if path.exists():
+                require_regular(path)
             self._database = sqlite3.connect(path, timeout=30, check_same_thread=False, isolation_level=None)
             self._database.execute("PRAGMA journal_mode=WAL")
             # Committed answers survive the end of the process; only a power cut can lose the last ones.

@@ -16,6 +16,7 @@ from typing import BinaryIO, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from step_envs.errors import BudgetSpentError, EndpointError, StoreError, first_fault
+from step_envs.file_reading import read_bytes, require_regular
 from step_envs.trajectory import Usage
 
 _BYTES_A_TOKEN = 3
@@ -53,9 +54,7 @@ def read_prices(path: Path) -> dict[str, Price]:
         StoreError: The file is not there or is not a price table.
     """
     try:
-        return TypeAdapter(dict[str, Price]).validate_json(path.read_bytes())
-    except OSError as error:
-        raise StoreError(f"Cannot read {path}: {error.strerror}.") from error
+        return TypeAdapter(dict[str, Price]).validate_json(read_bytes(path, limit=2**20))
     except ValidationError as error:
         raise StoreError(
             f"{path} is not a price table: {first_fault(error)}. "
@@ -133,6 +132,8 @@ class CostLedger:
     def _open(self, path: Path) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            if path.exists():
+                require_regular(path)
             self._file = path.open("ab", buffering=0)
             lines = path.read_bytes().splitlines(keepends=True)
             if lines and not lines[-1].endswith(b"\n"):
@@ -144,7 +145,7 @@ class CostLedger:
             try:
                 record = json.loads(line)
                 self.total += self._priced(record["model"], Usage.model_validate(record["usage"]))
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 continue
 
     def _priced(self, model: str, usage: Usage) -> Usage:

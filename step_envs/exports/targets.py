@@ -1,6 +1,5 @@
 """Checks where an export is written to, so that nothing is destroyed that nobody asked to replace."""
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 from step_envs.errors import StoreError
 from step_envs.exports.sources import Source
+from step_envs.file_reading import read_json
 from step_envs.trajectory import Trajectory
 
 FOLDERS = {
@@ -34,7 +34,7 @@ def refuse_to_destroy(source: Source, out: Path, *, format: str, overwrite: bool
         kind, wanted = ("folder", "file") if out.is_dir() else ("file", "folder")
         raise StoreError(f"{out} is a {kind}, and a {wanted} is to be written: name another place.")
     if not overwrite:
-        raise StoreError(f"{out} is already there: name another place, or ask for it to be overwritten.")
+        raise StoreError(f"{out} is already there: name another place, or add --overwrite (in Python, overwrite=True).")
     if folder and any(out.iterdir()) and not _holds_dataset(out, format):
         raise StoreError(f"{out} holds something other than {FOLDERS[format][0]}: name another folder.")
 
@@ -43,6 +43,6 @@ def _holds_dataset(folder: Path, format: str) -> bool:
     _, name, key = FOLDERS[format]
     try:
         # Many programs write a metadata.json; the key tells whose it is.
-        return key in json.loads((folder / name).read_bytes())
-    except (OSError, ValueError, TypeError):
+        return key in read_json(folder / name)
+    except (StoreError, TypeError):
         return False

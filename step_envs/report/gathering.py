@@ -1,14 +1,14 @@
 """Reads runs and keeps of each episode what a report needs: outcome, errors with kind and place, verdicts, cost."""
 
 import hashlib
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from step_envs.errors import DataError
+from step_envs.errors import DataError, StoreError
+from step_envs.file_reading import open_regular, parse_json, read_bytes
 from step_envs.runs import run_names
 from step_envs.store import read_trajectories
 from step_envs.trajectory import Trajectory, Turn, Usage
@@ -130,7 +130,7 @@ def _read(name: str, path: Path) -> Run:
         teachers["none" if one.teacher is None else _who(one.teacher.name, one.teacher.model)] = None
     if not episodes:
         raise DataError(f"{path} holds no trajectory yet: there is nothing to report.")
-    with file.open("rb") as lines:
+    with open_regular(file) as lines:
         digest = hashlib.file_digest(lines, "sha256").hexdigest()
     return Run(name, path, digest, list(envs), list(agents), list(teachers), episodes, _paid(file))
 
@@ -195,13 +195,11 @@ def _paid(trajectories: Path) -> Usage | None:
         return (
             None  # some of a run's trajectories, a run that was not collected by the command, or one that is not done
         )
+    data = read_bytes(file, fault=DataError)
     try:
-        summary = json.loads(file.read_bytes())
-        paid = summary.get("paid")
+        paid = parse_json(data, str(file)).get("paid")
         return None if paid is None else Usage.model_validate(paid)
-    except OSError as error:
-        raise DataError(f"Cannot read {file}: {error.strerror}.") from error
-    except (ValueError, AttributeError) as error:
+    except (StoreError, ValueError, AttributeError) as error:
         raise DataError(
             f"{file} is not the summary of a run: remove it, or collect with --resume, which writes it anew."
         ) from error
@@ -232,17 +230,16 @@ def read_curve(folder: Path) -> Curve:
         if not checkpoints:
             raise DataError(f"There is no trainer_state.json in {folder} or in a checkpoint-N folder of it.")
         file = max(checkpoints, key=_step)
+    data = read_bytes(file, fault=DataError)
     try:
-        state = json.loads(file.read_bytes())
+        state = parse_json(data, str(file))
         points: dict[str, list[tuple[int, float]]] = {}
         for entry in state["log_history"]:
             for name, value in entry.items():
                 # A loss that is not a number, as of a training that diverged, has no place in a curve or in JSON.
                 if name != "step" and isinstance(value, int | float) and math.isfinite(value):
                     points.setdefault(name, []).append((int(entry["step"]), float(value)))
-    except OSError as error:
-        raise DataError(f"Cannot read {file}: {error.strerror}.") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (StoreError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise DataError(f"{file} is not the state of a trainer: it has no readable log_history.") from error
     return Curve(folder.name, {name: _rising(pairs) for name, pairs in points.items()})
 
@@ -264,15 +261,14 @@ def read_teacher_eval(file: Path) -> list[dict[str, Any]]:
     Raises:
         DataError: It is not that.
     """
+    data = read_bytes(file, fault=DataError)
     try:
-        reports = json.loads(file.read_bytes())
+        reports = parse_json(data, str(file))
         for report in reports:
             _ = report["teacher"], report["env"], report["steps"]
             for name in ("precision", "recall", "f1", "back_on_track", "unknown"):
                 _value, _low, _high = report[name]
-    except OSError as error:
-        raise DataError(f"Cannot read {file}: {error.strerror}.") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (StoreError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{file} is not the output of `step-envs teacher-eval --json`.") from error
     return list(reports)
 

@@ -40,18 +40,35 @@ def select(
     """
     selection = Selection()
     for trajectory in trajectories:
-        limit = known_class(trajectory.env_id).max_errors if max_errors is None else max_errors
-        if trajectory.score < min_score:
-            selection.dropped[f"score below {min_score:g}"] += 1
-        elif trajectory.errors > limit:
-            selection.dropped[f"more than {limit} errors"] += 1
-        elif trajectory.unknown_verdicts and not allow_unknown:
-            selection.dropped["a step without verdict"] += 1
-        elif not any(turn.loss > 0 for turn in trajectory.turns):
-            selection.dropped["nothing to train on"] += 1
-        else:
+        rule = broken_rule(trajectory, min_score=min_score, max_errors=max_errors, allow_unknown=allow_unknown)
+        if rule is None:
             selection.kept.append(trajectory)
+        else:
+            selection.dropped[rule] += 1
     return selection
+
+
+def broken_rule(
+    trajectory: Trajectory, *, min_score: float = 1.0, max_errors: int | None = None, allow_unknown: bool = False
+) -> str | None:
+    """Return the first rule of the filter that a trajectory breaks, e.g. ``"score below 1"``; None if ``select`` keeps it.
+
+    Args:
+        trajectory: The trajectory.
+        min_score: See ``select``, as for the other arguments.
+        max_errors: See ``select``.
+        allow_unknown: See ``select``.
+    """
+    limit = known_class(trajectory.env_id).max_errors if max_errors is None else max_errors
+    if trajectory.score < min_score:
+        return f"score below {min_score:g}"
+    if trajectory.errors > limit:
+        return f"more than {limit} errors"
+    if trajectory.unknown_verdicts and not allow_unknown:
+        return "a step without verdict"
+    if not any(turn.loss > 0 for turn in trajectory.turns):
+        return "nothing to train on"
+    return None
 
 
 def halve_tasks(

@@ -15,7 +15,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from step_envs.agents.local.checkpoint import checkpoint_folder, load_tokenizer
-from step_envs.errors import DataError, missing_package
+from step_envs.errors import DataError, StoreError, missing_package
+from step_envs.file_reading import read_json
 from step_envs.run_folder import RunFolder, write_model
 from step_envs.training.tokens import IGNORED
 
@@ -204,11 +205,13 @@ def _last_checkpoint(out: Path) -> str | None:
     """Find the last checkpoint that is complete: a process killed while it writes one leaves it without its state."""
     whole: dict[int, Path] = {}
     for folder in out.glob("checkpoint-*"):
+        number = folder.name.rpartition("-")[2]
         try:
-            json.loads((folder / "trainer_state.json").read_bytes())
-        except (OSError, ValueError):
+            read_json(folder / "trainer_state.json")
+        except StoreError:
             continue
-        whole[int(folder.name.rpartition("-")[2])] = folder
+        if number.isdecimal():
+            whole[int(number)] = folder
     return str(whole[max(whole)]) if whole else None
 
 

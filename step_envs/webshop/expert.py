@@ -318,17 +318,18 @@ class Shopper:
 
     def _wanted_choices(self) -> list[str]:
         """List the choices that were asked for, in the order of the page."""
-        choices = self._choices()
+        # The name of an option ("pack") looks just like a value ("pack of 2") in the text, and only values can be clicked.
+        choices = [text for text in self._choices() if text in self._memory.clickables]
         wish = " " + " ".join(self._wish.lower().replace(",", " ").split()) + " "
         wish = wish.replace(". ", " ")
         found = {value for value in choices if _as_said(value) in wish}
-        # The name of an option is often in the wish too, and "large" in "x-large" is not meant: longer words go first.
+        # "large" in "x-large" is not meant: longer words go first.
         kept: list[str] = []
         for value in sorted(found, key=len, reverse=True):
             if _as_said(value) in wish:
                 kept.append(value)
                 wish = wish.replace(_as_said(value), " | ")
-        return [value for value in choices if value in kept and value in self._memory.clickables]
+        return [value for value in choices if value in kept]
 
 
 def explore(engine: ShopEngine, shopper: Shopper, steps_left: int = NO_LIMIT, limit: int = 50) -> list[str] | None:

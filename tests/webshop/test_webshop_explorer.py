@@ -70,6 +70,27 @@ def test_the_oracle_agent_shops_by_reading_and_buys_in_time() -> None:
     assert sum(score == 1.0 for score in scores) > 20
 
 
+def test_it_clicks_values_of_options_and_never_their_names() -> None:
+    """The text of a page shows both alike, and the instruction names the option as often as its value."""
+    shopper = Shopper("i need a hdmi cable, pack of 2, size 6 feet, and price lower than 40.00 dollars")
+    page = (
+        "WebShop [SEP] Instruction: [SEP] x [SEP] Back to Search [SEP] < Prev [SEP] pack [SEP] pack of 1 [SEP] "
+        "pack of 2 [SEP] size [SEP] 6 feet [SEP] hdmi cable, pack of 2 [SEP] Price: $9.00 [SEP] Rating: N.A. [SEP] "
+        "Description [SEP] Features [SEP] Reviews [SEP] Buy Now"
+    )
+    clickables = ["back to search", "< prev", "pack of 1", "pack of 2", "6 feet", "features", "buy now"]
+    shopper.see(page, clickables)
+    step = shopper.next_step(3)
+    assert step is not None
+    clicked = []
+    while step.action not in ("click[buy now]", "click[back to search]") and len(clicked) < 5:
+        clicked.append(step.action)
+        shopper.see(page, clickables, step.action)
+        step = shopper.next_step(3)
+        assert step is not None
+    assert clicked == ["click[pack of 2]", "click[6 feet]"]
+
+
 def test_only_legal_actions_are_played() -> None:
     world = make()
     for task_id in GOALS[:40]:

@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from step_envs.errors import DataError, missing_package
+from step_envs.file_reading import read_text
+
+_MOST_TEMPLATE_BYTES = 2**20
 
 _QUANTIZED_BY = {
     "gptq": "gptqmodel",
@@ -143,6 +146,6 @@ def read_template(path: Path) -> str:
         DataError: It cannot be read.
     """
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"The chat template {path} cannot be read: {error}.") from error
+        return read_text(path, limit=_MOST_TEMPLATE_BYTES, fault=DataError)
+    except DataError as error:
+        raise DataError(f"The chat template {path} cannot be read: {error}") from error

@@ -23,6 +23,7 @@ from typing_extensions import override
 
 from step_envs.cache import cache_folder
 from step_envs.errors import DataError
+from step_envs.file_reading import read_bytes, require_regular
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +34,10 @@ GET_DATA = (
 )
 
 _TAR_ENDINGS = (".tar", ".tar.xz", ".txz", ".tar.gz", ".tgz", ".tar.bz2")
+MOST_GAME_BYTES = 2**24
+"""Bytes of a game file, many times those of the largest there is. A larger member of an archive is not unpacked."""
+_MOST_MEMBER_BYTES = 2**31
+"""Bytes of any member of a tar archive, which has to be unpacked to get past it: people pack detectors with their games."""
 # Tasks that ALFWorld does not have; the official collector leaves them out too.
 _NOT_PLAYED = ("movable", "Sliced")
 
@@ -130,9 +135,10 @@ class FolderGames(GameFiles):
     @override
     def read(self, name: str) -> bytes:
         try:
-            return (self.path / name / GAME_FILE).read_bytes()
-        except OSError as error:
-            raise DataError(f"{self.source_of(name)}: it cannot be read ({error.strerror}).") from error
+            return read_bytes(self.path / name / GAME_FILE, limit=MOST_GAME_BYTES, fault=DataError)
+        except DataError as error:
+            reason = str(error).removeprefix(f"Cannot read {self.source_of(name)}: ").rstrip(".")
+            raise DataError(f"{self.source_of(name)}: it cannot be read ({reason}).") from error
 
     @override
     def source_of(self, name: str) -> str:
@@ -168,9 +174,12 @@ class ZipGames(GameFiles):
         if self._process != os.getpid():
             # After a fork, both processes would share one file position.
             self._zip, self._process = self._open(), os.getpid()
+        size = self._zip.getinfo(self._members[name]).file_size
+        if size > MOST_GAME_BYTES:
+            raise DataError(f"{self.source_of(name)}: it would have {size:,} bytes unpacked, which no game file has.")
         try:
             return self._zip.read(self._members[name])
-        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError) as error:
+        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError) as error:
             raise DataError(
                 f"{self.source_of(name)}: the archive is damaged here ({error}); fetch it again."
             ) from error
@@ -180,9 +189,10 @@ class ZipGames(GameFiles):
             ) from error
 
     def _open(self) -> zipfile.ZipFile:
+        require_regular(self._zip_path, fault=DataError)
         try:
             return zipfile.ZipFile(self._zip_path)
-        except (zipfile.BadZipFile, OSError) as error:
+        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
             raise DataError(
                 f"{self.path} is no whole zip archive ({error}); it is cut short, fetch it again."
             ) from error
@@ -233,6 +243,7 @@ def repack(path: Path) -> Path:
     Raises:
         DataError: The archive is damaged, or the cache folder cannot be written.
     """
+    require_regular(path, fault=DataError)
     status = path.stat()
     key = hashlib.sha256(f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}".encode()).hexdigest()[:16]
     target = cache_folder() / "alfworld" / f"{path.name.partition('.')[0]}-{key}.zip"
@@ -249,14 +260,21 @@ def repack(path: Path) -> Path:
             tarfile.open(path) as archive,
         ):
             for member in archive:
+                if member.size > _MOST_MEMBER_BYTES:
+                    raise DataError(
+                        f"{path}: {member.name} would have {member.size:,} bytes unpacked, too many for games."
+                    )
                 name = game_name(member.name)
-                file = archive.extractfile(member) if name is not None else None
-                if file is not None:
-                    packed.writestr(zipfile.ZipInfo(f"{name}/{GAME_FILE}"), file.read(), zipfile.ZIP_DEFLATED)
+                if name is not None:
+                    game = _read_member(archive, member, path)
+                    packed.writestr(zipfile.ZipInfo(f"{name}/{GAME_FILE}"), game, zipfile.ZIP_DEFLATED)
             _read_to_the_end(archive)
         unfinished.replace(target)
-    except (tarfile.TarError, lzma.LZMAError, zlib.error, gzip.BadGzipFile, EOFError) as error:
-        raise DataError(f"{path} is no whole archive ({error}); it is cut short or damaged, fetch it again.") from error
+    except (tarfile.TarError, lzma.LZMAError, zlib.error, gzip.BadGzipFile, EOFError, ValueError) as error:
+        reason = str(error).splitlines()[0].rstrip(":") if str(error) else type(error).__name__
+        raise DataError(
+            f"{path} is no whole archive ({reason}); it is cut short or damaged, fetch it again."
+        ) from error
     except OSError as error:
         raise DataError(
             f"{path} could not be repacked in {target.parent} ({error}); point STEP_ENVS_CACHE at a folder with room."
@@ -264,6 +282,26 @@ def repack(path: Path) -> Path:
     finally:
         unfinished.unlink(missing_ok=True)
     return target
+
+
+def _read_member(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> bytes:
+    """Read a game out of a tar archive; a link is followed within the archive, and to nowhere else.
+
+    Raises:
+        DataError: It is a link to what the archive does not hold, no file, or larger than any game.
+    """
+    try:
+        file = archive.extractfile(member)
+    except (KeyError, RecursionError):
+        raise DataError(
+            f"{path}: {member.name} is a link to {member.linkname}, which is no game in the archive."
+        ) from None
+    if file is None:
+        raise DataError(f"{path}: {member.name} is a folder or a device, not a file.")
+    game = file.read(MOST_GAME_BYTES + 1)
+    if len(game) > MOST_GAME_BYTES:
+        raise DataError(f"{path}: {member.name} has more than {MOST_GAME_BYTES:,} bytes, which no game file has.")
+    return game
 
 
 def _read_to_the_end(archive: tarfile.TarFile) -> None:

@@ -17,6 +17,7 @@ from step_envs.alfworld.games.goal import Goal, UnknownGoalError, compile_goal
 from step_envs.alfworld.games.pddl import Expression, read_expression, strip_comments
 from step_envs.alfworld.games.releases import Release, UnknownReleaseError, recognise_release
 from step_envs.errors import DataError
+from step_envs.file_reading import check_json
 
 OTHER_ENGINE = 'the original engine may play it: make the environment with backend="textworld"'
 
@@ -147,6 +148,7 @@ def read_game(text: str | bytes, source: str) -> Game:
             message names the file and the reason.
     """
     try:
+        check_json(text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text)
         fields = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{source}: this is not valid JSON ({error}); the file is damaged, fetch it again.") from error

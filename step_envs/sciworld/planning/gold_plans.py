@@ -12,6 +12,7 @@ from typing import Any
 
 from step_envs.cache import cache_folder
 from step_envs.errors import StoreError
+from step_envs.file_reading import read_json
 from step_envs.files import write_whole
 from step_envs.sciworld.java.jars import engine_digest
 from step_envs.sciworld.planning.action_history import ActionHistory
@@ -43,8 +44,8 @@ class GoldPlanCache:
         An empty list means that no plan exists, which also took time to find out.
         """
         try:
-            saved = json.loads(self.path(task).read_text("utf-8"))
-        except (OSError, ValueError):
+            saved = read_json(self.path(task))
+        except StoreError:
             return None
         if not isinstance(saved, dict) or saved.get("task") != _identity(task):
             return None

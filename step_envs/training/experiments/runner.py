@@ -5,7 +5,6 @@ outlived its parent would go on to write into the folder while a resumed run doe
 as the parent does, however the parent ended.
 """
 
-import json
 import multiprocessing
 import os
 import signal
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from step_envs.errors import EngineError
+from step_envs.file_reading import read_json
 from step_envs.run_folder import RunFolder, write_json
 from step_envs.training.experiments.presets import Preset
 from step_envs.training.experiments.stages import ExperimentStep, plan_steps, run_step
@@ -60,7 +60,7 @@ def run(preset: Preset, out: Path, *, resume: bool = False, notice: Notice = lam
     for step in plan_steps(preset):
         file = _result_file(out, step)
         if file.exists():
-            done[step.name] = json.loads(file.read_text())["figures"]
+            done[step.name] = read_json(file)["figures"]
             notice(step, "kept", done[step.name])
         else:
             waiting.append(step)

@@ -10,12 +10,12 @@ memory: a step reads the files of the steps that it needs (``plan_steps`` lists 
 - ``arms/<arm>/seed-<n>/model`` and ``.../evaluation``: the model of every arm and its run over the held-out tasks
 """
 
-import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from step_envs.errors import DataError
+from step_envs.file_reading import read_json
 from step_envs.run_folder import write_json
 from step_envs.store import read_trajectories
 from step_envs.training.experiments.arms import ExperimentData, arm_training
@@ -127,7 +127,7 @@ def load_data(preset: Preset, out: Path, *, reflected: bool = True) -> Experimen
 
 def read_tasks(out: Path) -> dict[str, list[str]]:
     """Read the tasks of U1, U2 and the held-out set."""
-    found: dict[str, list[str]] = json.loads((out / "tasks.json").read_text())
+    found: dict[str, list[str]] = read_json(out / "tasks.json")
     return found
 
 
@@ -159,6 +159,7 @@ def _play_tasks(
 ) -> dict[str, Any]:
     from step_envs.collection.collector import collect
     from step_envs.collection.config import CollectConfig
+    from step_envs.collection.failures import read_failures
 
     config = CollectConfig(
         env=ENV,
@@ -173,8 +174,8 @@ def _play_tasks(
     )
     figures = collect(config, run, resume=run.exists(), concurrency=concurrency)
     if figures.failed:
-        reasons = (run / "failures.jsonl").read_text().splitlines()
-        raise DataError(f"{figures.failed} episodes of {run} failed, the last: {json.loads(reasons[-1])['reason']}")
+        last = read_failures(run)[-1]
+        raise DataError(f"{figures.failed} episodes of {run} failed, the last: {last.reason}")
     return {"episodes": figures.kept, "successes": figures.successes}
 
 

@@ -4,13 +4,13 @@ Nothing is read when it is opened. Products and goals are read from memory-mappe
 ones asked for last are kept.
 """
 
-import json
 import shlex
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any, Final
 
 from step_envs.errors import DataError, unknown_name
+from step_envs.file_reading import read_json
 from step_envs.webshop.catalogue.catalogue_writer import MANIFEST, SCHEMA
 from step_envs.webshop.catalogue.columns import Array, Groups, TextColumn, open_array
 from step_envs.webshop.catalogue.goals import Goal, GoalKind, GoalList
@@ -21,6 +21,7 @@ _RECENT_PRODUCTS: Final = 1024
 """Parsed products that are kept: ten megabytes at most."""
 
 _RECENT_NUMBERS: Final = 4096
+_MOST_MANIFEST_BYTES: Final = 2**20
 
 
 class Catalogue:
@@ -45,7 +46,7 @@ class Catalogue:
             self._groups = {name: Groups(self.folder, name) for name in ("category", "query", "attribute")}
             self._goals: dict[str, GoalList] = {kind: GoalList(self.folder / kind) for kind in ("synthetic", "human")}
             self.index = SearchIndex(self.folder / "index")
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, TypeError, IndexError, OverflowError, DataError) as error:
             raise DataError(
                 f"The catalogue in {self.folder} is damaged ({error}): {_make_again(self.folder)}."
             ) from error
@@ -128,15 +129,16 @@ class Catalogue:
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
+    if not path.exists():
         raise DataError(
             f"There is no WebShop catalogue in {folder}: make one with `step-envs data webshop` and name the folder it "
             "tells, or name no data for the embedded one."
-        ) from None
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read ({error}): {_make_again(folder)}.") from error
+        )
+    try:
+        manifest = read_json(path, limit=_MOST_MANIFEST_BYTES, fault=DataError)
+    except DataError as error:
+        reason = str(error).removeprefix(f"Cannot read {path}: ").removeprefix(f"{path} ").rstrip(".")
+        raise DataError(f"{path} cannot be read ({reason}): {_make_again(folder)}.") from error
     if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
         raise DataError(f"{path} is not of schema {SCHEMA!r}: {_make_again(folder)}.")
     if not manifest.get("products"):

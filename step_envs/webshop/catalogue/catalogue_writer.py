@@ -49,7 +49,9 @@ class CatalogueWriter:
         self, target: Path, name: str, source: Mapping[str, Any], *, limit: int | None = None, overwrite: bool = False
     ) -> None:
         if target.exists() and not overwrite:
-            raise DataError(f"{target} exists already: name another folder, or ask for it to be overwritten.")
+            raise DataError(
+                f"{target} exists already: name another folder, or add --overwrite (in Python, overwrite=True)."
+            )
         self._target, self._name, self._source, self._limit = target, name, dict(source), limit
         self._overwrite = overwrite
         self._records = 0
@@ -133,9 +135,10 @@ class CatalogueWriter:
     def _finish(self) -> None:
         self._products.close()
         if not self._asins:
+            file = next(iter(self._source.get("files", ())), "the product file")
             raise DataError(
                 f"The catalogue {self._name!r} would have no product at all ({self._records} records read, "
-                f"{self._skipped} skipped): check that the product file is the right one."
+                f"{self._skipped} skipped): check that {file} is the right one."
             )
         self._index.close(self._asins)
         order = sorted(range(len(self._asins)), key=lambda number: sort_key(self._asins[number]))
@@ -178,7 +181,7 @@ class CatalogueWriter:
             if there != json.loads(json.dumps(manifest)):
                 raise DataError(
                     f"Another process has made a different catalogue in {self._target} meanwhile: name another folder, or "
-                    "ask for it to be overwritten."
+                    "add --overwrite (in Python, overwrite=True)."
                 ) from None
 
     def _published(self) -> Any:

@@ -12,6 +12,9 @@ from typing import Any, Final, overload
 import numpy as np
 import numpy.typing as npt
 
+from step_envs.errors import DataError
+from step_envs.file_reading import require_regular
+
 Array = npt.NDArray[Any]
 
 _BLOB: Final = ".bin"
@@ -26,6 +29,7 @@ def write_array(folder: Path, name: str, values: npt.ArrayLike, dtype: npt.DType
 def open_array(folder: Path, name: str) -> Array:
     """Memory-map a column that ``write_array`` wrote."""
     path = folder / f"{name}.npy"
+    require_regular(path, fault=DataError)
     # An empty array cannot be mapped, and costs nothing in memory.
     header = np.load(path, mmap_mode="r") if path.stat().st_size > 128 else np.load(path)
     return np.asarray(header) if header.size == 0 else header.view(np.ndarray)
@@ -73,6 +77,8 @@ class TextColumn(Sequence[str]):
 
     def __init__(self, folder: Path, name: str) -> None:
         path = folder / f"{name}{_BLOB}"
+        for file in (path, folder / f"{name}{_OFFSETS}"):
+            require_regular(file, fault=DataError)
         self._offsets = np.load(folder / f"{name}{_OFFSETS}", mmap_mode="r").view(np.ndarray)
         self._blob: Array = (
             np.memmap(path, dtype=np.uint8, mode="r").view(np.ndarray)

@@ -135,7 +135,9 @@ def check_target(target: Path, *, overwrite: bool = False) -> bool:
         # Replacing deletes the folder, so it must look like a catalogue, be it a damaged one.
         raise DataError(f"{target} exists already and holds no catalogue: name a folder that is new or empty.")
     if not overwrite:
-        raise DataError(f"{target} exists already: name another folder, or ask for it to be overwritten.")
+        raise DataError(
+            f"{target} exists already: name another folder, or add --overwrite (in Python, overwrite=True)."
+        )
     return True
 
 

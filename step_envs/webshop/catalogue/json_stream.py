@@ -6,6 +6,7 @@ it names neither the line nor the record of a fault, replaces half surrogate pai
 above 64 bits.
 """
 
+import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,10 +15,14 @@ from pathlib import Path
 from typing import Any, Final, TextIO
 
 from step_envs.errors import DataError
+from step_envs.file_reading import open_regular
 
 _CHUNK: Final = 1 << 20
-_LONGEST_RECORD: Final = 1 << 26
-"""Characters: a record that has not ended by then never will."""
+_LONGEST_RECORD: Final = 1 << 24
+"""Characters: a record that has not ended by then never will. The longest of the official files has a hundredth of them."""
+
+_MOST_BRACKETS: Final = 1 << 21
+"""Lists and objects in the text that waits for the end of a record: as Python objects they take 150 MB."""
 
 _SPACE: Final = " \t\r\n"
 _DECODER: Final = json.JSONDecoder()
@@ -73,11 +78,8 @@ def read_object(path: Path) -> Iterator[tuple[Place, str, Any]]:
 
 
 def _read(path: Path, opening: str, closing: str) -> Iterator[tuple[Place, str, Any]]:
-    try:
-        file = path.open(encoding="utf-8")
-    except OSError as error:
-        raise DataError(f"Cannot open {path}: {error.strerror}.") from error
-    with file:
+    # A byte order mark is no part of the text.
+    with io.TextIOWrapper(open_regular(path, fault=DataError), encoding="utf-8-sig") as file:
         try:
             yield from _Reader(path, file).members(opening, closing)
         except UnicodeDecodeError as error:
@@ -146,6 +148,7 @@ class _Reader:
     def _value(self, place: Place) -> Any:
         self._next_character()
         while True:
+            self._refuse_what_fills_memory(place)
             try:
                 value, end = _DECODER.raw_decode(self._text, self._position)
             except JSONDecodeError as error:
@@ -163,6 +166,15 @@ class _Reader:
                     self._position = end
                     return value
             self._grow()
+
+    def _refuse_what_fills_memory(self, place: Place) -> None:
+        """Refuse a record that has not ended for long, or that is made of brackets, before it is parsed."""
+        waiting = len(self._text) - self._position
+        if waiting <= _CHUNK * 2:
+            return
+        brackets = self._text.count("[", self._position) + self._text.count("{", self._position)
+        if waiting > 2 * _LONGEST_RECORD or brackets > _MOST_BRACKETS:
+            raise self._fault("it is longer than any record", place)
 
     def _next_character(self) -> str:
         while True:

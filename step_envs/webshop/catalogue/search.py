@@ -6,7 +6,6 @@ the first fifty, the remaining words are scored for the candidates only. This ch
 candidates that are left are scored again at the end, word by word in the order of the query.
 """
 
-import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,8 @@ from typing import Final
 
 import numpy as np
 
+from step_envs.errors import DataError
+from step_envs.file_reading import read_json
 from step_envs.webshop.catalogue.analyzer import analyze
 from step_envs.webshop.catalogue.bm25 import contributions, inverse_document_frequency
 from step_envs.webshop.catalogue.columns import Array, TextColumn, open_array
@@ -65,7 +66,7 @@ class SearchIndex:
     """
 
     def __init__(self, folder: Path) -> None:
-        meta = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+        meta = read_json(folder / "index.json", fault=DataError)
         self._documents_with_terms: int = meta["with_terms"]
         self._terms = TextColumn(folder, "terms")
         self._starts = open_array(folder, "starts")

@@ -6,6 +6,7 @@ from step_envs.specs import make_from_spec
 from step_envs.wrappers.teachers.base import Teacher
 
 TEACHERS = {
+    "chat": "step_envs.wrappers.teachers.openai:OpenAITeacher",  # as an agent of this kind is called
     "hybrid": "step_envs.wrappers.teachers.hybrid:HybridTeacher",
     "openai": "step_envs.wrappers.teachers.openai:OpenAITeacher",
     "oracle": "step_envs.wrappers.teachers.oracle:OracleTeacher",

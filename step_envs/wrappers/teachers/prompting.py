@@ -13,6 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from step_envs.errors import DataError
+from step_envs.file_reading import read_text
 from step_envs.wrappers.teachers.base import TeacherContext
 
 PROMPT_OF = {
@@ -25,6 +26,7 @@ PROMPT_OF = {
 NAMES = ("common", "hybrid", "other", *PROMPT_OF.values())
 """Names of the prompt texts; each is a file ``<name>.txt``."""
 
+_MOST_BYTES = 2**20
 _WORD = re.compile(r"[a-z0-9]+")
 
 
@@ -48,7 +50,7 @@ class PromptBook:
         if not own or strange:
             found = f"{strange[0]}.txt" if strange else "no text"
             raise DataError(f"The folder of prompts {folder} holds {found}; prompts are {', '.join(NAMES)} (.txt).")
-        self._texts |= {name: path.read_text() for name, path in own.items()}
+        self._texts |= {name: read_text(path, limit=_MOST_BYTES, fault=DataError) for name, path in own.items()}
 
     def messages(self, context: TeacherContext, asked: str, role: str = "common") -> list[dict[str, str]]:
         """Write a request about one action.
