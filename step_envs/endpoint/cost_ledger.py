@@ -142,6 +142,8 @@ class CostLedger:
         except OSError as error:
             raise StoreError(f"Cannot open the bill {path}: {error.strerror}.") from error
         for line in lines:
+            if not line.strip():
+                continue
             try:
                 record = json.loads(line)
                 self.total += self._priced(record["model"], Usage.model_validate(record["usage"]))

@@ -18,6 +18,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 from typing_extensions import override
 
@@ -257,7 +258,7 @@ def repack(path: Path) -> Path:
         # Do not read it as a stream: tarfile would not notice a compressed stream that ends between two members.
         with (
             zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED, compresslevel=3) as packed,
-            tarfile.open(path) as archive,
+            tarfile.open(path, _tar_mode(path)) as archive,
         ):
             for member in archive:
                 if member.size > _MOST_MEMBER_BYTES:
@@ -282,6 +283,21 @@ def repack(path: Path) -> Path:
     finally:
         unfinished.unlink(missing_ok=True)
     return target
+
+
+def _tar_mode(path: Path) -> Literal["r:gz", "r:bz2", "r:xz", "r:"]:
+    """Tell how a tar archive is compressed by its first bytes.
+
+    tarfile would try each way in turn, and one of them, the headerless format of old LZMA, takes any bytes at all: it
+    unpacks a file of zeros for as long as the zeros last.
+    """
+    with path.open("rb") as file:
+        start = file.read(6)
+    if start.startswith(b"\x1f\x8b"):
+        return "r:gz"
+    if start.startswith(b"BZh"):
+        return "r:bz2"
+    return "r:xz" if start == b"\xfd7zXZ\0" else "r:"
 
 
 def _read_member(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> bytes:
