@@ -9,6 +9,9 @@ from gymnasium.vector.utils import create_shared_memory
 MAX_TEXT_LENGTH = 1_048_576
 """Longest text, in characters, that the declared spaces hold; far above anything the worlds print."""
 
+MAX_ACTION_LENGTH = 4_096
+"""Longest action, in characters, that reaches an engine; the longest that any world lists has a few hundred."""
+
 _SAMPLE_ALPHABET = "abcdefghijklmnopqrstuvwxyz 0123456789"
 _SAMPLE_LENGTH = 32
 
@@ -75,3 +78,13 @@ def require_text(value: object, what: str) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{what} is a str, got {type(value).__name__}: {value!r}.")
     return value
+
+
+def is_too_long(action: str) -> bool:
+    """Return True if an action is not given to any engine because of its length."""
+    return len(action) > MAX_ACTION_LENGTH
+
+
+def refuse_too_long(action: str) -> str:
+    """Return the observation for an action that is too long: the same in all worlds."""
+    return f"The action has {len(action):,} characters and was not carried out: at most {MAX_ACTION_LENGTH:,} are read."

@@ -27,7 +27,7 @@ from step_envs.webshop.site.env import WebShopSiteEnv
 from step_envs.webshop.tasks import MAX_STEPS, WebShopTasks
 
 BACKENDS = ("local", "http")
-_HOLD_CATALOGUE = ("tasks", "_shop_tasks", "_task_ids", "_split_ids", "_engine", "_oracle")
+_HOLD_CATALOGUE = ("tasks", "_shop_tasks", "_task_ids", "_engine", "_oracle")
 """Attributes that refer to the catalogue; ``close`` deletes them."""
 
 
@@ -114,7 +114,6 @@ class WebShopEnv(TextEnv):
             num_prev_obs=num_prev_obs,
             num_prev_actions=num_prev_actions,
         )
-        self._split_ids = self._shop_tasks.ids(self.split)
         self._explorer = expert == "explorer"
         self._history = PlayedActions()
         self._oracle = WebShopOracle(self, expert)
@@ -260,11 +259,6 @@ class WebShopEnv(TextEnv):
         return tuple(
             f"click[{name}]" for name in available["clickables"] if name != "search" and self.accepts(f"click[{name}]")
         )
-
-    @override
-    def _split_name(self, task_id: str) -> str:
-        # The base class would keep the id of every task of the split, and a large catalogue has millions.
-        return self.split if task_id in self._split_ids else self._shop_tasks.split_of(task_id)
 
     @override
     def _save(self) -> Any:

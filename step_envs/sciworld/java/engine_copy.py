@@ -16,6 +16,9 @@ from step_envs.sciworld.java.jvm import Jvm
 
 _ENGINE = "scienceworld.runtime.pythonapi.PythonInterface"
 
+_ERROR = "ERROR"
+"""How the engine's answer begins where it could not load a task."""
+
 # The engine answers these outside the world: they take no tick and do not change the score.
 _QUERIES = frozenset({"help", "objects", "task"})
 _JAVA_BLANKS = "".join(map(chr, range(0x21)))  # the characters that Java's String.trim() removes
@@ -103,7 +106,11 @@ class EngineCopy:
     def load(self, task: str, variation: int, simplification: str) -> EngineReply:
         """Load a task and look around, as the stock library's ``reset()`` does; that takes no tick."""
         self._load(task, variation, simplification, gold=False)
-        return self.step("look around")
+        reply = self.step("look around")
+        if reply.observation.startswith(_ERROR):
+            # The engine reports a wrong name as if it were a world that has failed at its start.
+            raise EngineError(f"ScienceWorld refused to load {task}/{variation}: {reply.observation}")
+        return reply
 
     def _load(self, task: str, variation: int, simplification: str, *, gold: bool) -> None:
         fault = self._server.load(task, variation, simplification, gold)
@@ -184,6 +191,8 @@ class EngineCopy:
         self._load(task, variation, simplification, gold=True)
         path = self._texts(self._server.getGoldActionSequence())
         self._connection.set_timeout(self._timeout)
+        if path and path[0].startswith(_ERROR):
+            raise EngineError(f"ScienceWorld has no solution of {task}/{variation}: {path[0]}")
         return path
 
     def task_variations(self, task: str) -> int:
