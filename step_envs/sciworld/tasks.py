@@ -88,7 +88,7 @@ _ETO_TEST_PER_TASK = 10  # ETO's test list is the first ten of each task's offic
 
 
 class SciWorldTasks(TaskSet):
-    """Tasks named ``<task>/<variation>``, e.g. ``boil/3``; always the same, so all environments share ``SCIWORLD_TASKS``."""
+    """Tasks named ``<task>/<variation>``, e.g. ``boil/3``; the same for all environments, see ``SCIWORLD_TASKS``."""
 
     splits = OFFICIAL_SPLITS + ETO_SPLITS
     types = tuple(TASK_TYPES)

@@ -21,6 +21,9 @@ _ERROR = "ERROR"
 
 # The engine answers these outside the world: they take no tick and do not change the score.
 _QUERIES = frozenset({"help", "objects", "task"})
+_STEPS_BETWEEN_LOOKS = 20
+"""After so many steps of an episode, the size of the heap is looked at again."""
+
 _JAVA_BLANKS = "".join(map(chr, range(0x21)))  # the characters that Java's String.trim() removes
 
 # The stock interface says this if the world says nothing: a pending question was not answered with a number.
@@ -89,6 +92,7 @@ class EngineCopy:
             java.lang.System.setOut(java.io.PrintStream(java.io.OutputStream.nullOutputStream()))
             self.jvm.stdout_closed = True
         self._join = java.lang.String.join
+        self._runtime = keep(java.lang.Runtime.getRuntime())
         loaders = java.lang.ClassLoader
         parent = loaders.getSystemClassLoader() if jars.shared is not None else loaders.getPlatformClassLoader()
         urls = keep(gateway.new_array(java.net.URL, 1))
@@ -118,14 +122,28 @@ class EngineCopy:
             raise EngineError(f"ScienceWorld refused to load {task}/{variation}: {fault}")
         if self._world is not None:
             self._free(self._world)
+        self._collect_garbage()
         option = self._server.agentInterface()
         self._world = option.get()
         self._free(option)
         self._valid = ()
         self.replies_given = 0
 
+    def _collect_garbage(self) -> None:
+        """Have the process collect garbage if its heap has grown much since it last did."""
+        limit = self.jvm.garbage_limit
+        if limit.reached(self._runtime.totalMemory()):
+            used = 0
+            try:
+                self._runtime.gc()
+                used = self._runtime.totalMemory() - self._runtime.freeMemory()
+            finally:
+                limit.collected(used)
+
     def step(self, action: str) -> EngineReply:
         """Give the engine one input and return its answer."""
+        if self.replies_given % _STEPS_BETWEEN_LOOKS == _STEPS_BETWEEN_LOOKS - 1:
+            self._collect_garbage()
         self._draw_random_numbers()
         if action.strip(_JAVA_BLANKS).lower() in _QUERIES:
             self._last = replace(self._last, observation=self._server.step(action))
