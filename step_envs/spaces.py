@@ -14,6 +14,8 @@ MAX_ACTION_LENGTH = 4_096
 
 _SAMPLE_ALPHABET = "abcdefghijklmnopqrstuvwxyz 0123456789"
 _SAMPLE_LENGTH = 32
+_tables: dict[str, Any] = {}
+"""Attributes of ``Text`` that follow from the alphabet alone."""
 
 
 class TextSpace(Text):
@@ -29,6 +31,10 @@ class TextSpace(Text):
 
     def __init__(self, max_length: int = MAX_TEXT_LENGTH, *, seed: int | np.random.Generator | None = None) -> None:
         super().__init__(max_length, min_length=0, charset=_SAMPLE_ALPHABET, seed=seed)
+        # The tables of the alphabet take more memory than all else of an environment that waits; all spaces share one set.
+        for name, value in vars(self).items():
+            if isinstance(value, dict | tuple | frozenset | set):
+                setattr(self, name, _tables.setdefault(name, value))
 
     def contains(self, x: Any) -> bool:
         """Say whether ``x`` is a ``str`` of at most ``max_length`` characters."""

@@ -1,7 +1,7 @@
 """The tasks of a world: its splits, the task ids of each in a fixed order, and the step limit of each task."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 
 from step_envs.errors import unknown_name
@@ -58,15 +58,15 @@ class TaskSet(ABC):
             split: A name from ``splits``.
             task_id: A task that exists.
         """
-        members = self._members.get(split)
-        if members is None:
+        if split not in self._members:
             ids = self.ids(split)
-            # A list is searched from end to end; other sequences know what is in them.
-            members = self._members[split] = frozenset(ids) if isinstance(ids, tuple | list) else ids
-        return task_id in members
+            if not isinstance(ids, tuple | list):
+                return task_id in ids  # a sequence that writes ids when asked knows at once what is in it
+            self._members[split] = frozenset(ids)
+        return task_id in self._members[split]
 
     @cached_property
-    def _members(self) -> dict[str, Container[str]]:
+    def _members(self) -> dict[str, frozenset[str]]:
         return {}
 
     @cached_property
