@@ -421,9 +421,9 @@ class TextEnv(gym.Env[str, str], ABC):
                 "A list of task ids starts one task in each environment of a vector: make that with "
                 "gymnasium.make_vec(id, num_envs), without vectorization_mode; here a task id is a str."
             )
-        require_text(task_id, "A task id")
-        self.tasks.split_of(task_id)  # raises for a task that does not exist
-        return task_id
+        name = require_text(task_id, "A task id")
+        self.tasks.split_of(name)  # raises for a task that does not exist
+        return name
 
     def _enter(self, task_id: str, state: WorldState, steps: int) -> None:
         self._task_id = task_id

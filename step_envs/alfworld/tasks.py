@@ -18,8 +18,8 @@ from typing import Literal
 
 from typing_extensions import override
 
-from step_envs.alfworld.agentgym import AGENTGYM_SPLITS, agentgym_games
 from step_envs.alfworld.engine import Engine
+from step_envs.alfworld.games.agentgym import AGENTGYM_SPLITS, agentgym_games
 from step_envs.alfworld.games.archive import (
     COMPLETE_COUNTS,
     GET_DATA,

@@ -19,7 +19,7 @@ from step_envs.webshop.oracle import ExpertName, WebShopOracle
 from step_envs.webshop.shop.noun_tagger import NounChoice
 from step_envs.webshop.shop.pages import ObservationMode
 from step_envs.webshop.shop.session_state import ActionOutcome, PlayedActions, SavedEpisode
-from step_envs.webshop.shop_env import ShopEnv
+from step_envs.webshop.shop.shop_env import ShopEnv
 from step_envs.webshop.site.env import WebShopSiteEnv
 from step_envs.webshop.tasks import MAX_STEPS, WebShopTasks
 

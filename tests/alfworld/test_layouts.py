@@ -9,7 +9,7 @@ import pytest
 from alfworld_small import game_file
 
 from step_envs.alfworld import tasks as alfworld_tasks
-from step_envs.alfworld.agentgym import agentgym_games
+from step_envs.alfworld.games.agentgym import agentgym_games
 from step_envs.alfworld.games.archive import DataChoiceWarning
 from step_envs.alfworld.tasks import OfficialTasks, PartialDataWarning, find_tasks
 from step_envs.errors import DataError

@@ -36,7 +36,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
     max_leaves=5,
 )
-NAMES = st.lists(st.sampled_from([*SIMPLIFICATIONS, "", "openWindows"]), max_size=3).map(",".join)
+NAMES = st.sampled_from(["", "easy", "easy,openDoors", "openDoors", "openWindows", ",easy", "openDoors,openWindows"])
 ACTIONS = st.lists(
     st.sampled_from(["look around", "wait", "teleport to outside", "0"]) | st.text(max_size=8), max_size=3
 )
@@ -86,6 +86,9 @@ def test_simplifications_that_a_task_cannot_be_done_with() -> None:
         check_simplification("openDoors,noElectricalAction", "power-component")
 
 
+EASY = "teleportAction,openDoors,selfWateringFlowerPots,noElectricalAction"
+
+
 @pytest.mark.parametrize(
     ("given", "task", "engine"),
     [
@@ -96,12 +99,12 @@ def test_simplifications_that_a_task_cannot_be_done_with() -> None:
         (
             "easy,openContainers",
             "boil",
-            "teleportAction,openDoors,selfWateringFlowerPots,noElectricalAction,openContainers",
+            f"{EASY},openContainers",
         ),
         (
             "openContainers, easy",
             "boil",
-            "openContainers,teleportAction,openDoors,selfWateringFlowerPots,noElectricalAction",
+            f"openContainers,{EASY}",
         ),
         ("easy,openContainers", "power-component", "teleportAction,openDoors,selfWateringFlowerPots,openContainers"),
         ("eto", "boil", "teleportAction,openDoors,selfWateringFlowerPots,openContainers"),
@@ -119,8 +122,6 @@ def test_sets_beside_other_simplifications_can_be_played_and_their_snapshots_res
     observation, info = other.reset(options=task)
     assert info["score"] >= 0 and not observation.startswith("ERROR")
     assert other.history.simplification == "easy,openContainers"
-    plan = other.oracle.plan()
-    assert plan is not None and len(plan) > 3
     # The engine asks for the intermediate colour at the end; whoever obeys fails.
     right = "When you are completely done, focus on the green-blue paint."
     assert info["instruction"].endswith(right) and info["details"]["mended"] == "instruction"

@@ -134,12 +134,12 @@ def find_games(path: Path) -> GameFiles:
     if any(_most(places, split) < min(COMPLETE_COUNTS[split]) for split in SPLITS):
         for archive in _archives(path):
             try:
-                games = ZipGames(archive) if archive.suffix == ".zip" else ZipGames(repack(archive), archive)
+                packed = ZipGames(archive) if archive.suffix == ".zip" else ZipGames(repack(archive), archive)
             except DataError as error:
                 faults.append(error)
                 continue
-            if games.names:
-                places.append(games)
+            if packed.names:
+                places.append(packed)
     if faults and not places:
         raise faults[0]
     for fault in faults:

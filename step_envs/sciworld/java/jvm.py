@@ -32,7 +32,7 @@ DEFAULT_HEAP_MIB = 2048
 """Enough for about 180 simulators of 11 MiB each; memory is taken only as it is needed, see ``GarbageLimit``."""
 
 _YOUNG_MIB = 16
-_GARBAGE_BYTES = 32 * 1024 * 1024
+_GARBAGE_BYTES = 24 * 1024 * 1024
 _START_SECONDS = 60.0
 _STOP_SECONDS = 5.0
 
@@ -94,7 +94,7 @@ class GarbageLimit:
     def collected(self, used_bytes: int) -> None:
         """Set the next limit by what is still in use after a collection."""
         with self._lock:
-            self._collect_at = used_bytes + used_bytes // 4 + _GARBAGE_BYTES
+            self._collect_at = used_bytes + used_bytes // 8 + _GARBAGE_BYTES
 
 
 class Jvm:
@@ -266,10 +266,8 @@ def _flags() -> list[str]:
         # Begin small, and give memory back after a collection, see GarbageLimit.
         "-Xms32m",
         f"-Xmn{_YOUNG_MIB}m",
-        "-XX:MinHeapFreeRatio=10",
-        "-XX:MaxHeapFreeRatio=25",
-        # Every copy's classes are compiled anew, so the second compiler takes more time and memory than its code saves.
-        "-XX:TieredStopAtLevel=1",
+        "-XX:MinHeapFreeRatio=5",
+        "-XX:MaxHeapFreeRatio=10",
         # Smaller objects, where this Java knows how (from 25 on).
         "-XX:+IgnoreUnrecognizedVMOptions",
         "-XX:+UseCompactObjectHeaders",

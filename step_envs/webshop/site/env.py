@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Unpack
 from typing_extensions import override
 
 from step_envs.core import TextEnvOptions, WorldState
-from step_envs.webshop.shop_env import ShopEnv
+from step_envs.webshop.shop.shop_env import ShopEnv
 from step_envs.webshop.site.oracle import SiteOracle
 from step_envs.webshop.site.shop import DEFAULT_ADDRESS, SiteShop, SiteTasks
 
