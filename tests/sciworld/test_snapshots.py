@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from step_envs.errors import SnapshotError, UnknownNameError
 from step_envs.sciworld.env import SciWorldEnv
 from step_envs.sciworld.tasks import (
-    SIMPLIFICATIONS,
     check_simplification,
     engine_simplification,
     read_simplification,
