@@ -14,10 +14,12 @@ import gymnasium as gym
 from gymnasium.error import ClosedEnvironmentError, ResetNeeded
 
 from step_envs.errors import SnapshotError, unknown_name
+from step_envs.options import option_names
 from step_envs.oracle import Oracle
 from step_envs.react_format import ReActFormat
+from step_envs.rendering import Frame, frame_text, print_frame
 from step_envs.snapshots import Snapshot, read_snapshot, snapshot_faults, write_snapshot
-from step_envs.spaces import TextSpace, require_text
+from step_envs.spaces import TextSpace, is_too_long, refuse_too_long, require_text
 from step_envs.tasks import TaskSet
 from step_envs.world_state import WorldState
 
@@ -51,13 +53,15 @@ class TextEnv(gym.Env[str, str], ABC):
         max_steps: Steps after which an episode is truncated; ``"eto"`` is the ETO protocol's limit for the task, None
             means no limit.
         admissible_actions: Put the admissible actions into every ``info`` (they can cost more than the step itself).
-        render_mode: ``"ansi"`` makes ``render()`` return the last observation.
+        render_mode: ``"human"`` prints the episode as it goes; ``"ansi"`` makes ``render()`` return the present moment as
+            text. Both show task, last action, observation and score.
+        **unknown: Nothing; an argument that no world takes ends here, and is named.
 
     Raises:
-        UnknownNameError: A split, type or other name does not exist.
+        UnknownNameError: A split, type, argument or other name does not exist; the message names the nearest that do.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi"], "render_fps": 1}  # type: ignore[misc]
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["human", "ansi"], "render_fps": 1}  # type: ignore[misc]
 
     env_id: ClassVar[str]
     """The id the environment is registered under."""
@@ -101,7 +105,11 @@ class TextEnv(gym.Env[str, str], ABC):
         max_steps: int | Literal["eto"] | None = "eto",
         admissible_actions: bool = False,
         render_mode: str | None = None,
+        **unknown: Any,
     ) -> None:
+        for name in unknown:
+            known = option_names(type(self)) or option_names(TextEnv, TextEnvOptions) or ()
+            raise unknown_name(f"option of {self.env_id}", name, sorted(known))
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
             raise unknown_name("render mode", render_mode, self.metadata["render_modes"])
         if isinstance(max_steps, bool) or not (
@@ -114,11 +122,12 @@ class TextEnv(gym.Env[str, str], ABC):
         self.observation_space = TextSpace()
         self.action_space = TextSpace()
         self._task_ids = tasks.select(self.split, task_types)
-        self._members: frozenset[str] | None = None
         self._max_steps = max_steps
         self._list_admissible = admissible_actions
         self._state: WorldState | None = None
         self._task_id = ""
+        self._task_split = ""
+        self._last_action: str | None = None
         self._steps = 0
         self._limit: int | None = None
         self._closed = False
@@ -226,14 +235,17 @@ class TextEnv(gym.Env[str, str], ABC):
         task_id = self._choose(options, self._task_ids[index])
         state = self._begin(task_id, options)
         self._enter(task_id, state, steps=0)
-        return state.observation, self._info(state)
+        info = self._info(state)
+        self._show(state)
+        return state.observation, info
 
     @final
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
         """Carry out an action.
 
         Args:
-            action: Any string.
+            action: Any string. One of more than ``spaces.MAX_ACTION_LENGTH`` characters does not reach the engine: it costs
+                a step, the observation says so, and ``valid_action`` is False.
 
         Returns:
             Observation, reward (change in score), terminated, truncated, ``info``.
@@ -243,8 +255,13 @@ class TextEnv(gym.Env[str, str], ABC):
             TypeError: The action is not a string.
             EngineError: The engine hung or cannot be kept alive.
         """
-        self._require_running("step")
-        return self._advance(self._act(require_text(action, "An action")))
+        state = self._require_running("step")
+        require_text(action, "An action")
+        if is_too_long(action):
+            # Engines need time or memory that grows with the square of a text's length, and one of them is shared by all
+            # environments of a process: a single action of a megabyte would end every episode in it.
+            return self._advance(replace(state, observation=refuse_too_long(action), valid_action=False), action)
+        return self._advance(self._act(action), action)
 
     @final
     def pass_step(self, observation: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
@@ -258,7 +275,7 @@ class TextEnv(gym.Env[str, str], ABC):
         """
         state = self._require_running("pass_step")
         require_text(observation, "An observation")
-        return self._advance(replace(state, observation=observation, valid_action=False))
+        return self._advance(replace(state, observation=observation, valid_action=False), None)
 
     @final
     def admissible_actions(self) -> tuple[str, ...]:
@@ -275,7 +292,7 @@ class TextEnv(gym.Env[str, str], ABC):
         """
         require_text(action, "An action")
         self._require_state("accepts")
-        return self._accepts(action)
+        return not is_too_long(action) and self._accepts(action)
 
     @final
     def task_type(self, task_id: str) -> str:
@@ -330,16 +347,23 @@ class TextEnv(gym.Env[str, str], ABC):
             advice = ": call reset() to go on."
             raise SnapshotError(f"{str(error).removesuffix(advice).rstrip('.')}{advice}") from error
         self._enter(opened.task_id, opened.state, opened.steps)
-        return opened.state.observation, self._info(opened.state)
+        info = self._info(opened.state)
+        self._show(opened.state)
+        return opened.state.observation, info
 
     def render(self) -> str | None:
-        """Return the last observation in render mode ``"ansi"``, else None."""
+        """Return task, last action, observation and score as text in render mode ``"ansi"``, else None.
+
+        In render mode ``"human"`` the episode is printed as it goes, by ``reset`` and ``step``.
+        """
         if self.render_mode is None:
             gym.logger.warn(
-                'render() shows nothing without a render mode: make the environment with render_mode="ansi".'
+                "render() shows nothing without a render mode: make the environment with "
+                'render_mode="human" or render_mode="ansi".'
             )
             return None
-        return self._require_state("render").observation
+        state = self._require_state("render")
+        return frame_text(self._frame(state)) if self.render_mode == "ansi" else None
 
     @property
     def terminated(self) -> bool:
@@ -391,18 +415,21 @@ class TextEnv(gym.Env[str, str], ABC):
 
     def _choose(self, options: Mapping[str, Any], drawn: str) -> str:
         """Return the task of an episode: the one named in ``options``, else the one that the seed picked."""
-        task_id = require_text(options.get("task_id", drawn), "A task id")
-        self.tasks.split_of(task_id)  # raises for a task that does not exist
-        return task_id
-
-    def _split_name(self, task_id: str) -> str:
-        """Return the split for ``info``: this environment's if the task is in it, else the task's official split."""
-        if self._members is None:
-            self._members = frozenset(self._task_ids)
-        return self.split if task_id in self._members else self.tasks.split_of(task_id)
+        task_id = options.get("task_id", drawn)
+        if isinstance(task_id, list | tuple):
+            raise TypeError(
+                "A list of task ids starts one task in each environment of a vector: make that with "
+                "gymnasium.make_vec(id, num_envs), without vectorization_mode; here a task id is a str."
+            )
+        name = require_text(task_id, "A task id")
+        self.tasks.split_of(name)  # raises for a task that does not exist
+        return name
 
     def _enter(self, task_id: str, state: WorldState, steps: int) -> None:
         self._task_id = task_id
+        # For ``info``: this environment's split if the task is in it, else the task's official split.
+        self._task_split = self.split if self.tasks.holds(self.split, task_id) else self.tasks.split_of(task_id)
+        self._last_action = None
         self._state = state
         self._steps = steps
         self._limit = self.tasks.max_steps(task_id) if self._max_steps == "eto" else self._max_steps
@@ -413,12 +440,23 @@ class TextEnv(gym.Env[str, str], ABC):
             raise ResetNeeded(f"The episode is over: call reset() before the next {call}().")
         return state
 
-    def _advance(self, state: WorldState) -> tuple[str, float, bool, bool, dict[str, Any]]:
+    def _advance(self, state: WorldState, action: str | None) -> tuple[str, float, bool, bool, dict[str, Any]]:
         # What a task begins with counts towards its first reward, so that the rewards add up to the final score.
         before = 0.0 if self._steps == 0 or self._state is None else self._state.score
         self._state = state
         self._steps += 1
-        return state.observation, state.score - before, state.done, self.truncated, self._info(state)
+        self._last_action = action
+        info = self._info(state)
+        self._show(state)
+        return state.observation, state.score - before, state.done, self.truncated, info
+
+    def _frame(self, state: WorldState) -> Frame:
+        return Frame(self._task_id, self._instruction(), self._steps, self._last_action, state, self.truncated)
+
+    def _show(self, state: WorldState) -> None:
+        """Print the present moment in render mode ``"human"``."""
+        if self.render_mode == "human":
+            print_frame(self._frame(state))
 
     def _require_open(self) -> None:
         if self._closed:
@@ -430,7 +468,7 @@ class TextEnv(gym.Env[str, str], ABC):
     def _info(self, state: WorldState) -> dict[str, Any]:
         info: dict[str, Any] = {
             "task_id": self._task_id,
-            "split": self._split_name(self._task_id),
+            "split": self._task_split,
             "instruction": self._instruction(),
             "score": state.score,
             "success": state.success,

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from gymnasium.error import DependencyNotInstalled
+from gymnasium.error import DependencyNotInstalled, NameNotFound
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -32,6 +32,10 @@ class StepEnvsError(Exception):
 
 class UnknownNameError(StepEnvsError, ValueError):
     """A name the caller gave (task, split, option, ...) does not exist; the message lists the nearest that do."""
+
+
+class UnknownEnvironmentError(UnknownNameError, NameNotFound):
+    """An environment id is not registered; the message lists the nearest that are."""
 
 
 class DataError(StepEnvsError):

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Generic, Protocol, TypeVar, final
 
 from step_envs.snapshots import Snapshot, snapshot_faults
-from step_envs.spaces import require_text
+from step_envs.spaces import MAX_ACTION_LENGTH, is_too_long, require_text
 
 State = TypeVar("State")
 """What a world plans from: a copy of its engine, the actions so far, whatever it needs."""
@@ -89,7 +89,8 @@ class Oracle(ABC, Generic[State]):
         """
         if isinstance(after, str):
             raise TypeError(f"after takes a list of actions, got the single string {after!r}.")
-        actions = [require_text(action, "An action") for action in after]
+        # Actions that are too long never reach the engine, see ``TextEnv.step``.
+        actions = [action for action in after if not is_too_long(require_text(action, "An action"))]
         if snapshot is None:
             self._env.require_episode("asking the oracle")
             return self._plan(self._state_now(), actions)
@@ -122,7 +123,7 @@ class Oracle(ABC, Generic[State]):
         require_text(action, "An action")
         self._env.require_episode("asking the oracle")
         # A thought is one line of a reply; the action that it may quote can be any text.
-        return " ".join(self._thought(action).splitlines())
+        return " ".join(self._thought(action[:MAX_ACTION_LENGTH]).splitlines())
 
     @final
     def is_informative(self, action: str) -> bool:
@@ -134,4 +135,4 @@ class Oracle(ABC, Generic[State]):
         """
         require_text(action, "An action")
         self._env.require_episode("asking the oracle")
-        return self._is_informative(action)
+        return not is_too_long(action) and self._is_informative(action)

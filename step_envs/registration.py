@@ -1,16 +1,21 @@
 """The ids that Gymnasium knows our environments by, and the tasks behind an id."""
 
-import inspect
+import difflib
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
-from typing import Any, Unpack, get_args, get_origin, get_type_hints
+from typing import Any
 
 import gymnasium as gym
 from gymnasium.envs.registration import load_env_creator
+from gymnasium.vector import AutoresetMode
 
 from step_envs.core import TextEnv
-from step_envs.errors import unknown_name
+from step_envs.errors import UnknownEnvironmentError, unknown_name
+from step_envs.options import option_names
 from step_envs.vector import TextVectorEnv
+
+__all__ = ["env_class", "known_class", "list_tasks", "make_vector", "option_names", "register_all"]
 
 ENTRY_POINTS = {
     "STeP-ALFWorld-v0": "step_envs.alfworld.env:AlfworldEnv",
@@ -32,9 +37,39 @@ def register_all() -> None:
             gym.register(env_id, entry_point=entry_point, vector_entry_point=vector)
 
 
-def make_vector(env_id: str, num_envs: int = 1, **kwargs: Any) -> TextVectorEnv:
-    """Make a vector environment of a registered id; this is what its ``vector_entry_point`` calls."""
-    return TextVectorEnv([lambda: gym.make(env_id, **kwargs)] * num_envs)
+def make_vector(
+    env_id: str,
+    num_envs: int = 1,
+    *,
+    wrappers: Sequence[Callable[[gym.Env[Any, Any]], gym.Env[Any, Any]]] = (),
+    autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+    **kwargs: Any,
+) -> TextVectorEnv:
+    """Make a vector environment of a registered id; this is what its ``vector_entry_point`` calls.
+
+    ``gymnasium.make_vec`` hands no wrappers on to a vector entry point; call this function for them.
+
+    Args:
+        env_id: A registered id.
+        num_envs: How many environments.
+        wrappers: Put around each environment, in this order.
+        autoreset_mode: ``"NextStep"``, ``"SameStep"`` or ``"Disabled"``, see ``gymnasium.vector.AutoresetMode``.
+        **kwargs: Arguments of each environment.
+
+    Raises:
+        UnknownNameError: An argument does not exist.
+    """
+    modes = [mode.value for mode in AutoresetMode]
+    if not isinstance(autoreset_mode, AutoresetMode) and autoreset_mode not in modes:
+        raise unknown_name("autoreset_mode", autoreset_mode, modes)
+
+    def make_one() -> gym.Env[Any, Any]:
+        env = gym.make(env_id, **kwargs)
+        for wrapper in wrappers:
+            env = wrapper(env)
+        return env
+
+    return TextVectorEnv([make_one] * num_envs, autoreset_mode=autoreset_mode)
 
 
 alfworld_vector = partial(make_vector, "STeP-ALFWorld-v0")
@@ -52,17 +87,36 @@ def env_class(env_id: str) -> type[TextEnv]:
 
     Raises:
         ModuleNotFoundError: The module named is not there.
-        gymnasium.error.NameNotFound: The id is not registered.
+        UnknownEnvironmentError: The id is not registered; the message names the nearest that are.
         TypeError: What is registered there is not a ``TextEnv``.
     """
     module, _, name = env_id.rpartition(":")
     if module:
         import_module(module)
-    entry_point = gym.spec(name).entry_point
+    try:
+        entry_point = gym.spec(name).entry_point
+    except gym.error.UnregisteredEnv as error:
+        raise UnknownEnvironmentError(f"Unknown environment {env_id!r}. {_nearest_ids(name)}") from error
     creator: Any = load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point
     if not (isinstance(creator, type) and issubclass(creator, TextEnv)):
         raise TypeError(f"{env_id} is not a step_envs.core.TextEnv but {creator!r}.")
     return creator
+
+
+def _nearest_ids(name: str) -> str:
+    """Name the ids of text environments that are nearest to a name, whatever its letter case."""
+    ours = [*ENTRY_POINTS, REMOTE]
+    others = [env_id for env_id, spec in gym.registry.items() if _is_text_env(spec.entry_point)]
+    ids = {env_id.lower(): env_id for env_id in (*ours, *others)}
+    written = {name.lower(), f"step-{name.lower()}-v0"}
+    close = [ids[found] for one in sorted(written) for found in difflib.get_close_matches(one, ids, n=1, cutoff=0.6)]
+    if close:
+        return f"Did you mean {' or '.join(map(repr, dict.fromkeys(close)))}?"
+    return f"Known: {', '.join(ids.values())}."
+
+
+def _is_text_env(entry_point: object) -> bool:
+    return isinstance(entry_point, type) and issubclass(entry_point, TextEnv)
 
 
 def known_class(env_id: str) -> type[TextEnv]:
@@ -72,24 +126,6 @@ def known_class(env_id: str) -> type[TextEnv]:
         return env_class(env_id.rpartition(":")[2])
     except (gym.error.Error, TypeError):
         return TextEnv
-
-
-def option_names(cls: type[TextEnv]) -> frozenset[str] | None:
-    """Return the names of the arguments that an environment takes; None if it takes any (``**kwargs``)."""
-    names = set(cls.more_options)
-    for parameter in inspect.signature(cls.__init__).parameters.values():
-        if parameter.kind is not parameter.VAR_KEYWORD:
-            names.add(parameter.name)
-            continue
-        try:
-            handed_on = get_type_hints(cls.__init__).get(parameter.name)
-        except NameError:  # an annotation that was imported for type checkers only
-            return None
-        if get_origin(handed_on) is not Unpack:
-            return None
-        # Typed **options: the names are those of the TypedDict.
-        names.update(get_type_hints(get_args(handed_on)[0]))
-    return frozenset(names - {"self"})
 
 
 def list_tasks(env_id: str, split: str | None = None, **kwargs: Any) -> tuple[str, ...]:

@@ -9,8 +9,13 @@ from gymnasium.vector.utils import create_shared_memory
 MAX_TEXT_LENGTH = 1_048_576
 """Longest text, in characters, that the declared spaces hold; far above anything the worlds print."""
 
+MAX_ACTION_LENGTH = 4_096
+"""Longest action, in characters, that reaches an engine; the longest that any world lists has a few hundred."""
+
 _SAMPLE_ALPHABET = "abcdefghijklmnopqrstuvwxyz 0123456789"
 _SAMPLE_LENGTH = 32
+_tables: dict[str, Any] = {}
+"""Attributes of ``Text`` that follow from the alphabet alone."""
 
 
 class TextSpace(Text):
@@ -26,6 +31,10 @@ class TextSpace(Text):
 
     def __init__(self, max_length: int = MAX_TEXT_LENGTH, *, seed: int | np.random.Generator | None = None) -> None:
         super().__init__(max_length, min_length=0, charset=_SAMPLE_ALPHABET, seed=seed)
+        # The tables of the alphabet take more memory than all else of an environment that waits; all spaces share one set.
+        for name, value in vars(self).items():
+            if isinstance(value, dict | tuple | frozenset | set):
+                setattr(self, name, _tables.setdefault(name, value))
 
     def contains(self, x: Any) -> bool:
         """Say whether ``x`` is a ``str`` of at most ``max_length`` characters."""
@@ -75,3 +84,13 @@ def require_text(value: object, what: str) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{what} is a str, got {type(value).__name__}: {value!r}.")
     return value
+
+
+def is_too_long(action: str) -> bool:
+    """Return True if an action is not given to any engine because of its length."""
+    return len(action) > MAX_ACTION_LENGTH
+
+
+def refuse_too_long(action: str) -> str:
+    """Return the observation for an action that is too long: the same in all worlds."""
+    return f"The action has {len(action):,} characters and was not carried out: at most {MAX_ACTION_LENGTH:,} are read."

@@ -1,7 +1,8 @@
 """The tasks of a world: its splits, the task ids of each in a fixed order, and the step limit of each task."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import cached_property
 
 from step_envs.errors import unknown_name
 
@@ -50,6 +51,29 @@ class TaskSet(ABC):
     def max_steps(self, task_id: str) -> int | None:
         """Return the default step limit of a task: the ETO protocol's where it has one."""
 
+    def holds(self, split: str, task_id: str) -> bool:
+        """Return True if a task is in a split, official or not.
+
+        Args:
+            split: A name from ``splits``.
+            task_id: A task that exists.
+        """
+        if split not in self._members:
+            ids = self.ids(split)
+            if not isinstance(ids, tuple | list):
+                return task_id in ids  # a sequence that writes ids when asked knows at once what is in it
+            self._members[split] = frozenset(ids)
+        return task_id in self._members[split]
+
+    @cached_property
+    def _members(self) -> dict[str, frozenset[str]]:
+        return {}
+
+    @cached_property
+    def _selected(self) -> dict[tuple[str, tuple[str, ...] | None], tuple[str, ...]]:
+        # All environments that play the same tasks share these lists: thousands of ids each.
+        return {}
+
     def select(self, split: str, task_types: Sequence[str] | None = None) -> Sequence[str]:
         """List the task ids of a split, of the given types only.
 
@@ -63,7 +87,6 @@ class TaskSet(ABC):
         """
         if split not in self.splits:
             raise unknown_name("split", split, self.splits)
-        ids = self.ids(split)
         if task_types is not None:
             if isinstance(task_types, str):
                 raise TypeError(f"task_types takes a list of names, got the single string {task_types!r}.")
@@ -74,9 +97,14 @@ class TaskSet(ABC):
                     raise unknown_name("task type", name, self.types)
             if not task_types:
                 raise ValueError("task_types names no type: leave it away to play all.")
-            wanted = frozenset(task_types)
-            ids = [task_id for task_id in ids if self.type_of(task_id) in wanted]
-        if not ids:
+        key = split, None if task_types is None else tuple(task_types)
+        if key not in self._selected:
+            ids: Iterable[str] = self.ids(split)
+            if task_types is not None:
+                wanted = frozenset(task_types)
+                ids = (task_id for task_id in ids if self.type_of(task_id) in wanted)
+            self._selected[key] = tuple(ids)
+        if not self._selected[key]:
             chosen = "" if task_types is None else f" of type {', '.join(task_types)}"
             raise ValueError(f"Split {split!r} has no task{chosen}.")
-        return tuple(ids)
+        return self._selected[key]

@@ -4,9 +4,12 @@ Gymnasium's default for ``make_vec`` shares memory between processes, and reads 
 after the first is garbage. So the ids of this package are registered with ``TextVectorEnv``. All its environments live in
 one process, which is fastest for worlds in plain Python. If the engine runs outside the interpreter, each environment is
 stepped in a thread of its own.
+
+What belongs to one environment can be named for each: ``reset(options={"task_id": ["boil/3", "melt/0"]})`` starts two
+tasks.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -15,12 +18,21 @@ from typing import Any
 import gymnasium as gym
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
+from step_envs.batched_info import add_info
 from step_envs.core import TextEnv
+
+RESET_MASK = "reset_mask"
+"""The one option of ``reset`` that Gymnasium reads itself: which environments to reset."""
 
 
 class _Ahead(gym.Wrapper[str, str, str, str]):
-    """Starts a call in a thread, and returns its result when the call is made for real."""
+    """Starts a call in a thread, and returns its result when the call is made for real.
 
+    Attributes:
+        options: Options of the next reset that are this environment's own; None takes what the vector hands to all.
+    """
+
+    options: dict[str, Any] | None = None
     _pending: Future[Any] | None = None
 
     def start(self, pool: ThreadPoolExecutor, call: str, *args: Any, **kwargs: Any) -> None:
@@ -41,14 +53,15 @@ class _Ahead(gym.Wrapper[str, str, str, str]):
         return pending.result() if pending else self.env.step(action)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
-        pending = self._take()
-        return pending.result() if pending else self.env.reset(seed=seed, options=options)
+        pending, own, self.options = self._take(), self.options, None
+        return pending.result() if pending else self.env.reset(seed=seed, options=options if own is None else own)
 
 
 class TextVectorEnv(SyncVectorEnv):
     """Several text environments in one process, stepped in parallel where the engine runs outside Python.
 
-    Observations are tuples of ``num_envs`` strings. Everything else (batched infos, autoreset) is Gymnasium's.
+    Observations are tuples of ``num_envs`` strings. Autoreset is Gymnasium's, and so is the form of batched infos; a value
+    that has not the same type in all environments arrives in an array of objects, where Gymnasium would raise or round it.
 
     Args:
         env_fns: One function for each environment.
@@ -74,13 +87,48 @@ class TextVectorEnv(SyncVectorEnv):
     def reset(
         self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """Reset all environments; see ``gymnasium.vector.SyncVectorEnv.reset``."""
+        """Reset all environments; see ``gymnasium.vector.SyncVectorEnv.reset``.
+
+        Args:
+            seed: One number for all, which counts up from environment to environment, or a list with one for each.
+            options: As for a single environment. A list or tuple is one value an environment, e.g. ``{"task_id": [a, b]}``;
+                where it holds None, the seed decides. ``reset_mask`` says which environments to reset.
+
+        Raises:
+            ValueError: A list has not one value for each environment.
+        """
+        if isinstance(options, Mapping):
+            options = dict(options)  # Gymnasium takes the mask out of what it is given
+        own = self._options_of_each(options)
         seeds = seed if isinstance(seed, list) else [None if seed is None else seed + i for i in range(self.num_envs)]
-        if self._pool is not None and len(seeds) == self.num_envs and "reset_mask" not in (options or {}):
-            for env, one in zip(self._ahead, seeds, strict=True):
-                env.start(self._pool, "reset", seed=one, options=options)
-        with self._nothing_left_running():
-            return super().reset(seed=seed, options=options)
+        in_threads = self._pool is not None and len(seeds) == self.num_envs and RESET_MASK not in (options or {})
+        for env, one, given in zip(self._ahead, seeds, own, strict=False):
+            if in_threads and self._pool is not None:
+                env.start(self._pool, "reset", seed=one, options=options if given is None else given)
+            else:
+                env.options = given
+        try:
+            with self._nothing_left_running():
+                return super().reset(seed=seed, options=options)
+        finally:
+            for env in self._ahead:
+                env.options = None
+
+    def _options_of_each(self, options: Any) -> list[dict[str, Any] | None]:
+        """Give each environment its own of every option that is a list; None where all have the same."""
+        lists = {name: value for name, value in (options or {}).items() if isinstance(value, list | tuple)}
+        if not lists:
+            return [None] * self.num_envs
+        for name, values in lists.items():
+            if len(values) != self.num_envs:
+                raise ValueError(
+                    f"options[{name!r}] lists {len(values)} values for {self.num_envs} environments: give one for each."
+                )
+        shared = {name: value for name, value in options.items() if name not in lists and name != RESET_MASK}
+        return [
+            shared | {name: values[i] for name, values in lists.items() if values[i] is not None}
+            for i in range(self.num_envs)
+        ]
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """Step all environments; see ``gymnasium.vector.SyncVectorEnv.step``."""
@@ -93,6 +141,9 @@ class TextVectorEnv(SyncVectorEnv):
                     env.start(self._pool, "step", actions[i])
         with self._nothing_left_running():
             return super().step(actions)
+
+    def _add_info(self, vector_infos: dict[str, Any], env_info: dict[str, Any], env_num: int) -> dict[str, Any]:
+        return add_info(vector_infos, env_info, env_num, self.num_envs)
 
     @contextmanager
     def _nothing_left_running(self) -> Iterator[None]:

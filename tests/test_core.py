@@ -67,7 +67,8 @@ def test_a_task_of_another_split_can_be_named_and_says_so() -> None:
     [
         ({"split": "tain"}, "Unknown split 'tain'. Did you mean 'train'?"),
         ({"task_types": ["nera"]}, "Unknown task type 'nera'. Did you mean 'near'?"),
-        ({"render_mode": "human"}, "Unknown render mode 'human'. Known: ansi."),
+        ({"render_mode": "humans"}, "Unknown render mode 'humans'. Did you mean 'human' or 'ansi'?"),
+        ({"max_step": 5}, "Unknown option of Coin-v0 'max_step'. Did you mean 'max_steps'?"),
         ({"max_steps": 0}, 'max_steps must be a positive int, None or "eto", got 0.'),
     ],
 )

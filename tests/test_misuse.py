@@ -99,3 +99,25 @@ def test_tasks_are_not_listed_by_options_that_are_not_there(
 def test_tasks_are_listed_with_all_that_an_environment_takes() -> None:
     assert len(list_tasks("STeP-WebShop-v0", "test", backend="http", site_url="http://127.0.0.1:9", site_goals=30)) > 0
     assert list_tasks("STeP-SciWorld-v0", "dev", timeout=5.0, max_steps=None) == list_tasks("STeP-SciWorld-v0", "dev")
+
+
+@pytest.mark.parametrize("env_id", WORLDS)
+def test_a_misspelt_argument_is_named_with_the_nearest(env_id: str) -> None:
+    for name, nearest in (("max_step", "max_steps"), ("task_type", "task_types")):
+        with pytest.raises(
+            UnknownNameError, match=rf"^Unknown option of {env_id} '{name}'\. Did you mean .*'{nearest}'"
+        ):
+            gym.make(env_id, **{name: 5})
+
+
+def test_a_misspelt_id_is_named_with_the_nearest() -> None:
+    for name, nearest in (("alfworld", "ALFWorld"), ("STeP-Webshop-v0", "WebShop"), ("sciworld", "SciWorld")):
+        with pytest.raises(
+            UnknownNameError, match=rf"^Unknown environment '{name}'\. Did you mean 'STeP-{nearest}-v0'\?$"
+        ):
+            list_tasks(name)
+
+
+def test_an_option_of_a_running_site_needs_that_backend() -> None:
+    with pytest.raises(ValueError, match=r'^site_url= is for backend="http", a running site: leave it out, or name'):
+        gym.make("STeP-WebShop-v0", site_url="http://127.0.0.1:9")

@@ -7,9 +7,11 @@ type are taken from the id, and a game file is read and checked when it is playe
 
 import os
 import warnings
+import weakref
 from abc import abstractmethod
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -17,7 +19,15 @@ from typing import Literal
 from typing_extensions import override
 
 from step_envs.alfworld.engine import Engine
-from step_envs.alfworld.games.archive import GET_DATA, SPLITS, GameFiles, open_games
+from step_envs.alfworld.games.agentgym import AGENTGYM_SPLITS, agentgym_games
+from step_envs.alfworld.games.archive import (
+    COMPLETE_COUNTS,
+    GET_DATA,
+    OFFICIAL_SPLITS,
+    SPLITS,
+    GameFiles,
+    open_games,
+)
 from step_envs.alfworld.games.game import Game, read_game
 from step_envs.alfworld.games.goal import TASK_TYPES
 from step_envs.alfworld.generation.generator import generate_household
@@ -29,8 +39,8 @@ from step_envs.errors import DataError, unknown_name
 from step_envs.spaces import require_text
 from step_envs.tasks import TaskSet
 
-OFFICIAL_COUNTS = {"train": 3553, "valid_seen": 140, "valid_unseen": 134}
-"""Split -> number of games in the complete release."""
+OFFICIAL_COUNTS = {split: COMPLETE_COUNTS[split][0] for split in SPLITS}
+"""Split -> number of games in the complete release, for the splits that every copy should have."""
 
 ETO_STEP_LIMIT = 40
 """Steps after which the ETO protocol truncates an episode, the same for all tasks."""
@@ -79,7 +89,9 @@ class AlfworldTasks(TaskSet):
             game = read_game(self.game_file(task_id), self.source_of(task_id))
             _require_playable(game)
             if len(self._kept) >= _GAMES_KEPT:
-                self._kept.popitem(last=False)
+                # Threads share these tasks: another one may have taken the last game out since.
+                with suppress(KeyError):
+                    self._kept.popitem(last=False)
         self._kept[task_id] = game
         return game
 
@@ -107,7 +119,12 @@ class OfficialTasks(AlfworldTasks):
                 f"ALFWORLD_DATA is not set and {default_data_folder()} is not there; {GET_DATA}."
             )
         self._files: GameFiles = open_games(path)
-        self.splits = tuple(split for split in SPLITS if self._by_split[split])
+        official = tuple(split for split in OFFICIAL_SPLITS if self._by_split[split])
+        self.splits = official + tuple(
+            split
+            for split, home in AGENTGYM_SPLITS.items()
+            if home in official and any(name in self._known for name in agentgym_games(split))
+        )
 
     @property
     def path(self) -> Path:
@@ -116,27 +133,33 @@ class OfficialTasks(AlfworldTasks):
 
     @cached_property
     def _by_split(self) -> dict[str, tuple[str, ...]]:
-        found: dict[str, list[str]] = {split: [] for split in SPLITS}
+        found: dict[str, list[str]] = {split: [] for split in OFFICIAL_SPLITS}
         for name in self._files.names:
             found[name.partition("/")[0]].append(name)
         return {split: self._playable(split, names) for split, names in found.items()}
 
     def _playable(self, split: str, names: list[str]) -> tuple[str, ...]:
-        if len(names) <= OFFICIAL_COUNTS[split]:
+        if len(names) <= COMPLETE_COUNTS[split][0]:
             return tuple(names)
         # Some downloads contain games that are marked as unsolvable. They are the only reason to read every file.
         return tuple(name for name in names if not any(mark in self._files.read(name) for mark in _UNSOLVABLE))
 
     def counts(self) -> dict[str, tuple[int, int]]:
-        """Return split -> (number of games found, number in the complete release)."""
-        return {split: (len(names), OFFICIAL_COUNTS[split]) for split, names in self._by_split.items()}
+        """Return split -> (number of games found, number in a complete release); ``valid_train`` only if it is there."""
+        found = {split: len(names) for split, names in self._by_split.items() if names or split in SPLITS}
+        return {
+            split: (count, count if count in COMPLETE_COUNTS[split] else COMPLETE_COUNTS[split][0])
+            for split, count in found.items()
+        }
 
     @override
     def ids(self, split: str) -> Sequence[str]:
         """List the games of a split, sorted by name, and warn if they are not the complete release."""
-        if split not in SPLITS:
-            raise unknown_name("split", split, SPLITS)
-        found, expected = self.counts()[split]
+        if split in AGENTGYM_SPLITS:
+            return self._agentgym_ids(split)
+        if split not in OFFICIAL_SPLITS:
+            raise unknown_name("split", split, (*OFFICIAL_SPLITS, *AGENTGYM_SPLITS))
+        found, expected = self.counts().get(split, (0, 0))
         if not found:
             have = ", ".join(self.splits)
             raise DataError(f"{self.path} has no games of the split {split!r} (only of {have}): {GET_DATA}.")
@@ -150,9 +173,23 @@ class OfficialTasks(AlfworldTasks):
 
     @override
     def select(self, split: str, task_types: Sequence[str] | None = None) -> Sequence[str]:
-        if split in SPLITS and split not in self.splits:
-            self.ids(split)  # raises an error: the split exists, but this data does not have it
+        home = AGENTGYM_SPLITS.get(split, split)
+        if home in OFFICIAL_SPLITS and home not in self.splits:
+            self.ids(home)  # raises an error: the split exists, but this data does not have it
         return super().select(split, task_types)
+
+    def _agentgym_ids(self, split: str) -> Sequence[str]:
+        """List the games of one of AgentGym's lists in its order, and say how many of them this data does not have."""
+        listed = agentgym_games(split)
+        there = [name for name in listed if name in self._known]
+        if len(there) < len(listed):
+            warnings.warn(
+                f"Of the {len(listed)} games of AgentGym's list {split!r}, {len(listed) - len(there)} are not in "
+                f"{self.path} and are skipped (complete releases lack 239 of 'agentgym_train', which cannot be solved).",
+                PartialDataWarning,
+                stacklevel=2,
+            )
+        return tuple(there)
 
     @override
     def split_of(self, task_id: str) -> str:
@@ -202,6 +239,12 @@ class GeneratedTasks(AlfworldTasks):
             raise unknown_name("household", size, HOUSEHOLD_SIZES)
         self._size = size
         self._games = {"train": 600, "valid_seen": 24, "valid_unseen": 24} | (games or {})
+
+    @override
+    def select(self, split: str, task_types: Sequence[str] | None = None) -> Sequence[str]:
+        if split in OFFICIAL_SPLITS[len(SPLITS) :] or split in AGENTGYM_SPLITS:
+            raise DataError(f"The split {split!r} has official games only: {GET_DATA}.")
+        return super().select(split, task_types)
 
     @override
     def ids(self, split: str) -> Sequence[str]:
@@ -282,7 +325,30 @@ def find_tasks(
             raise ValueError(
                 f'data_path={str(data_path)!r} names official games, but source="generated" asks for others.'
             )
-        return GeneratedTasks(size=household)
-    if source == "official" or data_path is not None or find_data() is not None:
-        return OfficialTasks(data_path)
-    return GeneratedTasks()
+        return _shared(("generated", household), lambda: GeneratedTasks(size=household))
+    found = find_data() if data_path is None else Path(data_path).expanduser()
+    if source == "official" or found is not None:
+        return _shared(("official", _state_of(found)), lambda: OfficialTasks(data_path))
+    return _shared(("generated", "full"), GeneratedTasks)
+
+
+_in_use: "weakref.WeakValueDictionary[object, AlfworldTasks]" = weakref.WeakValueDictionary()
+
+
+def _shared(key: object, make: Callable[[], AlfworldTasks]) -> AlfworldTasks:
+    """Return the tasks that open environments play already: the ids of a split take half a megabyte."""
+    tasks = _in_use.get(key)
+    if tasks is None:
+        tasks = _in_use[key] = make()
+    return tasks
+
+
+def _state_of(path: Path | None) -> object:
+    """Describe a folder or archive so that another description follows from games that are added or taken away."""
+    if path is None:
+        return None
+    try:
+        places = [path, *sorted(path.glob("*")), *sorted(path.glob("*/*"))] if path.is_dir() else [path]
+        return tuple((str(place.absolute()), place.stat().st_mtime_ns, place.stat().st_size) for place in places[:200])
+    except OSError:
+        return object()

@@ -18,7 +18,7 @@ from step_envs.errors import EngineError, UnknownNameError, unknown_name
 from step_envs.sciworld.java.engine_copy import EngineCopy, EngineReply
 from step_envs.sciworld.java.installation import find_engine_jar, find_gateway_jar
 from step_envs.sciworld.java.jvm import HEAP_VARIABLE, Jvm, JvmDeadError, JvmTimeoutError, SharedJvm, shared_jvm
-from step_envs.sciworld.tasks import check_simplification
+from step_envs.sciworld.tasks import check_simplification, engine_simplification, simplification_labels
 
 __all__ = ["EngineReply", "Simulator"]
 
@@ -46,6 +46,10 @@ class _EpisodeRecord:
     @property
     def name(self) -> str:
         return f"{self.task}/{self.variation}"
+
+    @property
+    def labels(self) -> str:
+        return engine_simplification(self.simplification, self.task)
 
 
 class _EngineHolder:
@@ -137,7 +141,7 @@ class Simulator:
         Args:
             task: The engine's name of the task, e.g. ``"boil"``.
             variation: From 0 to the task's number of variations less 1.
-            simplification: ``""``, ``"easy"``, or names of simplifications separated by commas.
+            simplification: ``""``, or names of simplifications and sets of them, separated by commas.
 
         Returns:
             The reply to the look around; its ``score`` may be above 0 already.
@@ -157,7 +161,7 @@ class Simulator:
             except UnknownNameError:
                 self._record = present
                 raise
-            reply = self._call(lambda engine: engine.load(task, variation, simplification), name)
+            reply = self._call(lambda engine: engine.load(task, variation, record.labels), name)
             record.fingerprints.append(hash(reply))
             self._record = record
             return reply
@@ -214,7 +218,7 @@ class Simulator:
 
             def generate(engine: EngineCopy) -> tuple[str, ...]:
                 path = engine.gold_path(
-                    record.task, record.variation, record.simplification, _GOLD_TIMEOUT_FACTOR * self._timeout
+                    record.task, record.variation, record.labels, _GOLD_TIMEOUT_FACTOR * self._timeout
                 )
                 _replay(engine, record)
                 return path
@@ -314,16 +318,16 @@ def _check(engine: EngineCopy, task: str, variation: int, simplification: str) -
     count = engine.task_variations(task)
     if not 0 <= variation < count:
         raise UnknownNameError(f"Task {task!r} has variations 0 to {count - 1}, and no {variation!r}.")
-    known = ("easy", *engine.simplifications())
-    for name in filter(None, simplification.split(",")):
+    check_simplification(simplification, task)
+    known = engine.simplifications()
+    for name in simplification_labels(simplification, task):
         if name not in known:
             raise unknown_name("ScienceWorld simplification", name, known)
-    check_simplification(simplification, task)
 
 
 def _replay(engine: EngineCopy, record: _EpisodeRecord) -> None:
     """Replay an episode, and check that it is the same one."""
-    replies = [engine.load(record.task, record.variation, record.simplification)]
+    replies = [engine.load(record.task, record.variation, record.labels)]
     replies += [engine.step(action) for action in record.actions]
     for index, (reply, fingerprint) in enumerate(zip(replies, record.fingerprints, strict=True)):
         if hash(reply) != fingerprint:

@@ -6,10 +6,11 @@ episode leads there.
 """
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import version
-from typing import Any, ClassVar, Literal, Unpack
+from typing import Any, ClassVar, Literal, NamedTuple, Unpack
 
 from typing_extensions import override
 
@@ -21,10 +22,35 @@ from step_envs.sciworld.planning.action_history import ActionHistory
 from step_envs.sciworld.planning.replay_simulator import FULL_SCORE
 from step_envs.sciworld.planning.steps import NOT_UNDERSTOOD, normalize
 from step_envs.sciworld.prompt import REACT
-from step_envs.sciworld.tasks import SciWorldTasks, check_simplification
+from step_envs.sciworld.tasks import SCIWORLD_TASKS, SciWorldTasks, read_simplification
 from step_envs.spaces import require_text
 
 _MOVES = ("go ", "teleport to ")
+
+_TERTIARY = re.compile(r"(to create (\w+-\w+) paint\..*completely done, focus on the )\w+( paint\.)", re.DOTALL)
+"""The instruction of a tertiary colour, whose last sentence names the intermediate colour instead of the final one."""
+
+
+class _Description(NamedTuple):
+    """A task in words: as the engine has it, and as it is shown."""
+
+    engine: str
+    shown: str
+
+    @classmethod
+    def of(cls, text: str, *, mend: bool) -> "_Description":
+        return cls(text, _TERTIARY.sub(r"\g<1>\g<2>\g<3>", text) if mend else text)
+
+    @property
+    def mended(self) -> bool:
+        return self.shown != self.engine
+
+    def put_into(self, observation: str) -> str:
+        """Mend an observation that repeats the task, as that of the action ``task``."""
+        if not self.mended:
+            return observation
+        # The action has another heading than the description, and the same sentences below it.
+        return observation.replace(self.engine.partition("\n")[2], self.shown.partition("\n")[2])
 
 
 class SciWorldEnv(TextEnv):
@@ -40,11 +66,14 @@ class SciWorldEnv(TextEnv):
     names of the 30 tasks, e.g. ``["boil", "melt"]`` (ETO's splits: 24 of them).
 
     Args:
-        simplification: The engine's simplifications, separated by commas; ``""`` means none. ``easy`` is the ETO
-            protocol's: teleport, open doors, self-watering pots, and no electrical actions where the task needs none.
+        simplification: The engine's simplifications and sets of them, separated by commas; ``""`` means none. ``easy`` is
+            teleport, open doors, self-watering pots, and no electrical actions where the task needs none. ``eto`` is what
+            ETO's published episodes were played with: teleport, open doors, self-watering pots, open containers.
         max_ticks: Ticks of the engine's clock after which an episode is truncated as well (ETO: 200); None means no limit.
         expert: What ``oracle`` knows: ``"shortest"`` knows where everything is and goes straight there; ``"explorer"`` does
             not know where things are before it has seen them, and looks for them first.
+        mend_instructions: Name the right colour in the instructions of ``chemistry-mix-paint-tertiary-color``, all of which
+            ask at the end for the wrong one, so that whoever obeys fails. ``details`` then holds ``mended``.
         java: A Java executable; None takes ``STEP_ENVS_JAVA``, else the one that came with the package.
         timeout: Seconds after which an engine call is given up.
         **options: See ``TextEnv``.
@@ -70,6 +99,7 @@ class SciWorldEnv(TextEnv):
         simplification: str = "easy",
         max_ticks: int | None = None,
         expert: ExpertName = "shortest",
+        mend_instructions: bool = False,
         java: str | os.PathLike[str] | None = None,
         timeout: float = 60.0,
         **options: Unpack[TextEnvOptions],
@@ -82,20 +112,20 @@ class SciWorldEnv(TextEnv):
             )
         if isinstance(max_ticks, bool) or not (max_ticks is None or (isinstance(max_ticks, int) and max_ticks >= 1)):
             raise ValueError(f"max_ticks must be a positive int or None, got {max_ticks!r}.")
-        check_simplification(simplification)
-        self._simplification = simplification
+        self._simplification = read_simplification(simplification)
+        self._mend_instructions = mend_instructions
         self._max_ticks = max_ticks
         self._oracle = SciWorldOracle(self, expert, java, timeout)
         self._simulator = Simulator(java, timeout)
-        self._history = ActionHistory("", 0, simplification, ())
-        self._description = ""
+        self._history = ActionHistory("", 0, self._simplification, ())
+        self._description = _Description("", "")
         self._moves = 0
 
     @classmethod
     @override
     def task_set(cls, **kwargs: Any) -> SciWorldTasks:
         # The tasks are those of the engine, whatever the environment is made with.
-        return SciWorldTasks()
+        return SCIWORLD_TASKS
 
     @property
     @override
@@ -135,7 +165,7 @@ class SciWorldEnv(TextEnv):
     def _start(self, task: ActionHistory) -> WorldState:
         reply = self._simulator.load(task.task, task.variation, task.simplification)
         self._history = task
-        self._description = self._simulator.task_description()
+        self._description = _Description.of(self._simulator.task_description(), mend=self._mend_instructions)
         return self._state_after(reply)
 
     @override
@@ -146,8 +176,9 @@ class SciWorldEnv(TextEnv):
 
     def _state_after(self, reply: EngineReply) -> WorldState:
         self._moves = reply.moves
+        mended = {"mended": "instruction"} if self._description.mended else {}
         return WorldState(
-            observation=reply.observation,
+            observation=self._description.put_into(reply.observation),
             score=reply.score / FULL_SCORE,
             success=reply.score == FULL_SCORE,
             done=reply.done,
@@ -157,6 +188,7 @@ class SciWorldEnv(TextEnv):
                 "raw_score": reply.score,
                 "look": self._simulator.look(),
                 "inv": self._simulator.inventory(),
+                **mended,
             },
         )
 
@@ -166,7 +198,7 @@ class SciWorldEnv(TextEnv):
 
     @override
     def _instruction(self) -> str:
-        return self._description
+        return self._description.shown
 
     @override
     def _admissible(self) -> Sequence[str]:

@@ -70,9 +70,16 @@ SIMPLIFICATIONS = (
     "openContainers",
     "selfWateringFlowerPots",
     "noElectricalAction",
+    "eto",
 )
-"""Names of the engine's simplifications; ``easy`` is a set of them that depends on the task."""
+"""Names of simplifications: the engine's own, of which ``easy`` is a set that depends on the task, and our set ``eto``."""
 
+_PRESETS = {
+    "easy": ("teleportAction", "openDoors", "selfWateringFlowerPots", "noElectricalAction"),
+    # ETO's jar is of engine 1.1.3, whose ``easy`` opens containers; this is what its published episodes were played with.
+    "eto": ("teleportAction", "openDoors", "selfWateringFlowerPots", "openContainers"),
+}
+_NO_ELECTRICITY = "noElectricalAction"
 _NEEDS_ELECTRICITY = ("power-component", "conductivity")
 
 OFFICIAL_SPLITS = ("train", "dev", "test")
@@ -81,7 +88,7 @@ _ETO_TEST_PER_TASK = 10  # ETO's test list is the first ten of each task's offic
 
 
 class SciWorldTasks(TaskSet):
-    """Tasks named ``<task>/<variation>``, e.g. ``boil/3``."""
+    """Tasks named ``<task>/<variation>``, e.g. ``boil/3``; the same for all environments, see ``SCIWORLD_TASKS``."""
 
     splits = OFFICIAL_SPLITS + ETO_SPLITS
     types = tuple(TASK_TYPES)
@@ -149,27 +156,69 @@ class SciWorldTasks(TaskSet):
         return {split: lists[split] for split in ("eto_train_published", "eto_dev")}
 
 
+SCIWORLD_TASKS = SciWorldTasks()
+"""The tasks, with everything that was once listed of them."""
+
+
+def read_simplification(simplification: str) -> str:
+    """Read a list of simplifications.
+
+    Args:
+        simplification: Names separated by commas, sets among them; an empty string means none.
+
+    Returns:
+        The same names, each once, without blanks around them.
+
+    Raises:
+        UnknownNameError: A name does not exist.
+    """
+    names = [name.strip() for name in simplification.split(",")] if simplification.strip() else []
+    for name in names:
+        if name not in SIMPLIFICATIONS:
+            raise unknown_name("simplification", name, SIMPLIFICATIONS)
+    return ",".join(dict.fromkeys(names))
+
+
 def check_simplification(simplification: str, task: str | None = None) -> None:
     """Check a list of simplifications: the engine would answer a wrong one with an episode that has failed at its start.
 
     Args:
-        simplification: Names separated by commas; an empty string means none.
+        simplification: See ``read_simplification``.
         task: Name of the task to be played with them; None if that is not known yet.
 
     Raises:
-        UnknownNameError: A name does not exist, ``easy`` is not alone, or the task cannot be done with a simplification.
+        UnknownNameError: A name does not exist, or the task cannot be done with a simplification.
     """
-    names = simplification.split(",") if simplification else []
-    for name in names:
-        if name not in SIMPLIFICATIONS:
-            raise unknown_name("simplification", name, SIMPLIFICATIONS)
-        if name == "noElectricalAction" and task is not None and any(word in task for word in _NEEDS_ELECTRICITY):
-            raise UnknownNameError(f"Task {task!r} cannot be done with {name}: take it out of the simplifications.")
-    if "easy" in names and len(names) > 1:
+    names = read_simplification(simplification).split(",")
+    if task is not None and _NO_ELECTRICITY in names and _needs_electricity(task):
         raise UnknownNameError(
-            f'The engine takes "easy" only alone, got {simplification!r}: name what it stands for instead, '
-            '"teleportAction,openDoors,selfWateringFlowerPots", and noElectricalAction where the task allows it.'
+            f"Task {task!r} cannot be done with {_NO_ELECTRICITY}: take it out of the simplifications."
         )
+
+
+def simplification_labels(simplification: str, task: str) -> tuple[str, ...]:
+    """Return the engine's own labels for a list of simplifications, sets among them expanded.
+
+    Args:
+        simplification: See ``read_simplification``.
+        task: Name of the task: ``easy`` leaves ``noElectricalAction`` out where the task needs electricity.
+    """
+    labels: list[str] = []
+    for name in filter(None, read_simplification(simplification).split(",")):
+        left_out = {_NO_ELECTRICITY} if name == "easy" and _needs_electricity(task) else set()
+        labels += (label for label in _PRESETS.get(name, (name,)) if label not in left_out)
+    return tuple(dict.fromkeys(labels))
+
+
+def engine_simplification(simplification: str, task: str) -> str:
+    """Return what the engine is to be told: it takes its set ``easy`` only alone, and knows none of ours."""
+    if read_simplification(simplification) == "easy":
+        return "easy"
+    return ",".join(simplification_labels(simplification, task))
+
+
+def _needs_electricity(task: str) -> bool:
+    return any(word in task for word in _NEEDS_ELECTRICITY)
 
 
 def _official(split: str, count: int) -> range:

@@ -363,7 +363,8 @@ class ShopEngine:
             "asin": session.asin,
             "options": dict(session.options),
             "keywords": None if session.keywords is None else " ".join(session.keywords),
-            "result_page": session.page,
+            # A number always: 0 before a search. Gymnasium makes one array of it for several environments.
+            "result_page": session.page or 0,
         }
         if not self.strict:
             details["strict"] = False

@@ -3,40 +3,37 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Unpack
 
 from typing_extensions import override
 
-from step_envs.core import TextEnv, TextEnvOptions, WorldState
+from step_envs.core import TextEnvOptions, WorldState
 from step_envs.errors import unknown_name
-from step_envs.spaces import require_text
 from step_envs.tasks import TaskSet
 from step_envs.webshop.catalogue.catalogue import Catalogue
 from step_envs.webshop.catalogue.goals import Goal, GoalKind
 from step_envs.webshop.catalogue.sources import DEFAULT_SIZE, open_catalogue
 from step_envs.webshop.engine import ShopEngine
 from step_envs.webshop.oracle import ExpertName, WebShopOracle
-from step_envs.webshop.prompt import REACT
-from step_envs.webshop.shop.actions import goes_back, verb_of
-from step_envs.webshop.shop.instruction_parser import search_action
 from step_envs.webshop.shop.noun_tagger import NounChoice
 from step_envs.webshop.shop.pages import ObservationMode
 from step_envs.webshop.shop.session_state import ActionOutcome, PlayedActions, SavedEpisode
+from step_envs.webshop.shop.shop_env import ShopEnv
 from step_envs.webshop.site.env import WebShopSiteEnv
 from step_envs.webshop.tasks import MAX_STEPS, WebShopTasks
 
 BACKENDS = ("local", "http")
-_HOLD_CATALOGUE = ("tasks", "_shop_tasks", "_task_ids", "_split_ids", "_engine", "_oracle")
+_HOLD_CATALOGUE = ("tasks", "_shop_tasks", "_task_ids", "_engine", "_oracle")
 """Attributes that refer to the catalogue; ``close`` deletes them."""
 
 
-class WebShopEnv(TextEnv):
+class WebShopEnv(ShopEnv):
     """The WebShop of Yao et al. (2022), without Java, Lucene, Flask or spaCy.
 
     ``score`` is the reward of the purchase, ``success`` full marks. ``details`` holds the session under the original's
-    names (``page``, ``asin``, ``options``, ``keywords``, ``result_page``), and after a purchase ``reward_info`` with every
-    component, ``price`` and ``nouns``, the tagger that was used.
+    names (``page``, ``asin``, ``options``, ``keywords``, ``result_page``, which is 0 before a search), and after a purchase
+    ``reward_info`` with every component, ``price`` and ``nouns``, the tagger that was used.
 
     ``backend="http"`` plays on a running original site instead: the constructor then makes a ``WebShopSiteEnv``, and takes
     its arguments.
@@ -66,10 +63,6 @@ class WebShopEnv(TextEnv):
         ValueError: ``expert="explorer"`` with another observation mode, or a number is out of its range.
     """
 
-    env_id: ClassVar[str] = "STeP-WebShop-v0"
-    default_split: ClassVar[str] = "train"
-    react = REACT
-    max_errors: ClassVar[int] = 1
     reset_options: ClassVar[tuple[str, ...]] = ("task_id", "goal")
     more_options: ClassVar[tuple[str, ...]] = ("site_url", "site_goals", "site_timeout")
     host_options: ClassVar[tuple[str, ...]] = ("data_path", "backend", "size", *more_options)
@@ -78,7 +71,12 @@ class WebShopEnv(TextEnv):
         """Make the environment that the backend asks for."""
         if backend not in BACKENDS:
             raise unknown_name("backend", backend, BACKENDS)
-        return WebShopSiteEnv(**kwargs) if backend == "http" else super().__new__(cls)
+        if backend == "http":
+            return WebShopSiteEnv(**kwargs)
+        for name in cls.more_options:
+            if name in kwargs:
+                raise ValueError(f'{name}= is for backend="http", a running site: leave it out, or name that backend.')
+        return super().__new__(cls)
 
     def __init__(
         self,
@@ -114,7 +112,6 @@ class WebShopEnv(TextEnv):
             num_prev_obs=num_prev_obs,
             num_prev_actions=num_prev_actions,
         )
-        self._split_ids = self._shop_tasks.ids(self.split)
         self._explorer = expert == "explorer"
         self._history = PlayedActions()
         self._oracle = WebShopOracle(self, expert)
@@ -169,19 +166,9 @@ class WebShopEnv(TextEnv):
         """Steps of the running episode."""
         return self._steps
 
+    @override
     def available_actions(self) -> dict[str, Any]:
-        """List what can be done, in the original's form: ``has_search_bar`` and ``clickables``."""
         return self.engine.available_actions()
-
-    @classmethod
-    @override
-    def verb_of(cls, action: str) -> str:
-        return verb_of(require_text(action, "An action"))
-
-    @classmethod
-    @override
-    def is_move(cls, action: str) -> bool:
-        return goes_back(require_text(action, "An action"))
 
     @override
     def _accepts(self, action: str) -> bool:
@@ -251,20 +238,6 @@ class WebShopEnv(TextEnv):
     @override
     def _instruction(self) -> str:
         return self._engine.goal.instruction_text
-
-    @override
-    def _admissible(self) -> Sequence[str]:
-        available = self._engine.available_actions()
-        if available["has_search_bar"]:
-            return (search_action(self._instruction()),)
-        return tuple(
-            f"click[{name}]" for name in available["clickables"] if name != "search" and self.accepts(f"click[{name}]")
-        )
-
-    @override
-    def _split_name(self, task_id: str) -> str:
-        # The base class would keep the id of every task of the split, and a large catalogue has millions.
-        return self.split if task_id in self._split_ids else self._shop_tasks.split_of(task_id)
 
     @override
     def _save(self) -> Any:

@@ -1,5 +1,10 @@
 """Finds and reads official game files in a folder, a zip or a tar archive.
 
+People unpack releases beside one another, one into the other, or not at all, and fetch only the splits that they need. To
+take the first folder that holds any game would hide the split that another folder has. So all places are looked at, and
+each split is taken from the place that has most of it. Archives are opened only if the folders leave something to be wished
+for, and one that is damaged matters only if nothing else has its games.
+
 Opening a folder or archive lists its games and reads none of them. Games are named
 ``<split>/<task folder>/<trial folder>``. A tar archive can only be read from end to end, so it is repacked once as a zip in
 the user's cache folder, from which each game can be read on its own.
@@ -10,12 +15,14 @@ import hashlib
 import logging
 import lzma
 import os
+import re
 import tarfile
 import threading
+import warnings
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -29,18 +36,38 @@ from step_envs.file_reading import read_bytes, require_regular
 logger = logging.getLogger(__name__)
 
 SPLITS = ("train", "valid_seen", "valid_unseen")
+"""Splits that every source of games has."""
+
+OFFICIAL_SPLITS = (*SPLITS, "valid_train")
+"""Splits of the official games: the last one is disjoint from the others, and its games are like those of train."""
+
 GAME_FILE = "game.tw-pddl"
 GET_DATA = (
     "get the official games with `step-envs data alfworld`, or name a folder or archive that has them with data_path="
 )
 
-_TAR_ENDINGS = (".tar", ".tar.xz", ".txz", ".tar.gz", ".tgz", ".tar.bz2")
+TAR_ENDINGS = (".tar", ".tar.xz", ".txz", ".tar.gz", ".tgz", ".tar.bz2")
 MOST_GAME_BYTES = 2**24
 """Bytes of a game file, many times those of the largest there is. A larger member of an archive is not unpacked."""
 _MOST_MEMBER_BYTES = 2**31
 """Bytes of any member of a tar archive, which has to be unpacked to get past it: people pack detectors with their games."""
 # Tasks that ALFWorld does not have; the official collector leaves them out too.
 _NOT_PLAYED = ("movable", "Sliced")
+
+
+COMPLETE_COUNTS: Mapping[str, tuple[int, ...]] = {
+    "train": (3553, 3554),
+    "valid_seen": (140,),
+    "valid_unseen": (134,),
+    "valid_train": (200,),
+}
+"""Split -> number of games in a complete release, the current one first: train has one game more in release 2.1.1."""
+
+_DEEPEST = 4  # folders below the one that was named
+
+
+class DataChoiceWarning(UserWarning):
+    """Several places have games, or one cannot be read; the message says which were taken, or why not."""
 
 
 class GameFiles(ABC):
@@ -82,31 +109,96 @@ def open_games(path: Path) -> GameFiles:
     if not path.exists():
         raise DataError(f"There is no ALFWorld data at {path}: {GET_DATA}.")
     if path.is_dir():
-        found = _open_folder(path)
+        found = find_games(path)
     elif path.name.endswith(".zip"):
         found = ZipGames(path)
-    elif path.name.endswith(_TAR_ENDINGS):
+    elif path.name.endswith(TAR_ENDINGS):
         found = ZipGames(repack(path), path)
     else:
-        raise DataError(
-            f"{path} is neither a folder nor an archive ({', '.join(('.zip', *_TAR_ENDINGS))}): {GET_DATA}."
-        )
+        raise DataError(f"{path} is neither a folder nor an archive ({', '.join(('.zip', *TAR_ENDINGS))}): {GET_DATA}.")
     if not found.names:
         raise DataError(
-            f"{path} holds no ALFWorld game (no {GAME_FILE} under a folder {', '.join(SPLITS)}): {GET_DATA}."
+            f"{path} holds no ALFWorld game (no {GAME_FILE} under a folder {', '.join(OFFICIAL_SPLITS)}): {GET_DATA}."
         )
     return found
 
 
-def _open_folder(path: Path) -> GameFiles:
-    releases = sorted(path.glob("json_2.1.*"), reverse=True)
-    folders = [folder for folder in (path, *releases) if any((folder / split).is_dir() for split in SPLITS)]
-    for folder in folders:
-        games = FolderGames(folder)
-        if games.names:
-            return games
-    archives = sorted(file for file in path.iterdir() if file.name.endswith((".zip", *_TAR_ENDINGS)))
-    return SeveralGames(path, [ZipGames(a) if a.suffix == ".zip" else ZipGames(repack(a), a) for a in archives])
+def find_games(path: Path) -> GameFiles:
+    """Find the games in a folder.
+
+    Args:
+        path: A folder that holds split folders or archives, itself or in folders up to four levels below.
+
+    Returns:
+        The games; of each split, those of the place that has most, and of equals the newest release.
+
+    Raises:
+        DataError: There is no game, and an archive cannot be read.
+    """
+    places: list[GameFiles] = [games for folder in _folders(path) if (games := FolderGames(folder)).names]
+    faults: list[DataError] = []
+    if any(_most(places, split) < min(COMPLETE_COUNTS[split]) for split in SPLITS):
+        for archive in _archives(path):
+            try:
+                packed = ZipGames(archive) if archive.suffix == ".zip" else ZipGames(repack(archive), archive)
+            except DataError as error:
+                faults.append(error)
+                continue
+            if packed.names:
+                places.append(packed)
+    if faults and not places:
+        raise faults[0]
+    for fault in faults:
+        warnings.warn(f"What can be read is read, but: {fault}", DataChoiceWarning, stacklevel=2)
+    return _choose(path, places)
+
+
+def _choose(path: Path, places: Sequence[GameFiles]) -> GameFiles:
+    """Take each split from the place that has most of it, and say so where there was a choice."""
+    chosen: dict[str, GameFiles] = {}
+    choices = 0
+    for split in OFFICIAL_SPLITS:
+        offers = [place for place in places if _of_split(place, split)]
+        choices += len(offers) > 1
+        if offers:
+            chosen[split] = max(offers, key=lambda place: len(_of_split(place, split)))
+    if choices:
+        taken = ", ".join(f"{split} from {place.path}" for split, place in chosen.items())
+        warnings.warn(f"{path} has several releases of ALFWorld; taken: {taken}.", DataChoiceWarning, stacklevel=3)
+    only = next(iter(chosen.values()), None)
+    if only is not None and all(place is only for place in chosen.values()):
+        return only
+    return ChosenGames(path, chosen)
+
+
+def _most(places: Sequence[GameFiles], split: str) -> int:
+    return max((len(_of_split(place, split)) for place in places), default=0)
+
+
+def _of_split(games: GameFiles, split: str) -> list[str]:
+    return [name for name in games.names if name.startswith(f"{split}/")]
+
+
+def _folders(path: Path, depth: int = 0) -> Iterator[Path]:
+    """List the folders that have split folders, the newest release first; split folders are not searched for more."""
+    try:
+        inner = [entry for entry in path.iterdir() if entry.is_dir()]
+    except OSError:
+        return
+    if any(folder.name in OFFICIAL_SPLITS for folder in inner):
+        yield path
+    if depth < _DEEPEST:
+        others = [folder for folder in inner if folder.name not in OFFICIAL_SPLITS]
+        for folder in sorted(others, key=_release_of, reverse=True):
+            yield from _folders(folder, depth + 1)
+
+
+def _archives(path: Path) -> list[Path]:
+    return sorted(file for file in path.iterdir() if file.is_file() and file.name.endswith((".zip", *TAR_ENDINGS)))
+
+
+def _release_of(folder: Path) -> tuple[list[int], str]:
+    return [int(number) for number in re.findall(r"\d+", folder.name)[:6]], folder.name
 
 
 class FolderGames(GameFiles):
@@ -121,7 +213,7 @@ class FolderGames(GameFiles):
         return tuple(sorted(self._walk()))
 
     def _walk(self) -> Iterator[str]:
-        for split in SPLITS:
+        for split in OFFICIAL_SPLITS:
             folder = self.path / split
             if not folder.is_dir():
                 continue
@@ -203,31 +295,39 @@ class ZipGames(GameFiles):
         return {**self.__dict__, "_zip": None, "_process": -1}
 
 
-class SeveralGames(GameFiles):
-    """Games in several archives, such as one for each split."""
+class ChosenGames(GameFiles):
+    """Games of several places, each split from one of them.
 
-    def __init__(self, path: Path, parts: Sequence[GameFiles]) -> None:
+    Args:
+        path: The folder that the user named.
+        places: Split -> where its games are.
+    """
+
+    def __init__(self, path: Path, places: Mapping[str, GameFiles]) -> None:
         self.path = path
-        self._part_of = {name: part for part in parts for name in part.names}
+        self.places = dict(places)
 
     @cached_property
     @override
     def names(self) -> Sequence[str]:
-        return tuple(sorted(self._part_of))
+        return tuple(sorted(name for split, place in self.places.items() for name in _of_split(place, split)))
 
     @override
     def read(self, name: str) -> bytes:
-        return self._part_of[name].read(name)
+        return self._place(name).read(name)
 
     @override
     def source_of(self, name: str) -> str:
-        return self._part_of[name].source_of(name)
+        return self._place(name).source_of(name)
+
+    def _place(self, name: str) -> GameFiles:
+        return self.places[name.partition("/")[0]]
 
 
 def game_name(member: str) -> str | None:
     """Return the name of the game at a path inside an archive; None if it is no game file, or one that is not played."""
     parts = member.split("/")
-    if len(parts) < 4 or parts[-1] != GAME_FILE or parts[-4] not in SPLITS:
+    if len(parts) < 4 or parts[-1] != GAME_FILE or parts[-4] not in OFFICIAL_SPLITS:
         return None
     return None if any(word in member for word in _NOT_PLAYED) else "/".join(parts[-4:-1])
 

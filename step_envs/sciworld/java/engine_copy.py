@@ -16,8 +16,14 @@ from step_envs.sciworld.java.jvm import Jvm
 
 _ENGINE = "scienceworld.runtime.pythonapi.PythonInterface"
 
+_ERROR = "ERROR"
+"""How the engine's answer begins where it could not load a task."""
+
 # The engine answers these outside the world: they take no tick and do not change the score.
 _QUERIES = frozenset({"help", "objects", "task"})
+_STEPS_BETWEEN_LOOKS = 20
+"""After so many steps of an episode, the size of the heap is looked at again."""
+
 _JAVA_BLANKS = "".join(map(chr, range(0x21)))  # the characters that Java's String.trim() removes
 
 # The stock interface says this if the world says nothing: a pending question was not answered with a number.
@@ -86,6 +92,7 @@ class EngineCopy:
             java.lang.System.setOut(java.io.PrintStream(java.io.OutputStream.nullOutputStream()))
             self.jvm.stdout_closed = True
         self._join = java.lang.String.join
+        self._runtime = keep(java.lang.Runtime.getRuntime())
         loaders = java.lang.ClassLoader
         parent = loaders.getSystemClassLoader() if jars.shared is not None else loaders.getPlatformClassLoader()
         urls = keep(gateway.new_array(java.net.URL, 1))
@@ -103,7 +110,11 @@ class EngineCopy:
     def load(self, task: str, variation: int, simplification: str) -> EngineReply:
         """Load a task and look around, as the stock library's ``reset()`` does; that takes no tick."""
         self._load(task, variation, simplification, gold=False)
-        return self.step("look around")
+        reply = self.step("look around")
+        if reply.observation.startswith(_ERROR):
+            # The engine reports a wrong name as if it were a world that has failed at its start.
+            raise EngineError(f"ScienceWorld refused to load {task}/{variation}: {reply.observation}")
+        return reply
 
     def _load(self, task: str, variation: int, simplification: str, *, gold: bool) -> None:
         fault = self._server.load(task, variation, simplification, gold)
@@ -111,14 +122,28 @@ class EngineCopy:
             raise EngineError(f"ScienceWorld refused to load {task}/{variation}: {fault}")
         if self._world is not None:
             self._free(self._world)
+        self._collect_garbage()
         option = self._server.agentInterface()
         self._world = option.get()
         self._free(option)
         self._valid = ()
         self.replies_given = 0
 
+    def _collect_garbage(self) -> None:
+        """Have the process collect garbage if its heap has grown much since it last did."""
+        limit = self.jvm.garbage_limit
+        if limit.reached(self._runtime.totalMemory()):
+            used = 0
+            try:
+                self._runtime.gc()
+                used = self._runtime.totalMemory() - self._runtime.freeMemory()
+            finally:
+                limit.collected(used)
+
     def step(self, action: str) -> EngineReply:
         """Give the engine one input and return its answer."""
+        if self.replies_given % _STEPS_BETWEEN_LOOKS == _STEPS_BETWEEN_LOOKS - 1:
+            self._collect_garbage()
         self._draw_random_numbers()
         if action.strip(_JAVA_BLANKS).lower() in _QUERIES:
             self._last = replace(self._last, observation=self._server.step(action))
@@ -184,6 +209,8 @@ class EngineCopy:
         self._load(task, variation, simplification, gold=True)
         path = self._texts(self._server.getGoldActionSequence())
         self._connection.set_timeout(self._timeout)
+        if path and path[0].startswith(_ERROR):
+            raise EngineError(f"ScienceWorld has no solution of {task}/{variation}: {path[0]}")
         return path
 
     def task_variations(self, task: str) -> int:

@@ -10,10 +10,13 @@ which the kernel does however the parent ends. A forked child closes its copy of
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -26,8 +29,10 @@ HEAP_VARIABLE = "STEP_ENVS_JAVA_HEAP"
 """Environment variable with the heap limit of the Java process in MiB."""
 
 DEFAULT_HEAP_MIB = 2048
-"""Enough for about 180 simulators of 11 MiB each; memory is taken only as it is needed."""
+"""Enough for about 180 simulators of 11 MiB each; memory is taken only as it is needed, see ``GarbageLimit``."""
 
+_YOUNG_MIB = 16
+_GARBAGE_BYTES = 24 * 1024 * 1024
 _START_SECONDS = 60.0
 _STOP_SECONDS = 5.0
 
@@ -66,6 +71,32 @@ class Address:
     token: str
 
 
+class GarbageLimit:
+    """Says when the Java process should collect what nobody needs any more.
+
+    Java's collector would rather take more memory than look for garbage among old objects, so that a heap of which 80 MiB
+    are in use grows to its limit of two gigabytes. A low limit would stop that, but also the hundredth simulator. So the
+    process is asked to collect once the heap has grown by a fixed amount over what was in use after the last time.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._collect_at = _GARBAGE_BYTES
+
+    def reached(self, heap_bytes: int) -> bool:
+        """Return True, to one caller only, if the heap has grown to the limit."""
+        with self._lock:
+            if heap_bytes < self._collect_at:
+                return False
+            self._collect_at = sys.maxsize  # until the caller has collected
+            return True
+
+    def collected(self, used_bytes: int) -> None:
+        """Set the next limit by what is still in use after a collection."""
+        with self._lock:
+            self._collect_at = used_bytes + used_bytes // 8 + _GARBAGE_BYTES
+
+
 class Jvm:
     """A running Java process with a py4j gateway that listens on loopback only.
 
@@ -76,6 +107,7 @@ class Jvm:
         address: Where to connect.
         jars: What to load the engine from; the shared half is loaded already.
         owner: Process id of the Python process that started it.
+        garbage_limit: When to ask the process to collect garbage.
         stdout_closed: Whether standard output has been turned off; the first engine copy does that.
     """
 
@@ -83,6 +115,7 @@ class Jvm:
         self.owner = os.getpid()
         self.jars: EngineJars = engine_jars()
         self.stdout_closed = False
+        self.garbage_limit = GarbageLimit()
         self._garbage: list[str] = []
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         # One thread may ask how the process ended while another one already replaces it.
@@ -90,11 +123,17 @@ class Jvm:
         self._message_at_stop = "stopped"
         classpath = [str(jar) for jar in (find_gateway_jar(), self.jars.shared) if jar is not None]
         environment = {k: v for k, v in os.environ.items() if k not in _INHERITED_OPTIONS}
+        # Java's memory that is not heap: the C library would keep a pool for each thread.
+        environment.setdefault("MALLOC_ARENA_MAX", "2")
+        # The engine writes a file into the temporary folder with every task, under the same name for all users.
+        folder = tempfile.mkdtemp(prefix="step-envs-java-")
+        self._remove_folder = weakref.finalize(self, _remove_folder, folder, self.owner)
         try:
             self._process = subprocess.Popen(
                 [
                     str(java),
                     *_flags(),
+                    f"-Djava.io.tmpdir={folder}",
                     "-cp",
                     os.pathsep.join(classpath),
                     "py4j.GatewayServer",
@@ -106,12 +145,13 @@ class Jvm:
                 stdout=subprocess.PIPE,
                 stderr=self._log,
                 env=environment,
-                cwd=tempfile.gettempdir(),
+                cwd=folder,
                 # Ctrl-C in a terminal goes to the whole process group: Python should handle it, not Java.
                 start_new_session=True,
             )
         except OSError as error:
             self._log.close()
+            self._remove_folder()
             raise EngineError(f"Java at {java} cannot be started: {error}.") from error
         self.address = self._read_address(java)
 
@@ -154,6 +194,7 @@ class Jvm:
         else:
             self._message_at_stop = self.exit_message()
         self._close_files()
+        self._remove_folder()
 
     def forget(self) -> None:
         """Close the files of a process inherited through fork, and leave the process alone."""
@@ -196,6 +237,7 @@ class Jvm:
             self._process.wait()
             words = self.exit_message()
             self._close_files()
+            self._remove_folder()
             raise EngineError(f"Java at {java} did not start ScienceWorld's gateway: {words}")
         return Address("127.0.0.1", int(port), token.decode("ascii"))
 
@@ -207,6 +249,12 @@ class Jvm:
                         file.close()
 
 
+def _remove_folder(folder: str, owner: int) -> None:
+    # A forked child also forgets the process, and the folder is not its own.
+    if os.getpid() == owner:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def _flags() -> list[str]:
     """Return the flags of the Java process; each is explained beside it."""
     return [
@@ -215,6 +263,17 @@ def _flags() -> list[str]:
         "-XX:hashCode=2",
         f"-Xmx{heap_mib()}m",
         "-XX:+UseSerialGC",
+        # Begin small, and give memory back after a collection, see GarbageLimit.
+        "-Xms32m",
+        f"-Xmn{_YOUNG_MIB}m",
+        "-XX:MinHeapFreeRatio=5",
+        "-XX:MaxHeapFreeRatio=10",
+        # Each copy's classes are compiled anew: the second compiler takes 70 MB for 16 copies, and its time is earned back
+        # only by long play in few of them.
+        "-XX:TieredStopAtLevel=1",
+        # Smaller objects, where this Java knows how (from 25 on).
+        "-XX:+IgnoreUnrecognizedVMOptions",
+        "-XX:+UseCompactObjectHeaders",
         # A process that is out of memory may answer wrongly; when it is dead the episode is replayed.
         "-XX:+ExitOnOutOfMemoryError",
         # Leave no files behind: no counters, crash reports or core dumps.

@@ -16,6 +16,7 @@ from step_envs.sciworld.planning.action_history import ActionHistory
 from step_envs.sciworld.planning.plan_executor import execute_plan
 from step_envs.sciworld.planning.replay_simulator import ReplaySimulator
 from step_envs.sciworld.planning.steps import ActionKind, PlanStep, action_kind, had_no_effect
+from step_envs.sciworld.tasks import simplification_labels
 
 VERSION = 4
 """To be increased with every change of the plans made here, so that plans kept on disk are made again."""
@@ -172,7 +173,7 @@ def _with_waits(steps: Sequence[PlanStep], task: ActionHistory) -> list[PlanStep
 
 
 def _waters_itself(task: ActionHistory) -> bool:
-    return bool({"easy", "selfWateringFlowerPots"} & set(task.simplification.split(",")))
+    return "selfWateringFlowerPots" in simplification_labels(task.simplification, task.task)
 
 
 def _waiting_runs(steps: Sequence[PlanStep], task: ActionHistory) -> list[tuple[int, int]]:

@@ -13,6 +13,7 @@ from step_envs.sciworld.planning.action_history import ActionHistory
 from step_envs.sciworld.planning.replay_simulator import ReplaySimulator, StateView
 from step_envs.sciworld.planning.rooms import door_is_shut, room_of, route
 from step_envs.sciworld.planning.steps import NOT_UNDERSTOOD, PlanStep, normalize
+from step_envs.sciworld.tasks import simplification_labels
 
 CANCEL = "cancel"
 """What to type at a question of the engine that should not have come up; any text but a number cancels it."""
@@ -26,7 +27,7 @@ _TAKES_TIME = ("identify-", "grow-", "chemistry-", "boil", "melt", "freeze", "ch
 
 def can_teleport(state: ActionHistory) -> bool:
     """Return True if the agent can teleport to any room."""
-    return bool({"easy", "teleportAction"} & set(state.simplification.split(",")))
+    return "teleportAction" in simplification_labels(state.simplification, state.task)
 
 
 def execute_plan(

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from step_envs.spaces import is_too_long
 from step_envs.webshop.catalogue.catalogue import Catalogue
 from step_envs.webshop.catalogue.goals import Goal
 from step_envs.webshop.catalogue.products import Product
@@ -166,7 +167,7 @@ def best_query(catalogue: Catalogue, goal: Goal, number: int) -> tuple[str, int]
     ):
         words = " ".join(_BRACKETS.sub(" ", words).split())
         # Words that look like one of the shop's special searches would not be searched for.
-        if not words or words.startswith("<"):
+        if not words or words.startswith("<") or is_too_long(f"search[{words}]"):
             continue
         found = catalogue.search(words)
         if number in found:

@@ -4,7 +4,8 @@ import re
 from typing import Final
 
 _PRICE: Final = re.compile(r",? and price lower than (\d+(?:\.\d+)?) dollars\s*$")
-_WORD: Final = re.compile(r"[\w&'\"./-]*[\w'\"]", re.ASCII)
+_WORD: Final = re.compile(r"[\w&'\"./-]*[\w'\"]")  # letters of every script
+_LONGEST_QUERY: Final = 2_000
 
 _FILLER_TEXT: Final = """
 a about all also am an and any are as at be buy by can care could do find for from get give has have help
@@ -36,7 +37,9 @@ def content_words(text: str) -> list[str]:
 def search_words(instruction: str) -> str:
     """Return the words of an instruction to search for."""
     wish, _ = split_price(instruction)
-    return " ".join(content_words(wish))
+    words = " ".join(content_words(wish))
+    # A query that is too long would not reach the shop; a wish of such a length has said what it wants by then.
+    return words if len(words) <= _LONGEST_QUERY else words[:_LONGEST_QUERY].rpartition(" ")[0]
 
 
 def search_action(instruction: str) -> str:

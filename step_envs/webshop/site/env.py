@@ -1,20 +1,17 @@
 """``STeP-WebShop-v0`` with ``backend="http"``: a running original site behind the contract."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar, Unpack
 
 from typing_extensions import override
 
-from step_envs.core import TextEnv, TextEnvOptions, WorldState
-from step_envs.spaces import require_text
-from step_envs.webshop.prompt import REACT
-from step_envs.webshop.shop.actions import goes_back, verb_of
-from step_envs.webshop.shop.instruction_parser import search_action
+from step_envs.core import TextEnvOptions, WorldState
+from step_envs.webshop.shop.shop_env import ShopEnv
 from step_envs.webshop.site.oracle import SiteOracle
 from step_envs.webshop.site.shop import DEFAULT_ADDRESS, SiteShop, SiteTasks
 
 
-class WebShopSiteEnv(TextEnv):
+class WebShopSiteEnv(ShopEnv):
     """A running original WebShop site.
 
     ``details`` holds the address of the page, and ``original_error`` where the site died on a special search. What a goal
@@ -28,10 +25,6 @@ class WebShopSiteEnv(TextEnv):
         **options: See ``TextEnv``. ``split`` is ``train``, ``eval`` or ``test``; a site has one task type, ``"site"``.
     """
 
-    env_id: ClassVar[str] = "STeP-WebShop-v0"
-    default_split: ClassVar[str] = "train"
-    react = REACT
-    max_errors: ClassVar[int] = 1
     waits_outside_python: ClassVar[bool] = True
 
     def __init__(
@@ -60,19 +53,9 @@ class WebShopSiteEnv(TextEnv):
     def oracle(self) -> SiteOracle:
         return self._oracle
 
+    @override
     def available_actions(self) -> dict[str, Any]:
-        """List what can be done, in the original's form: ``has_search_bar`` and ``clickables``."""
         return self._shop.available_actions()
-
-    @classmethod
-    @override
-    def verb_of(cls, action: str) -> str:
-        return verb_of(require_text(action, "An action"))
-
-    @classmethod
-    @override
-    def is_move(cls, action: str) -> bool:
-        return goes_back(require_text(action, "An action"))
 
     @override
     def _accepts(self, action: str) -> bool:
@@ -98,13 +81,6 @@ class WebShopSiteEnv(TextEnv):
     @override
     def _instruction(self) -> str:
         return self._shop.instruction
-
-    @override
-    def _admissible(self) -> Sequence[str]:
-        available = self._shop.available_actions()
-        if available["has_search_bar"]:
-            return (search_action(self._shop.instruction),)
-        return tuple(f"click[{name}]" for name in available["clickables"] if self.accepts(f"click[{name}]"))
 
     @override
     def _save(self) -> Any:
