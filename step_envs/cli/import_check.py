@@ -17,8 +17,17 @@ SECONDS = 600
 
 PACKAGES = (
     *("agents", "agents.local", "alfworld", "alfworld.games", "alfworld.generation", "alfworld.planning"),
-    *("alfworld.simulation", "cli", "collection", "endpoint", "exports", "report", "sciworld", "sciworld.java"),
-    *("sciworld.planning", "serve", "testing", "training", "training.experiments", "viewer", "webshop"),
+    *("alfworld.simulation", "cli", "collection", "endpoint", "exports", "replies", "report", "sciworld"),
+    *(
+        "sciworld.java",
+        "sciworld.planning",
+        "serve",
+        "testing",
+        "training",
+        "training.experiments",
+        "viewer",
+        "webshop",
+    ),
     *("webshop.catalogue", "webshop.planning", "webshop.shop", "webshop.site", "wrappers", "wrappers.teachers"),
 )
 """Packages of ``step_envs`` that must be there; a folder that is lost altogether cannot be found by looking for it."""

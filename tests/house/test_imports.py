@@ -17,7 +17,7 @@ PACKAGE = ROOT / "step_envs"
 
 FLOORS: list[list[str]] = [
     ["errors", "text", "files", "file_locks", "specs", "cache", "download", "official_data"],
-    ["react_format", "world_state", "run_folder", "runs"],
+    ["react_format", "replies", "world_state", "run_folder", "runs"],
     ["loss_weights", "trajectory", "store", "statistics"],
     ["spaces", "tasks", "snapshots", "oracle", "core", "vector", "registration"],
     ["testing", "alfworld", "webshop", "sciworld"],
