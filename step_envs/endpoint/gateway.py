@@ -40,6 +40,8 @@ class Answer:
     finish: Finish
     usage: Usage
     prompt_tokens: int = 0
+    thought: str = ""
+    tool_calls: tuple[dict[str, Any], ...] = ()
 
 
 class Gateway:
