@@ -5,7 +5,7 @@ that is JSON, turns "If it were fine I would say {"status": "ok"}. It is not." i
 would be trained as if it were right. So thoughts are taken out, the last object decides, and where that object is cut off
 or cannot be read there is no answer, whatever came before it.
 
-Spelling is read with tolerance where only one meaning is possible: line breaks inside of strings, commas too many, comments,
+Spelling is read with tolerance where only one meaning is possible: line breaks in strings, commas too many, comments, and
 Python's quotes and constants. Nothing is ever added to what a model wrote.
 """
 
@@ -20,8 +20,10 @@ from step_envs.replies import split_thoughts
 
 _BEGINS = re.compile(r"""\{\s*(?:["'“”]|[A-Za-z_]\w*\s*:)""")
 """How an object begins, as opposed to a brace in prose: ``{"name"``, ``{'name'``, ``{name:``."""
-_PIECE = re.compile(r""""(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|//[^\n]*|/\*.*?\*/|,(?=\s*[}\]])|\b(?:true|false|null)\b""", re.DOTALL)
-_JSON_PIECE = re.compile(r""""(?:[^"\\]|\\.)*"|//[^\n]*|/\*.*?\*/|,(?=\s*[}\]])""", re.DOTALL)
+_NEEDLESS = r"""//[^\n]*|/\*[^*]{0,500}\*/|,(?=\s*[}\]])"""
+"""Comments, and commas before a closing bracket."""
+_JSON_PIECE = re.compile(rf""""(?:[^"\\]|\\.)*"|{_NEEDLESS}""", re.DOTALL)
+_PIECE = re.compile(rf"""'(?:[^'\\]|\\.)*'|\b(?:true|false|null)\b|{_JSON_PIECE.pattern}""", re.DOTALL)
 _JSON_MARK = re.compile(r'["{}\\]')
 _PYTHON_BEGINS = re.compile(r"\{\s*'")
 _PYTHON_MARK = re.compile(r"""["'{}\\]""")
