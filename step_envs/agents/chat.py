@@ -18,7 +18,6 @@ STOP = "\nObservation:"
 """What a model writes when it goes on after its action and invents what the world would answer."""
 
 _THINKING = re.compile(r"\A.*?</think>\s*", re.DOTALL)
-_TOO_LONG = (400, 413, 422)
 
 
 class ChatAgent(Agent, UsesChatModel):
@@ -88,7 +87,7 @@ class ChatAgent(Agent, UsesChatModel):
             try:
                 answer = self._ask(shown)
             except RequestRefusedError as error:
-                if error.status not in _TOO_LONG or not _says_too_long(error):
+                if error.kind != "context":
                     raise
                 shown = self._window.tighten(messages)
                 continue
@@ -110,8 +109,3 @@ class ChatAgent(Agent, UsesChatModel):
 def trimmed(text: str) -> str:
     """Return what the model says to the world, without its ``<think>`` text and without the observations it invented."""
     return _THINKING.sub("", text, count=1).split(STOP, 1)[0].strip()
-
-
-def _says_too_long(error: RequestRefusedError) -> bool:
-    text = str(error).lower()
-    return any(word in text for word in ("context", "too long", "maximum", "max_model_len", "too large"))

@@ -21,7 +21,9 @@ from step_envs.wrappers.teachers.json_answers import find_object, is_json
 FORMATS = ("json_schema", "json_object", "text")
 """The steps of the ladder, the strictest first."""
 
-_NOT_UNDERSTOOD = (400, 415, 422)
+_NOT_UNDERSTOOD = (400, 404, 405, 415, 422, 500, 501)
+_NOT_THE_FORMAT = ("quota", "key", "model", "moderation")
+"""Kinds of refusals that no other format would change."""
 _LONGEST_SHOWN = 2000
 
 
@@ -162,7 +164,7 @@ def _send(chat: ChatModel, messages: Sequence[dict[str, str]], shape: type[BaseM
             answer = chat.ask(messages, response_format=_response_format(rung, shape))
         except RequestRefusedError as error:
             # A request that is refused for another reason is refused in every format, and then nothing is remembered.
-            if error.status not in _NOT_UNDERSTOOD or rung == len(FORMATS) - 1:
+            if error.status not in _NOT_UNDERSTOOD or error.kind in _NOT_THE_FORMAT or rung == len(FORMATS) - 1:
                 raise
             rung += 1
         else:
