@@ -1,10 +1,10 @@
 """Decides what may be written down and shown: the one place that knows what a secret is.
 
 Settings are written into run folders, records, logs and error messages, and people put keys into settings in more places
-than one thinks of: an address, a header, a field of the request body, the name of the variable that should have held the key.
-To look for secrets where something is written, the obvious way, fails with the first writer that was forgotten. So settings
-that may hold a secret are refused where they come in (``refuse_secrets``), and what others say (servers, libraries) is masked
-where it comes in (``masked``), with the keys that are in use.
+than one thinks of: an address, a header, a field of the request body, the name of the variable that should have held the
+key. To look for secrets where something is written, the obvious way, fails with the first writer that was forgotten. So
+settings that may hold a secret are refused where they come in (``refuse_secrets``), and what others say (servers,
+libraries) is masked where it comes in (``masked``), with the keys that are in use.
 """
 
 import re

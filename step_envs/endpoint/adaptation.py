@@ -1,9 +1,9 @@
 """What one model behind one endpoint was found to need: learned from a refusal once, and kept for all requests after it.
 
-Servers refuse a whole request for one parameter that they do not know, and a run asks ten thousand times. To refuse in turn,
-the obvious way, leaves a run without a single verdict although the server said what it wants. What is changed here keeps the
-meaning of a request as far as the server allows: a parameter is set to the one value that is taken, or left out, and a system
-message becomes the beginning of the first message. Every change is said once in the log.
+Servers refuse a whole request for one parameter that they do not know, and a run asks ten thousand times. To refuse in
+turn, the obvious way, leaves a run without a single verdict although the server said what it wants. What is changed here
+keeps the meaning of a request as far as the server allows: a parameter is set to the one value that is taken, or left
+out, and a system message becomes the beginning of the first message. Every change is said once in the log.
 """
 
 import logging

@@ -24,7 +24,7 @@ FINISHES: dict[Finish, str] = {
     "refusal": "content_filter content_filtered refusal safety recitation prohibited_content blocklist spii sensitive "
     "error_toxic image_safety guardrail_intervened language moderation blocked",
 }
-"""Servers' names for the ends of answers, in small letters: OpenAI, vLLM, TGI, Anthropic, Cohere, Gemini, Mistral, Zhipu."""
+"""Servers' names for the ends of answers, in small letters: OpenAI, TGI, Anthropic, Cohere, Gemini, Mistral, Zhipu."""
 
 _FINISH_OF = {name: finish for finish, names in FINISHES.items() for name in names.split()}
 _SURROGATES = re.compile("[\ud800-\udfff]")

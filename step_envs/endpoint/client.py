@@ -1,10 +1,10 @@
 """Sends requests to one endpoint, within limits, and turns each fault into an error of this package.
 
 The ``openai`` client sends, sends again, and waits in between. What it does not do is added where its HTTP client sends a
-request, so that it holds for every attempt: the attempt waits for the endpoint's rate limit; the whole answer, from connecting
-to the last byte, must arrive within the time-out and within a size; and what the server says, by whatever status, decides
-whether the attempt is repeated. A request that is refused for what it asks is changed as far as the server says how, and sent
-again; see ``adaptation.py``.
+request, so that it holds for every attempt: the attempt waits for the endpoint's rate limit; the whole answer, from
+connecting to the last byte, must arrive within the time-out and within a size; and what the server says, by whatever
+status, decides whether the attempt is repeated. A request that is refused for what it asks is changed as far as the
+server says how, and sent again; see ``adaptation.py``.
 
 This module imports ``openai``; ``Gateway`` imports it when the first request is made.
 """

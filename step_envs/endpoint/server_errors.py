@@ -33,6 +33,8 @@ LONGEST_QUOTE = 300
 _LONGEST_READ = 20_000
 _KIND_OF_CODE: dict[str, Kind] = {name: code.kind for code in CODES for name in code.names.split()}
 _PATTERNS = [(wording.kind, re.compile(wording.words, re.DOTALL)) for wording in WORDINGS]
+_MORE_EXACT = ("roles", "format", "context", "output_limit")
+"""Kinds that a server may call an unsupported parameter."""
 _TAGS = re.compile(r"<(style|script)\b[^>]{0,500}>.{0,5000}?</\1>|<[^<>]{0,1000}>", re.DOTALL | re.IGNORECASE)
 _LONG_WAIT = 900.0
 """Seconds; a limit that lifts later than this is a quota that is used up, as far as a run is concerned."""
@@ -121,10 +123,13 @@ def shortened(words: str) -> str:
 
 
 def _kind(codes: set[str], plain: str) -> Kind | None:
-    for code in sorted(codes):
-        if code in _KIND_OF_CODE:
-            return _KIND_OF_CODE[code]
-    return next((kind for kind, pattern in _PATTERNS if pattern.search(plain)), None)
+    by_code = next((_KIND_OF_CODE[code] for code in sorted(codes) if code in _KIND_OF_CODE), None)
+    by_words = next((kind for kind, pattern in _PATTERNS if pattern.search(plain)), None)
+    if by_code == "parameter" and by_words in _MORE_EXACT:
+        return by_words
+    if by_code == "rate_limit" and _PATTERNS[0][1].search(plain):
+        return _PATTERNS[0][0]
+    return by_code or by_words
 
 
 def _names_output_limit(plain: str) -> bool:
@@ -148,7 +153,7 @@ def _first_number(patterns: tuple[str, ...], plain: str) -> int | None:
 
 
 class _Said:
-    """What is found in the body of an error: ``{"error": {"message"}}``, ``{"detail": [{"msg", "loc"}]}``, plain text, ..."""
+    """What is found in the body of an error: ``{"error": {"message"}}``, ``{"detail": [...]}``, plain text, ..."""
 
     def __init__(self) -> None:
         self.words: list[str] = []

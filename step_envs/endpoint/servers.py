@@ -209,13 +209,15 @@ WORDINGS = (
     Wording(
         "format",
         "all",
-        r"response[_ ]?format|json[_ ](?:schema|object|mode|output)|structured[_ ]outputs?|guided[_ ]|output_config|\bgrammar\b",
+        r"response[_ ]?format|json[_ ](?:schema|object|mode|output)|structured[_ ]outputs?|guided[_ ]|output_config|"
+        r"\bgrammar\b",
     ),
     Wording("key", "OpenAI, Gemini", r"api[ _-]?key|\bunauthori[sz]ed\b|authenticat"),
     Wording(
         "model",
         "OpenAI, Ollama, vLLM",
-        r"model .{0,120}(?:does not exist|do(?:es)?n't exist|not (?:be )?found|not exist|no such)|no such model|unknown model",
+        r"model .{0,120}(?:does not exist|do(?:es)?n't exist|not (?:be )?found|not exist|no such)|no such model|"
+        r"unknown model",
     ),
 )
 """Wordings, the one that decides first."""
@@ -286,15 +288,17 @@ KEPT = ("model", "messages", "max_tokens", "max_completion_tokens", "response_fo
 
 UNSUPPORTED = re.compile(
     r"unsupported|not supported|n't support|not support|unknown|unrecogni[sz]ed|unexpected|not permitted|not allowed|"
-    r"invalid|cannot find field|can ?not |must |only |deprecated|not available|not enabled|no longer|extra (?:inputs?|fields?)|"
+    r"invalid|cannot find field|can ?not |must |only |deprecated|not available|not enabled|no longer|"
+    r"extra (?:inputs?|fields?)|"
     r"should be|should not|not implemented|not a valid|does not accept|not accept|has to be|not compatible|incompatible|"
     r"不支持|必须|无效|非法"
 )
 """Words by which a server says that it does not take a parameter or its value."""
 
 VALUE = re.compile(
-    r"(?:must (?:be )?(?:set )?(?:to )?(?:equal to )?(?:exactly )?|only (?:the )?(?:default )?(?:value )?(?:of )?|default (?:value )?(?:is )?|"
-    r"should be (?:set to )?|has to be |be set to |必须(?:设置)?为|只能为)[\s(`'\"]*(-?\d+(?:\.\d+)?|true|false)\b(?! ?(?:to|and|,|or less|or more))"
+    r"(?:must (?:be )?(?:set )?(?:to )?(?:equal to )?(?:exactly )?|only (?:the )?(?:default )?(?:value )?(?:of )?|"
+    r"default (?:value )?(?:is )?|should be (?:set to )?|has to be |be set to |必须(?:设置)?为|只能为)[\s(`'\"]*"
+    r"(-?\d+(?:\.\d+)?|true|false)\b(?! ?(?:to|and|,|or less|or more))"
 )
 """How a server names the one value that it takes."""
 

@@ -1,7 +1,8 @@
 """Reads how many tokens a server counted, under whichever names and in whichever form it says so.
 
-A budget holds only if nothing is missing from the counts. Models that think write more than they show, and some servers leave
-that out of the tokens written and count it in the total alone. So the total decides where it is larger than its parts.
+A budget holds only if nothing is missing from the counts. Models that think write more than they show, and some servers
+leave that out of the tokens written and count it in the total alone. So the total decides where it is larger than its
+parts.
 """
 
 import math

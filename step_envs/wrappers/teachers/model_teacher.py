@@ -21,8 +21,8 @@ from step_envs.wrappers.teachers.prompting import PromptBook, question
 from step_envs.wrappers.teachers.structured_output import StructuredAnswer, VerdictFields, ask_for, explanation
 
 _EVERY_REQUEST = ("quota", "key", "model", "address")
-"""Kinds of refusals that concern every request. All others may concern this one alone; where they do not, the gateway counts
-how many requests were refused alike, and the run ends."""
+"""Kinds of refusals that concern every request. All others may concern this one alone; where they do not, the run ends
+after some requests were refused alike, which the gateway counts."""
 
 Shape = TypeVar("Shape", bound=BaseModel)
 
