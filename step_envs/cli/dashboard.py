@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from step_envs.trajectory import Trajectory
 
 _LATEST = 3
+_MOST_REASONS = 5
 
 
 @contextmanager
@@ -76,6 +77,7 @@ class Dashboard:
         self._began = clock()
         self._before = 0
         self._latest: deque[Text] = deque(maxlen=_LATEST)
+        self._told: set[str] = set()
 
     def begin(self, figures: "Progress") -> None:
         """Appear, when the run has begun; ``figures`` hold what was there before."""
@@ -92,6 +94,13 @@ class Dashboard:
             if trajectory.errors:
                 text.append(f"  {count(trajectory.errors, 'error')}", "red")
             self._latest.append(text)
+        elif figures.last_problem not in self._told:
+            # The reason is said when it happens and once, and not only in failures.jsonl.
+            self._told.add(figures.last_problem)
+            if len(self._told) <= _MOST_REASONS:
+                self._console.print(
+                    visible(f"An episode failed: {figures.last_problem}"), markup=False, highlight=False
+                )
 
     def draw(self) -> RenderableType:
         """Draw the current figures."""
