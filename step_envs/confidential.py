@@ -43,13 +43,18 @@ _SECRET_WORDS = frozenset(
 )
 _LOOKS_LIKE_KEY = re.compile(
     r"""
-    \b(?:sk|pk|rk|gsk|xai|hf|r8|nvapi|ghp|gho|ghs|ghu|glpat|github_pat|fw|pplx|tgp|key|csk|dsk|or|ak|AKIA|AIza|ya29|xox[abp]|
-        eyJ)[-_.]?[A-Za-z0-9_\-.]{12,}   # what services begin their keys with
-    | \bBearer\s+\S{6,}
-    | \bBasic\s+[A-Za-z0-9+/=]{8,}
+    \b(?:sk|pk|rk|gsk|xai|r8|nvapi|pplx|tgp|csk|dsk|glpat|xox[abp])[-_](?=[\w.-]*\d)[A-Za-z0-9_\-.]{10,}
+    | \b(?:hf|fw|gh[pousr]|github_pat)_[A-Za-z0-9_]{12,}
+    | \b(?:AKIA|AIza|ya29\.)[A-Za-z0-9_\-]{12,} | \beyJ[A-Za-z0-9_\-]{10,}\.[A-Za-z0-9_\-.]{8,}
+    | \b[Bb]earer\s+\S{6,} | \b[Bb]asic\s+[A-Za-z0-9+/]{8,}=*
     """,
     re.VERBOSE,
 )
+"""What services begin their keys with: OpenAI, Groq, xAI, Hugging Face, GitHub, AWS, Google, JSON web tokens, headers."""
+_PAIR = re.compile(r"""([A-Za-z][\w-]*)["']?\s*[=:]\s*["']?([^\s"',}\]]+)""")
+_EMPTY = ("", "null", "none", "true", "false", "None", "True", "False")
+_SURE = 16
+"""Characters from which on a secret cannot be a common word. A server of one's own is often given ``EMPTY`` or ``none``."""
 _URL = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s\"'<>\\]+", re.IGNORECASE)
 
 _in_use: set[str] = set()
@@ -63,12 +68,19 @@ def note_secret(secret: str) -> None:
             _in_use.add(secret)
 
 
-def masked(text: str) -> str:
-    """Return a text without the secrets that are in use, and without user names and passwords in addresses."""
+def without_keys(text: str, *, shortest: int = _SURE) -> str:
+    """Return a text without the secrets that are in use, for texts that must not be changed otherwise."""
     with _lock:
         secrets = sorted(_in_use, key=len, reverse=True)
     for secret in secrets:
-        text = text.replace(secret, MASK)
+        if len(secret) >= shortest:
+            text = text.replace(secret, MASK)
+    return text
+
+
+def masked(text: str) -> str:
+    """Return what somebody else says without the secrets in use, and without user names and passwords in addresses."""
+    text = without_keys(text, shortest=4)
     return _URL.sub(lambda url: _without_user(url[0]), text)
 
 
@@ -81,8 +93,30 @@ def _without_user(url: str) -> str:
 def looks_like_secret(text: str) -> bool:
     """Return True if a text has the form of a key of a known service, or is one that is in use."""
     with _lock:
-        used = any(secret in text for secret in _in_use)
+        used = any(len(secret) >= _SURE and secret in text for secret in _in_use)
     return used or _LOOKS_LIKE_KEY.search(text) is not None
+
+
+def holds_secret(text: str) -> bool:
+    """Return True if a line of settings (``name=value,...``, or JSON) seems to hold a secret."""
+    if looks_like_secret(text) or any(map(_holds_secret, _URL.findall(text))):
+        return True
+    return any(is_secret_name(name) and value not in _EMPTY for name, value in _PAIR.findall(text))
+
+
+def without_secrets(value: Any) -> Any:
+    """Return nested settings with every secret masked, for records of what others made."""
+    if isinstance(value, Mapping):
+        return {
+            masked(str(name)): MASK if is_secret_name(str(name)) and inner else without_secrets(inner)
+            for name, inner in value.items()
+        }
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(without_secrets, value)) if find_secret(value) else value
+    if isinstance(value, str):
+        plain = masked(value)
+        return MASK if find_secret(plain) is not None and MASK not in plain else plain
+    return value
 
 
 def is_secret_name(name: str) -> bool:

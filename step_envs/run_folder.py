@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from step_envs.confidential import refuse_secrets
 from step_envs.errors import StoreError, first_fault
 from step_envs.files import write_whole
 
@@ -56,6 +57,7 @@ class RunFolder:
             StoreError: The folder holds something else, a run although ``resume`` is not set, or a run with other
                 settings.
         """
+        refuse_secrets(settings.model_dump(mode="json"), "", instead="give it by environment variable.")
         if not self.record.exists():
             self._refuse_files()
             write_model(self.record, settings)

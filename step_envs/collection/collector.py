@@ -26,6 +26,7 @@ from step_envs.collection.config import MEANING, CollectConfig, EpisodePlan
 from step_envs.collection.executors import EpisodeExecutor, EpisodeResult, ThreadExecutor
 from step_envs.collection.rollouts import RolloutStoppedError
 from step_envs.collection.run_settings import RunSettings
+from step_envs.confidential import masked
 from step_envs.endpoint import Gateway
 from step_envs.endpoint.servers import ONE_REQUEST
 from step_envs.errors import BudgetSpentError, EndpointDownError, EndpointError, RequestRefusedError, StoreError
@@ -329,7 +330,8 @@ class _CollectionSession:
             self._progress.paid, self._progress.saved = self._gateway.ledger.total, self._gateway.ledger.saved
 
     def _record_failure(self, plan: EpisodePlan, reason: str, detail: str) -> None:
-        record = plan._asdict() | {"reason": reason, "detail": detail}
+        reason = masked(reason)
+        record = plan._asdict() | {"reason": reason, "detail": masked(detail)}
         with TrajectoryStore(self._failures) as failures:
             failures.append_line(json.dumps(record))
         self._progress.failed += 1

@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from step_envs.confidential import without_keys
 from step_envs.endpoint.address import Endpoint
 from step_envs.endpoint.cache import ResponseCache, request_key
 from step_envs.endpoint.chat_completion import FINISHES, Finish
@@ -174,9 +175,9 @@ class Gateway:
         if completion.finish == "other" and not (completion.text or completion.thought or completion.tool_calls):
             raise EndpointDownError(f"{endpoint.base_url} answered with an empty message.")
         counts = counts or TokenCounts(prompt_tokens=0)
-        answer = Answer(
-            completion.text, completion.finish, usage, counts.prompt_tokens, completion.thought, completion.tool_calls
-        )
+        # A proxy may put the headers of the request into its answer.
+        text, thought = without_keys(completion.text), without_keys(completion.thought)
+        answer = Answer(text, completion.finish, usage, counts.prompt_tokens, thought, completion.tool_calls)
         return answer, counts
 
     def _kept_answer(self, model: str, row: dict[str, Any]) -> Answer | None:
