@@ -139,8 +139,7 @@ class Adaptation:
             return self._set_value(name, SMALLEST_TEMPERATURE)
         value = VALUE.search(words)
         if value is not None and name in ("temperature", "top_p", "enable_thinking", "n", "seed"):
-            wanted = {"true": True, "false": False}.get(value[1])
-            wanted = float(value[1]) if wanted is None else wanted
+            wanted = value[1] == "true" if value[1] in ("true", "false") else float(value[1])
             if wanted != body[name]:
                 return self._set_value(name, wanted)
         self._set.pop(name, None)

@@ -227,7 +227,8 @@ def _chunks(text: str) -> Iterator[dict[str, Any]]:
 
 def _joined(chunks: list[dict[str, Any]]) -> Any:
     """Join the parts of a stream."""
-    parts, calls, ended, usage = _Parts(), {}, "incomplete", None
+    parts, ended, usage = _Parts(), "incomplete", None
+    calls: dict[Any, dict[str, Any]] = {}
     found = False
     refusal = ""
     for chunk in chunks:

@@ -47,6 +47,8 @@ _FREE_PARAMETERS = ("messages", "seed", "response_format")
 _MOST_CONNECTIONS = 1024
 _NO_KEY = "none"  # the client wants a key, and a server of one's own takes any
 _ERROR = "step_envs.error"
+_SUSPECT = ("down", "address")
+"""Faults by which some servers answer to a format of answers that they do not know."""
 _TOO_LARGE = "step_envs.too_large"
 _log = logging.getLogger(__name__)
 
@@ -104,6 +106,7 @@ class EndpointClient:
         self._http_client.attempts = 0
         adaptation = self._adaptation(str(request.get("model")))
         room: int | None = None
+        fault: ServerError | None = None
         before: dict[str, Any] = {}
         for _ in range(_MOST_CHANGES):
             body = adaptation.apply(request, room)
@@ -111,8 +114,7 @@ class EndpointClient:
                 response = self._send(body, adaptation)
                 break
             except openai.APIStatusError as error:
-                fault: ServerError | None = error.response.extensions.get(_ERROR)
-                status = error.status_code
+                fault, status = error.response.extensions.get(_ERROR), error.status_code
             except openai.APIConnectionError as error:
                 # Only the kind of error: the text of a network library's error can quote what was sent.
                 timed_out = isinstance(error, openai.APITimeoutError)
@@ -127,6 +129,7 @@ class EndpointClient:
                 self._refuse(fault, request)
             before = body
         else:
+            assert fault is not None
             self._refuse(fault, request)
         if response.extensions.get(_TOO_LARGE):
             self._fail(f"the answer is longer than {LARGEST_ANSWER // 2**20} MiB")
@@ -154,31 +157,26 @@ class EndpointClient:
             openai.APIStatusError: It is refused, or no attempt was answered.
             openai.APIConnectionError: There was no answer.
         """
-        left = self.endpoint.max_retries + 1
         forms = adaptation.formats_to_try(body)
-        if len(forms) > left > 1:
+        before, most = self._http_client.attempts, self.endpoint.max_retries + 1
+        if len(forms) > most > 1:
             forms = [forms[0], None]
-        for form in forms[:-1]:
-            sent = body if form is body.get("response_format") else with_format(body, form)
-            share = 2 if left >= 2 * len(forms) else 1
+        for place, form in enumerate(forms, 1):
+            sent = body if place == 1 else with_format(body, form)
+            last = place == len(forms)
+            # A fault that the format may have caused is not a reason to ask again and again in the same format.
+            share = 2 if most >= 2 * len(forms) else 1
+            self._http_client.suspect_after = None if last else self._http_client.attempts + share
             try:
-                response = self._post(sent, share)
+                response = self._post(sent, max(most - (self._http_client.attempts - before), 1))
             except openai.APIStatusError as error:
                 fault: ServerError | None = error.response.extensions.get(_ERROR)
-                if fault is None or fault.kind not in ("down", "address"):
+                if last or fault is None or fault.kind not in _SUSPECT:
                     raise
-                left = max(left - share, 1)
-            except openai.APIConnectionError:
-                if left <= share:
-                    raise
-                return self._post(sent, left - share)
             else:
                 adaptation.note_format(body, sent)
                 return response
-        sent = body if len(forms) == 1 else with_format(body, forms[-1])
-        response = self._post(sent, left)
-        adaptation.note_format(body, sent)
-        return response
+        raise AssertionError("unreachable")
 
     def _post(self, body: dict[str, Any], attempts: int) -> Any:
         # Plain JSON in both directions. The client's typed call walks through every message of every request, which
@@ -254,6 +252,16 @@ class _LimitedHttpClient(openai.DefaultHttpxClient):
     def attempts(self, count: int) -> None:
         self._of_thread.attempts = count
 
+    @property
+    def suspect_after(self) -> int | None:
+        """Attempt of the calling thread from which on a fault may be that of the answer format, and is not repeated."""
+        number: int | None = getattr(self._of_thread, "suspect_after", None)
+        return number
+
+    @suspect_after.setter
+    def suspect_after(self, number: int | None) -> None:
+        self._of_thread.suspect_after = number
+
     @override
     def send(self, request: Any, **options: Any) -> Any:
         self._rate_limit.wait()
@@ -287,7 +295,8 @@ class _LimitedHttpClient(openai.DefaultHttpxClient):
         status = 200 if content is None else received.status_code
         if error is not None:
             status = error.status
-            headers["x-should-retry"] = "true" if error.may_pass else "false"
+            suspect = error.kind in _SUSPECT and self.suspect_after is not None and self.attempts >= self.suspect_after
+            headers["x-should-retry"] = "true" if error.may_pass and not suspect else "false"
             if error.may_pass and error.wait is not None:
                 headers["retry-after"] = f"{min(error.wait, _LONGEST_WAIT):.3f}"
             # A server that is too busy means "too many requests" only where it says how long to wait.
