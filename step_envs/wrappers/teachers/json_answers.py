@@ -18,8 +18,8 @@ from typing import Any
 
 from step_envs.replies import split_thoughts
 
-_BEGINS = re.compile(r"""\{\s*(?:["'“”]|[A-Za-z_]\w*\s*:)""")
-"""How an object begins, as opposed to a brace in prose: ``{"name"``, ``{'name'``, ``{name:``."""
+_BEGINS = re.compile(r"""\{\s*(?:["'“”]|[A-Za-z_]\w*\s*:|\Z)""")
+"""How an object begins, as opposed to a brace in prose: ``{"name"``, ``{'name'``, ``{name:``, one at the end of a text."""
 _NEEDLESS = r"""//[^\n]*|/\*[^*]{0,500}\*/|,(?=\s*[}\]])"""
 """Comments, and commas before a closing bracket."""
 _JSON_PIECE = re.compile(rf""""(?:[^"\\]|\\.)*"|{_NEEDLESS}""", re.DOTALL)
