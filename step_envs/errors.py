@@ -67,15 +67,17 @@ class RequestRefusedError(EndpointError):
 
     Attributes:
         status: The HTTP status.
+        kind: What is wrong, e.g. ``context`` where the conversation is too long; see ``step_envs.endpoint.servers.Kind``.
     """
 
-    def __init__(self, message: str, status: int) -> None:
+    def __init__(self, message: str, status: int, kind: str = "other") -> None:
         super().__init__(message)
         self.status = status
+        self.kind = kind
 
-    def __reduce__(self) -> tuple[type["RequestRefusedError"], tuple[str, int]]:
-        """Travel between processes with the status."""
-        return type(self), (str(self), self.status)
+    def __reduce__(self) -> tuple[type["RequestRefusedError"], tuple[str, int, str]]:
+        """Travel between processes with status and kind."""
+        return type(self), (str(self), self.status, self.kind)
 
 
 class EndpointDownError(EndpointError):

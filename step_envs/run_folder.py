@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from step_envs.confidential import refuse_secrets
 from step_envs.errors import StoreError, first_fault, quoted, shortened
 from step_envs.file_reading import model_from_json, read_bytes
 from step_envs.files import write_whole
@@ -66,6 +67,7 @@ class RunFolder:
         self, settings: Model, *, resume: bool, meaning: str, may_differ: Collection[str] = frozenset()
     ) -> Model | None:
         """Raise the errors that ``claim`` would raise, and write nothing; arguments and result are those of ``claim``."""
+        refuse_secrets(settings.model_dump(mode="json"), "", instead="give it by environment variable.")
         if not self.record.exists():
             self._refuse_files()
             return None

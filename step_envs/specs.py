@@ -6,10 +6,8 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any, get_args, is_typeddict
 
+from step_envs.confidential import holds_secret
 from step_envs.errors import quoted, unknown_name
-
-_SECRETS = ("apikey", "key", "token", "secret", "password")
-"""Names under which people try to give a key. No option has such a name, and their values are never quoted."""
 
 
 def read_option(text: str, where: str) -> tuple[str, Any]:
@@ -48,15 +46,16 @@ def make_from_spec(spec: str, known: Mapping[str, str], kind: str, **further: An
     if not isinstance(spec, str):
         raise TypeError(f"The specification of the {kind} is a str, got {spec!r}.")
     name, _, text = spec.partition(":")
+    if holds_secret(text):
+        # Before anything of it is quoted in an error.
+        raise ValueError(
+            f"A key does not belong into the {kind} {name!r}, which is written into records: put it into an "
+            "environment variable (OPENAI_API_KEY, or the one that api_key_env= names)."
+        )
     factory = _find(name, known, kind)
     options: dict[str, Any] = {}
     for part in filter(None, text.split(",")):
         key, value = read_option(part, f"In {kind} {spec!r},")
-        if key.replace("_", "").lower() in _SECRETS:
-            raise ValueError(
-                f"A key does not belong into the {kind} {name!r}, which is written into records: put it into an "
-                "environment variable (OPENAI_API_KEY, or the one that api_key_env= names)."
-            )
         if key in options:
             raise ValueError(f"In {kind} {spec!r}, {key!r} is given twice.")
         options[key] = value

@@ -104,7 +104,7 @@ def test_a_passing_fault_is_asked_again_and_paid_once(fault: Answer) -> None:
         (Answer(raw=b"<html>a proxy's page</html>"), r"after 1 attempts: the answer is not a chat completion\.$"),
         (Answer(raw=b'{"choices": "none"}'), r"after 1 attempts: the answer is not a chat completion\.$"),
         (Answer(choices=False), r"answered without a choice\.$"),
-        (Answer(None), r"answered with an empty message\.$"),
+        (Answer(None, finish="abort"), r"answered with an empty message\.$"),
     ],
     ids=["429", "503", "time-out", "drop", "trickle", "headers", "html", "wrong type", "no choice", "empty"],
 )

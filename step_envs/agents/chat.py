@@ -1,5 +1,6 @@
 """A language model behind an OpenAI-compatible endpoint as an agent."""
 
+import json
 from typing import Unpack
 
 import gymnasium as gym
@@ -11,13 +12,12 @@ from step_envs.agents.window import Window, has_observations
 from step_envs.endpoint import Answer, UsesChatModel
 from step_envs.endpoint.model import ChatOptions
 from step_envs.errors import ContextTooSmallError, RequestRefusedError
-from step_envs.replies import without_thoughts
+from step_envs.replies import ToolCall
 from step_envs.trajectory import Actor, Usage
 
 STOP = "\nObservation:"
 """What a model writes when it goes on after its action and invents what the world would answer."""
 _EMPTY = "(nothing)"
-_TOO_LONG = (400, 413, 422)
 
 
 class ChatAgent(Agent, UsesChatModel):
@@ -91,14 +91,14 @@ class ChatAgent(Agent, UsesChatModel):
             try:
                 answer = self._ask(shown)
             except RequestRefusedError as error:
-                if error.status not in _TOO_LONG or not _says_too_long(error):
+                if error.kind != "context":
                     raise
                 shown, refusal = self._window.tighten(messages), f" The server says: {error}"
                 continue
             usage += answer.usage
             self._window.counted(shown, answer.prompt_tokens)
             # As it was written: ReActWrapper takes the thoughts out and sees whether the end was cut off.
-            return Reply(answer.text, usage, self._window.shortened, answer.finish)
+            return Reply(answer.text, usage, self._window.shortened, answer.finish, tool_calls=_calls(answer))
         if not has_observations(messages):
             limit = "the model's own limit" if self.context_tokens is None else f"context_tokens={self.context_tokens}"
             raise ContextTooSmallError(
@@ -118,11 +118,11 @@ class ChatAgent(Agent, UsesChatModel):
         )
 
 
-def trimmed(text: str) -> str:
-    """Return what the model says to the world, without its thoughts and without the observations it invented."""
-    return without_thoughts(text).split(STOP, 1)[0].strip()
-
-
-def _says_too_long(error: RequestRefusedError) -> bool:
-    text = str(error).lower()
-    return any(word in text for word in ("context", "too long", "maximum", "max_model_len", "too large"))
+def _calls(answer: Answer) -> tuple[ToolCall, ...]:
+    """Return the tool calls of an answer in the form in which a reply carries them."""
+    functions = [call["function"] for call in answer.tool_calls if isinstance(call.get("function"), dict)]
+    return tuple(
+        ToolCall(str(one.get("name", "")), given if isinstance(given, str) else json.dumps(given))
+        for one in functions
+        for given in (one.get("arguments"),)
+    )

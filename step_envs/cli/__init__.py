@@ -14,6 +14,7 @@ from gymnasium.error import DependencyNotInstalled, UnregisteredEnv
 from typer.core import TyperGroup
 
 from step_envs.cli.exit_codes import INTERRUPTED, WRONG_INPUT
+from step_envs.confidential import masked
 from step_envs.errors import StepEnvsError, validation_sentence
 
 
@@ -47,7 +48,7 @@ def _sentence(error: Exception) -> str:
 
     if isinstance(error, OSError) and error.filename is not None:
         return f"Cannot use {os.fsdecode(error.filename)}: {error.strerror}."
-    return validation_sentence(error) if isinstance(error, ValidationError) else str(error)
+    return masked(validation_sentence(error) if isinstance(error, ValidationError) else str(error))
 
 
 app = typer.Typer(

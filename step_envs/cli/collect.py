@@ -99,8 +99,8 @@ def collect(
     Models behind endpoints are asked through a response cache, so that a resumed run pays for no answer twice. The key is
     read from the environment variable OPENAI_API_KEY, or the one that api_key_env= names, and is never written to a file.
 
-    Exit codes: 0 all episodes kept, 1 some failed, 2 wrong input, 3 stopped (budget spent, endpoint down, no
-    cluster), 130 interrupted.
+    Exit codes: 0 all episodes kept, 1 some failed or the teacher gave no verdict at all, 2 wrong input, 3 stopped
+    (budget spent, endpoint down, no cluster), 130 interrupted.
 
     Example: step-envs collect --task-type boil --episodes 20 --agent novice:error_rate=0.3 --out runs/boil
 
@@ -109,7 +109,7 @@ def collect(
     from step_envs.cli.config_file import env_options, settings
     from step_envs.cli.dashboard import watched_run
     from step_envs.cli.inputs import tasks_in, world
-    from step_envs.cli.render import failure_lines, summary_table
+    from step_envs.cli.render import failure_lines, summary_table, visible
     from step_envs.collection.collector import collect as run
     from step_envs.collection.config import CollectConfig
 
@@ -139,7 +139,10 @@ def collect(
         for line in failure_lines(figures.reasons):
             console.print(line, markup=False, highlight=False, soft_wrap=True)
         console.print(f"Trajectories: {out / 'trajectories.jsonl'}   Look at them: step-envs view {out}")
-    if figures.failed:
+    sentence = figures.of_no_use()
+    if sentence is not None:
+        Console(stderr=True, soft_wrap=True).print(visible(sentence), markup=False, highlight=False)
+    if figures.failed or sentence is not None:
         raise typer.Exit(SOME_FAILED)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from step_envs.cli.exit_codes import SOME_FAILED
 from step_envs.cli.options import AsJson, Budget, Concurrency, Prices, Split, TaskTypes
 
 if TYPE_CHECKING:
@@ -39,13 +40,14 @@ def teacher_eval(
     finds. Back on track: the share of its corrections after which the oracle can still complete the task. Brackets hold
     95 % intervals.
 
-    Exit codes: 0 done, 2 wrong input, or a model cannot be asked.
+    Exit codes: 0 done, 1 a teacher gave no verdict at all, 2 wrong input, or a model cannot be asked.
 
     Example: step-envs teacher-eval --teacher openai:model=qwen,base_url=http://localhost:8000/v1 --teacher oracle
     """
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TextColumn
 
+    from step_envs.cli.render import visible
     from step_envs.collection.teacher_evaluation import evaluate_teacher
     from step_envs.endpoint import Budget, CostLedger, Gateway, ResponseCache, read_prices
 
@@ -82,6 +84,12 @@ def teacher_eval(
         typer.echo(json.dumps([report.to_dict() for report in reports]))
     else:
         _show(reports)
+    silent = [report for report in reports if report.steps and report.unknown.value == 1.0]
+    for report in silent:
+        text = f"{report.teacher} has not given a single verdict, in {report.steps:,} steps of {report.env}."
+        Console(stderr=True, soft_wrap=True).print(visible(text), markup=False, highlight=False)
+    if silent:
+        raise typer.Exit(SOME_FAILED)
 
 
 def _show(reports: "list[TeacherReport]") -> None:

@@ -27,8 +27,17 @@ from step_envs.collection.executors import EpisodeExecutor, EpisodeResult, Threa
 from step_envs.collection.failures import FAILURES
 from step_envs.collection.rollouts import RolloutStoppedError
 from step_envs.collection.run_settings import RunSettings
+from step_envs.confidential import masked
 from step_envs.endpoint import Gateway
-from step_envs.errors import BudgetSpentError, EndpointDownError, EndpointError, StoreError, quoted
+from step_envs.endpoint.servers import ONE_REQUEST
+from step_envs.errors import (
+    BudgetSpentError,
+    EndpointDownError,
+    EndpointError,
+    RequestRefusedError,
+    StoreError,
+    quoted,
+)
 from step_envs.run_folder import RunFolder, write_json
 from step_envs.store import TrajectoryStore, read_trajectories
 from step_envs.trajectory import Trajectory, Usage
@@ -56,7 +65,10 @@ class Progress:
         successes: Trajectories that reached the goal.
         errors: Error turns in all trajectories.
         corrections: Correction turns in all trajectories.
+        judged: Verdicts that a teacher gave in all trajectories, without the unknown ones.
         unknown: Unknown verdicts in all trajectories.
+        never_began: Trajectories that the agent gave up before its first step.
+        last_problem: Why the last verdict is unknown, or the last episode failed; empty if all is well.
         reward: Sum of the rewards.
         stop_reasons: How many episodes ended for which reason.
         by_type: For each task type: episodes, successes, and sum of rewards.
@@ -75,7 +87,10 @@ class Progress:
     successes: int = 0
     errors: int = 0
     corrections: int = 0
+    judged: int = 0
     unknown: int = 0
+    never_began: int = 0
+    last_problem: str = ""
     reward: float = 0.0
     stop_reasons: Counter[str] = field(default_factory=Counter)
     by_type: dict[str, list[float]] = field(default_factory=dict)
@@ -93,6 +108,11 @@ class Progress:
         self.errors += trajectory.errors
         self.corrections += sum(turn.kind == "correction" for turn in trajectory.turns)
         self.unknown += trajectory.unknown_verdicts
+        self.never_began += trajectory.stop_reason == "agent_stopped" and trajectory.steps == 0
+        self.judged += _verdicts_given(trajectory)
+        for turn in trajectory.turns:
+            if turn.verdict is not None and turn.verdict.status == "unknown":
+                self.last_problem = turn.verdict.reason or self.last_problem
         self.reward += trajectory.reward
         self.stop_reasons[trajectory.stop_reason] += 1
         of_type = self.by_type.setdefault(trajectory.task_type, [0, 0, 0.0])
@@ -100,6 +120,20 @@ class Progress:
         of_type[1] += trajectory.success
         of_type[2] += trajectory.reward
         self.usage += trajectory.usage
+
+    def of_no_use(self) -> str | None:
+        """Say in a sentence why nothing in the run is worth anything; None if that is not so.
+
+        A teacher that never answers and an agent that never begins leave whole files behind, which look like data.
+        """
+        if self.unknown and not self.judged:
+            return f"The teacher has not given a single verdict, in {self.unknown:,} steps. {self.last_problem}".strip()
+        if self.kept and self.never_began == self.kept:
+            return (
+                "The agent has given up every episode before its first step: most often the instructions and max_tokens "
+                "together do not fit into the model's context window."
+            )
+        return None
 
     def summary(self) -> dict[str, Any]:
         """Return the figures as JSON values; rates are over the kept trajectories."""
@@ -275,7 +309,11 @@ class _CollectionSession:
             self._handle_error(plan, result)
             return
         if result.stop_reason == "unknown_verdict":
-            self._record_failure(plan, "The teacher gave no usable verdict.", result.to_json())
+            reason = next((t.verdict.reason for t in reversed(result.turns) if t.verdict and t.verdict.reason), None)
+            said = "The teacher gave no usable verdict."
+            self._record_failure(plan, f"{said} {reason}" if reason else said, result.to_json())
+            self._failed_in_a_row = 0 if _verdicts_given(result) else self._failed_in_a_row + 1
+            self._stop_if_of_no_use(f"The teacher has not given a single verdict. {reason or ''}")
             return
         # Verdicts may be unknown only because the endpoint went down in this episode: play it again, do not keep it.
         if self._stop_if_endpoint_is_down() and result.unknown_verdicts:
@@ -286,12 +324,16 @@ class _CollectionSession:
         self._progress.add(result)
         self.update_costs()
         self._on_progress(self._progress, result)
+        sentence = self._progress.of_no_use()
+        if sentence is not None and self._gateway is not None and self._progress.kept >= _GIVE_UP_AFTER:
+            self._stopped_by = self._stopped_by or EndpointError(sentence)
 
     def _handle_error(self, plan: EpisodePlan, error: Exception) -> None:
         if isinstance(error, RolloutStoppedError):
             return
-        if isinstance(error, (BudgetSpentError, EndpointError, StoreError)) and not isinstance(
-            error, EndpointDownError
+        one_request = isinstance(error, RequestRefusedError) and error.kind in ONE_REQUEST
+        if isinstance(error, (BudgetSpentError, EndpointError, StoreError)) and not (
+            one_request or isinstance(error, EndpointDownError)
         ):
             # Every other episode would meet the same error.
             self._stopped_by = self._stopped_by or error
@@ -307,6 +349,11 @@ class _CollectionSession:
         if self._progress.kept == 0 and self._failed_in_a_row >= _GIVE_UP_AFTER:
             raise error
 
+    def _stop_if_of_no_use(self, sentence: str) -> None:
+        """Stop the run if nothing was kept and too many episodes in a row failed for the same want."""
+        if self._progress.kept == 0 and self._failed_in_a_row >= _GIVE_UP_AFTER:
+            self._stopped_by = self._stopped_by or EndpointError(sentence.strip())
+
     def _stop_if_endpoint_is_down(self) -> bool:
         """Stop the run if an endpoint is down; return whether one is."""
         down = None if self._gateway is None else self._gateway.down()
@@ -320,13 +367,22 @@ class _CollectionSession:
             self._progress.paid, self._progress.saved = self._gateway.ledger.total, self._gateway.ledger.saved
 
     def _record_failure(self, plan: EpisodePlan, reason: str, detail: str) -> None:
-        record = plan._asdict() | {"reason": reason, "detail": detail}
+        reason = masked(reason)
+        record = plan._asdict() | {"reason": reason, "detail": masked(detail)}
         with TrajectoryStore(self._failures) as failures:
             failures.append_line(json.dumps(record))
         self._progress.failed += 1
         self._progress.reasons[reason] += 1
+        self._progress.last_problem = reason
         self.update_costs()
         self._on_progress(self._progress, None)
+
+
+def _verdicts_given(trajectory: Trajectory) -> int:
+    """Count the verdicts that a teacher gave. The step that completes a task is right without one being asked."""
+    given = [t.verdict for t in trajectory.turns if t.verdict is not None and t.verdict.status != "unknown"]
+    unasked = trajectory.success and bool(given) and given[-1].status == "ok" and given[-1].usage is None
+    return len(given) - unasked
 
 
 _LEAVE_THE_PANEL = b"\r\n\x1b[?25h"

@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field
 
 from step_envs.agents.base import Agent, make_agent
 from step_envs.collection.run_settings import RunSettings
+from step_envs.confidential import refuse_secrets
 from step_envs.endpoint import Gateway, UsesChatModel
 from step_envs.registration import env_class, list_tasks
 from step_envs.replies import ReplyFormatName
@@ -95,6 +96,7 @@ class CollectConfig(RunSettings):
         Raises:
             UnknownNameError: The split, a task or a task type does not exist.
         """
+        refuse_secrets(self.env_options, "env_options", instead="give it by environment variable.")
         for name in env_class(self.env).secret_options:
             if name in self.env_options:
                 raise ValueError(

@@ -15,6 +15,7 @@ from typing import Any
 
 from typing_extensions import override
 
+from step_envs.confidential import masked
 from step_envs.endpoint import Answer, Endpoint, Gateway
 
 _MOST_AT_ONCE = 100_000
@@ -127,10 +128,10 @@ class ModelRequestServer:
 
 def portable(error: Exception) -> Exception:
     """Return an error that can be sent to another process, with its traceback as a note."""
-    note = "".join(traceback.format_exception(error))
+    note = masked("".join(traceback.format_exception(error)))
     try:
         copy: Exception = pickle.loads(pickle.dumps(error))
     except Exception:  # this error cannot be pickled, or cannot be unpickled
-        copy = RuntimeError(f"{type(error).__name__}: {error}")
+        copy = RuntimeError(masked(f"{type(error).__name__}: {error}"))
     copy.add_note(note)
     return copy

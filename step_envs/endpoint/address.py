@@ -3,6 +3,7 @@
 import os
 from typing import NamedTuple
 
+from step_envs.confidential import note_secret
 from step_envs.errors import EndpointError
 
 OFFICIAL = "https://api.openai.com/v1"
@@ -44,4 +45,5 @@ def read_key(endpoint: Endpoint) -> str:
             f"The key in the environment variable {endpoint.key_env} holds a space, a line break or another character "
             "that no key has: set it again."
         )
+    note_secret(key)
     return key

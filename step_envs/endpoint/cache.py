@@ -41,6 +41,8 @@ class ResponseCache:
             if path.exists():
                 require_regular(path)
             self._database = sqlite3.connect(path, timeout=30, check_same_thread=False, isolation_level=None)
+            # A row that a disk or a program has garbled need not be text.
+            self._database.text_factory = bytes
             self._database.execute("PRAGMA journal_mode=WAL")
             # Committed answers survive the end of the process; only a power cut can lose the last ones.
             self._database.execute("PRAGMA synchronous=NORMAL")
@@ -49,7 +51,7 @@ class ResponseCache:
             raise StoreError(f"Cannot open the response cache {path}: {error}.") from error
 
     def get(self, key: str) -> dict[str, Any] | None:
-        """Return the answer of a request; None where there is none."""
+        """Return the answer of a request; None where there is none that can be read, so that it is asked for anew."""
         try:
             with self._lock:
                 row = self._database.execute("SELECT answer FROM answers WHERE key = ?", (key,)).fetchone()
@@ -57,8 +59,11 @@ class ResponseCache:
             raise StoreError(f"Cannot read the response cache {self.path}: {error}.") from error
         if row is None:
             return None
-        answer: dict[str, Any] = json.loads(row[0])
-        return answer
+        try:
+            answer = json.loads(row[0])
+        except (ValueError, TypeError, RecursionError):
+            return None
+        return answer if isinstance(answer, dict) else None
 
     def put(self, key: str, model: str, answer: dict[str, Any]) -> None:
         """Store an answer.

@@ -1,41 +1,56 @@
-"""Sends requests to one endpoint, within a time limit, and turns each fault into an error of this package.
+"""Sends requests to one endpoint, within limits, and turns each fault into an error of this package.
 
-The ``openai`` client sends, sends again, and waits in between. Two things it does not do, and they are added where its HTTP
-client sends a request, so that they hold for every attempt: the attempt waits for the endpoint's rate limit, and the whole
-answer, from connecting to the last byte, must arrive within the time-out.
+The ``openai`` client sends, sends again, and waits in between. What it does not do is added where its HTTP client sends a
+request, so that it holds for every attempt: the attempt waits for the endpoint's rate limit; the whole answer, from
+connecting to the last byte, must arrive within the time-out and within a size; and what the server says, by whatever
+status, decides whether the attempt is repeated. A request that is refused for what it asks is changed as far as the
+server says how, and sent again; see ``adaptation.py``.
 
 This module imports ``openai``; ``Gateway`` imports it when the first request is made.
 """
 
+import logging
+import re
 import threading
 import time
-from email.utils import parsedate_to_datetime
 from importlib import import_module
 from typing import Any, NoReturn
 
 import openai
-from pydantic import ValidationError
 from typing_extensions import override
 
+from step_envs.endpoint.adaptation import Adaptation, room_for_answer, with_format
 from step_envs.endpoint.address import Endpoint, read_key
-from step_envs.endpoint.chat_completion import ChatCompletion
+from step_envs.endpoint.chat_completion import ChatCompletion, NotAChatCompletionError, read_body, read_completion
 from step_envs.endpoint.deadline import Deadline
 from step_envs.endpoint.rate_limit import RateLimit
+from step_envs.endpoint.server_errors import ServerError, read_error, shortened
+from step_envs.endpoint.servers import ONE_REQUEST
 from step_envs.errors import EndpointDownError, EndpointError, RequestRefusedError
 
 # The library that this version of the client sends with: httpx, or its successor.
 _http: Any = import_module(openai.DefaultHttpxClient.__mro__[1].__module__.partition(".")[0])
 
-_NEW_NAMES = {"max_tokens": "max_completion_tokens"}
-"""Parameters that some servers only know by another name, with the same meaning."""
+LARGEST_ANSWER = 64 * 2**20
+"""Bytes of an answer, unpacked. A few kilobytes of gzip can unpack to gigabytes."""
 _HINTS = {
-    401: " Is the key in {env} right?",
-    403: " Is the key in {env} right?",
-    404: " Are base_url and model right?",
+    "key": " Is the key in {env} right?",
+    "address": " Are base_url and model right?",
+    "model": " Are base_url and model right?",
 }
-_LONGEST_QUOTE = 300
+_MOST_CHANGES = 12
+"""Changes to one request; each is of another kind, so that more are a server that does not mean what it says."""
+_SECONDS_BETWEEN_WARNINGS = 60.0
+_LONGEST_WAIT = 120.0
+_FREE_PARAMETERS = ("messages", "seed", "response_format")
+"""Parameters that may differ between requests that are refused alike."""
 _MOST_CONNECTIONS = 1024
 _NO_KEY = "none"  # the client wants a key, and a server of one's own takes any
+_ERROR = "step_envs.error"
+_SUSPECT = ("down", "address")
+"""Faults by which some servers answer to a format of answers that they do not know."""
+_TOO_LARGE = "step_envs.too_large"
+_log = logging.getLogger(__name__)
 
 
 class EndpointClient:
@@ -50,6 +65,8 @@ class EndpointClient:
     Attributes:
         failures_in_a_row: Requests that failed, each with all its attempts, since the last answer.
         last_failure: What the last of them failed with.
+        refused_alike: For requests with the same parameters: how many were refused in a row with the same words, and the
+            sentence that says so. An answer to such a request sets it back.
 
     Raises:
         EndpointError: The key is missing or malformed.
@@ -61,7 +78,8 @@ class EndpointClient:
         self.last_failure = ""
         self._key = read_key(endpoint)
         self._rate_limit = rate_limit
-        self._renamed: set[str] = set()
+        self.refused_alike: dict[str, tuple[int, str, str]] = {}
+        self._adaptations: dict[str, Adaptation] = {}
         self._lock = threading.Lock()
         self._http_client = _LimitedHttpClient(endpoint, rate_limit)
         self._client = openai.OpenAI(
@@ -86,28 +104,41 @@ class EndpointClient:
             EndpointDownError: No attempt brought a chat completion.
         """
         self._http_client.attempts = 0
-        body = {_NEW_NAMES[name] if name in self._renamed else name: value for name, value in request.items()}
+        adaptation = self._adaptation(str(request.get("model")))
+        room: int | None = None
+        fault: ServerError | None = None
+        before: dict[str, Any] = {}
+        for _ in range(_MOST_CHANGES):
+            body = adaptation.apply(request, room)
+            try:
+                response = self._send(body, adaptation)
+                break
+            except openai.APIStatusError as error:
+                fault, status = error.response.extensions.get(_ERROR), error.status_code
+            except openai.APIConnectionError as error:
+                # Only the kind of error: the text of a network library's error can quote what was sent.
+                timed_out = isinstance(error, openai.APITimeoutError)
+                kind = "time-out" if timed_out else type(error.__cause__ or error).__name__
+                self._fail(f"no answer ({kind})")
+            if fault is None:
+                self._fail(f"status {status}")
+            room = room_for_answer(fault, body) or room
+            adaptation.learn(fault, body)
+            # Another thread may have learned the same a moment before.
+            if adaptation.apply(request, room) in (body, before):
+                self._refuse(fault, request)
+            before = body
+        else:
+            assert fault is not None
+            self._refuse(fault, request)
+        if response.extensions.get(_TOO_LARGE):
+            self._fail(f"the answer is longer than {LARGEST_ANSWER // 2**20} MiB")
         try:
-            # Plain JSON in both directions. The client's typed call walks through every message of every request, which
-            # costs more than all else together, and it accepts answers that have to be judged here.
-            content = self._client.post("/chat/completions", cast_to=_http.Response, body=body).content
-        except openai.APIStatusError as error:
-            name = _renamed_parameter(error)
-            if (
-                name is not None and name in body
-            ):  # sent by its old name, perhaps while another thread learned the new one
-                self._renamed.add(name)
-                return self.complete(request)
-            self._refuse(error)
-        except openai.APIConnectionError as error:
-            # Only the kind of error: the text of a network library's error can quote what was sent.
-            kind = "time-out" if isinstance(error, openai.APITimeoutError) else type(error.__cause__ or error).__name__
-            self._fail(f"no answer ({kind})")
-        try:
-            completion = ChatCompletion.model_validate_json(content)
-        except ValidationError:
-            self._fail("the answer is not a chat completion")
+            completion = read_completion(read_body(response.content))
+        except NotAChatCompletionError:
+            self._fail("the answer is not a chat completion", response.text[: LARGEST_ANSWER // 2**10])
         self.failures_in_a_row = 0
+        self.refused_alike.pop(_alike(request), None)
         self._rate_limit.note_answer()
         return completion, self._http_client.attempts
 
@@ -115,25 +146,75 @@ class EndpointClient:
         """Close the connections."""
         self._client.close()
 
-    def _refuse(self, error: openai.APIStatusError) -> NoReturn:
-        status = error.status_code
-        if status in (408, 409, 429) or status >= 500:
-            self._fail(f"status {status}")
-        self.failures_in_a_row = 0
-        hint = _HINTS.get(status, "").format(env=self.endpoint.key_env)
-        said = " ".join(_cut(_without(str(error.message), self._key)).split())
-        message = f"{self.endpoint.base_url} refuses the request (status {status}).{hint} It says: {said}"
-        # "from None": the client's own error holds the whole exchange, key included, and stays out of tracebacks.
-        raise RequestRefusedError(message, status) from None
+    def _adaptation(self, model: str) -> Adaptation:
+        with self._lock:
+            return self._adaptations.setdefault(model, Adaptation(f"{self.endpoint.base_url}, model {model!r},"))
 
-    def _fail(self, what: str) -> NoReturn:
+    def _send(self, body: dict[str, Any], adaptation: Adaptation) -> Any:
+        """Send a request, in the loosest format that is needed, as often as the endpoint allows.
+
+        Raises:
+            openai.APIStatusError: It is refused, or no attempt was answered.
+            openai.APIConnectionError: There was no answer.
+        """
+        forms = adaptation.formats_to_try(body)
+        before, most = self._http_client.attempts, self.endpoint.max_retries + 1
+        if len(forms) > most > 1:
+            forms = [forms[0], None]
+        for place, form in enumerate(forms, 1):
+            sent = body if place == 1 else with_format(body, form)
+            last = place == len(forms)
+            # A fault that the format may have caused is not a reason to ask again and again in the same format.
+            share = 2 if most >= 2 * len(forms) else 1
+            self._http_client.suspect_after = None if last else self._http_client.attempts + share
+            try:
+                response = self._post(sent, max(most - (self._http_client.attempts - before), 1))
+            except openai.APIStatusError as error:
+                fault: ServerError | None = error.response.extensions.get(_ERROR)
+                if last or fault is None or fault.kind not in _SUSPECT:
+                    raise
+            else:
+                adaptation.note_format(body, sent)
+                return response
+        raise AssertionError("unreachable")
+
+    def _post(self, body: dict[str, Any], attempts: int) -> Any:
+        # Plain JSON in both directions. The client's typed call walks through every message of every request, which
+        # costs more than all else together, and it accepts answers that have to be judged here.
+        return self._client.post(
+            "/chat/completions", cast_to=_http.Response, body=body, options={"max_retries": attempts - 1}
+        )
+
+    def _refuse(self, error: ServerError, request: dict[str, Any]) -> NoReturn:
+        if error.may_pass:
+            self._fail(f"status {error.status}", error.words)
+        self.failures_in_a_row = 0
+        hint = _HINTS.get(error.kind, "").format(env=self.endpoint.key_env)
+        message = f"{self.endpoint.base_url} refuses the request (status {error.status}).{hint} It says: {error.words}"
+        if error.kind not in ONE_REQUEST:
+            # Numbers (of tokens, of the request) may differ.
+            said = re.sub(r"[0-9a-f-]*\d[0-9a-f-]*", "0", error.words)
+            with self._lock:
+                count, words, _ = self.refused_alike.get(_alike(request), (0, said, ""))
+                self.refused_alike[_alike(request)] = (count + 1 if words == said else 1, said, message)
+        # "from None": the client's own error holds the whole exchange, key included, and stays out of tracebacks.
+        raise RequestRefusedError(message, error.status, error.kind) from None
+
+    def _fail(self, what: str, words: str = "") -> NoReturn:
+        said = shortened(words)
         with self._lock:
             self.failures_in_a_row += 1
-            self.last_failure = f"{what}."
+            self.last_failure = f"{what}." + (f" It says: {said}" if said else "")
         attempts = max(self._http_client.attempts, 1)
+        says = f" says {said!r} and" if said else ""
         raise EndpointDownError(
-            f"{self.endpoint.base_url} gave no usable answer, after {attempts} attempts: {what}."
+            f"{self.endpoint.base_url}{says} gave no usable answer, after {attempts} attempts: {what}."
         ) from None
+
+
+def _alike(request: dict[str, Any]) -> str:
+    """Name the requests that ask in the same way, whatever the conversation."""
+    return repr(sorted((name, repr(value)) for name, value in request.items() if name not in _FREE_PARAMETERS))
 
 
 class _LimitedHttpClient(openai.DefaultHttpxClient):
@@ -143,11 +224,13 @@ class _LimitedHttpClient(openai.DefaultHttpxClient):
         super().__init__(
             base_url=endpoint.base_url,
             timeout=endpoint.timeout,
+            headers={"accept-encoding": "gzip, deflate"},  # what can be unpacked piece by piece everywhere
             limits=_http.Limits(
                 max_connections=_MOST_CONNECTIONS, max_keepalive_connections=_MOST_CONNECTIONS, keepalive_expiry=30.0
             ),
         )
-        self._seconds = endpoint.timeout
+        self._endpoint = endpoint
+        self._next_warning = 0.0
         self._rate_limit = rate_limit
         self._of_thread = threading.local()
         self._deadline = Deadline()
@@ -169,44 +252,74 @@ class _LimitedHttpClient(openai.DefaultHttpxClient):
     def attempts(self, count: int) -> None:
         self._of_thread.attempts = count
 
+    @property
+    def suspect_after(self) -> int | None:
+        """Attempt of the calling thread from which on a fault may be that of the answer format, and is not repeated."""
+        number: int | None = getattr(self._of_thread, "suspect_after", None)
+        return number
+
+    @suspect_after.setter
+    def suspect_after(self, number: int | None) -> None:
+        self._of_thread.suspect_after = number
+
     @override
     def send(self, request: Any, **options: Any) -> Any:
         self._rate_limit.wait()
         self.attempts += 1
-        self._deadline.begin(self._seconds)
-        response = super().send(request, **options)
-        wait = _retry_after(response.headers)
-        # A 503 means "too many requests" only where it says how long to wait.
-        if response.status_code == 429 or (response.status_code == 503 and wait is not None):
-            self._rate_limit.note_refusal(wait)
-        return response
+        self._deadline.begin(self._endpoint.timeout)
+        try:
+            received = super().send(request, **options | {"stream": True})
+            try:
+                content = self._content(received)
+            finally:
+                received.close()
+        except Exception as error:
+            self._warn(f"does not answer ({type(error).__name__})")
+            raise
+        return self._judged(received, content)
 
+    def _content(self, received: Any) -> bytes | None:
+        """Read a body, unpacked; None if it is longer than an answer can be."""
+        pieces, size = [], 0
+        for piece in received.iter_bytes():
+            size += len(piece)
+            if size > LARGEST_ANSWER:
+                return None
+            pieces.append(piece)
+        return b"".join(pieces)
 
-def _renamed_parameter(error: openai.APIStatusError) -> str | None:
-    """Name the parameter that the server knows only by its new name, if that is why it refused."""
-    if error.status_code not in (400, 422):
-        return None
-    text = str(error.message)
-    return next((name for name, new in _NEW_NAMES.items() if name in text and new in text), None)
+    def _judged(self, received: Any, content: bytes | None) -> Any:
+        """Write what was received as a response by whose status and headers the client does what the words call for."""
+        error = None if content is None else read_error(received.status_code, received.headers, content)
+        headers = {"content-type": received.headers.get("content-type", "application/json")}
+        status = 200 if content is None else received.status_code
+        if error is not None:
+            status = error.status
+            suspect = error.kind in _SUSPECT and self.suspect_after is not None and self.attempts >= self.suspect_after
+            headers["x-should-retry"] = "true" if error.may_pass and not suspect else "false"
+            if error.may_pass and error.wait is not None:
+                headers["retry-after"] = f"{min(error.wait, _LONGEST_WAIT):.3f}"
+            # A server that is too busy means "too many requests" only where it says how long to wait.
+            if error.may_pass and (status == 429 or error.kind == "rate_limit" or error.wait is not None):
+                self._rate_limit.note_refusal(error.wait)
+            elif error.may_pass:
+                self._warn(f"answers with status {status}: {error.words}")
+        return _http.Response(
+            status,
+            headers=headers,
+            content=content or b"",
+            request=received.request,
+            extensions={_ERROR: error, _TOO_LARGE: content is None},
+        )
 
-
-def _retry_after(headers: Any) -> float | None:
-    value = headers.get("retry-after")
-    if value is None:
-        return None
-    try:
-        return max(float(value), 0.0)
-    except ValueError:
-        pass
-    try:
-        return max(parsedate_to_datetime(value).timestamp() - time.time(), 0.0)
-    except (TypeError, ValueError):
-        return None
-
-
-def _without(text: str, key: str) -> str:
-    return text.replace(key, "[key]") if key else text
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE]}..."
+    def _warn(self, what: str) -> None:
+        """Say now and then what is wrong while requests are sent again: with all its waits, that takes minutes."""
+        now = time.monotonic()
+        if self._endpoint.max_retries and now >= self._next_warning:
+            self._next_warning = now + _SECONDS_BETWEEN_WARNINGS
+            _log.warning(
+                "%s %s; each request is sent up to %d times.",
+                self._endpoint.base_url,
+                what.rstrip("."),
+                self._endpoint.max_retries + 1,
+            )

@@ -125,6 +125,7 @@ class CostLedger:
         self.saved = Usage()
         self._settled = threading.Condition()
         self._aside = 0.0
+        self._longest: dict[str, int] = {}
         self._file: BinaryIO | None = None
         if path is not None:
             self._open(path)
@@ -187,7 +188,9 @@ class CostLedger:
         if self.budget is None:
             yield
             return
-        prompt, reply = size // _BYTES_A_TOKEN + 1, max_tokens or _UNBOUNDED_REPLY
+        # A model may write more than it was asked for, because some servers do not limit its thoughts.
+        reply = max(max_tokens or _UNBOUNDED_REPLY, self._longest.get(model, 0))
+        prompt = size // _BYTES_A_TOKEN + 1
         most = price.of(prompt, reply) if self.budget.unit == "dollars" and price is not None else float(prompt + reply)
         with self._settled:
             while self._spent() + self._aside + most > self.budget.amount:
@@ -214,6 +217,7 @@ class CostLedger:
         record = {"endpoint": base_url, "model": model, "usage": usage.model_dump()}
         with self._settled:
             self.total += usage
+            self._longest[model] = max(self._longest.get(model, 0), usage.completion_tokens)
             if self._file is not None:
                 self._write_down((json.dumps(record) + "\n").encode())
 

@@ -9,11 +9,13 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from step_envs.confidential import without_keys
 from step_envs.endpoint.address import Endpoint
 from step_envs.endpoint.cache import ResponseCache, request_key
-from step_envs.endpoint.chat_completion import Finish, TokenCounts
+from step_envs.endpoint.chat_completion import FINISHES, Finish
 from step_envs.endpoint.cost_ledger import CostLedger
 from step_envs.endpoint.rate_limit import RateLimit
+from step_envs.endpoint.token_counts import TokenCounts, read_counts
 from step_envs.errors import EndpointDownError, EndpointError
 from step_envs.trajectory import Usage
 
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
     from step_envs.endpoint.client import EndpointClient
 
 DOWN_AFTER = 5
-"""Requests that failed in a row, each with all its retries, after which an endpoint counts as down."""
+"""Requests that failed in a row, each with all its retries, or were refused in a row with the same words, after which an
+endpoint counts as down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +37,26 @@ class Answer:
             (an ending that is not known here, which may have come in mid-sentence).
         usage: What it cost now; an answer from the cache costs nothing but time.
         prompt_tokens: Length of the prompt as the server counted it, also from the cache; 0 where it did not count.
+        thought: What it thought, where the server keeps that apart from its words.
+        tool_calls: Calls of tools, as the server sent them.
     """
 
     text: str
     finish: Finish
     usage: Usage
     prompt_tokens: int = 0
+    thought: str = ""
+    tool_calls: tuple[dict[str, Any], ...] = ()
+
+
+def _row(answer: Answer, counts: TokenCounts) -> dict[str, Any]:
+    """Write an answer as a row of the cache."""
+    row: dict[str, Any] = {"text": answer.text, "finish": answer.finish, "usage": counts.model_dump()}
+    if answer.thought:
+        row["thought"] = answer.thought
+    if answer.tool_calls:
+        row["tool_calls"] = list(answer.tool_calls)
+    return row
 
 
 class Gateway:
@@ -96,30 +113,27 @@ class Gateway:
             # A thread that asks what another is asking waits for that answer instead of paying for its own.
             with alone:
                 known = self.cache.get(key)
-                if known is not None:
-                    counts = TokenCounts.model_validate(known["usage"])
-                    worth = self._usage(request["model"], counts, 0, 0.0)
-                    self.ledger.save(worth)
-                    usage = Usage(cached=1, cost=None if worth.cost is None else 0.0)
-                    return Answer(known["text"], known["finish"], usage, counts.prompt_tokens)
-                answer, counts = self._fetch(endpoint, request)
-                if answer.finish == "stop":
-                    usage_kept = counts.model_dump(exclude_none=True)
-                    kept = {"text": answer.text, "finish": answer.finish, "usage": usage_kept}
-                    self.cache.put(key, request["model"], kept)
+                answer = None if known is None else self._kept_answer(request["model"], known)
+                if answer is None:
+                    answer, counts = self._fetch(endpoint, request)
+                    if answer.finish == "stop" and (answer.text or answer.thought or answer.tool_calls):
+                        self.cache.put(key, request["model"], _row(answer, counts))
                 return answer
         finally:
             with self._lock:
                 self._asking.pop(key, None)
 
     def down(self) -> str | None:
-        """Name an endpoint that has failed too often in a row to go on with, and how; None where all is well."""
+        """Name an endpoint that has failed or refused too often in a row to go on with; None where all is well."""
         for client in list(self._clients.values()):
             if client.failures_in_a_row >= DOWN_AFTER:
                 return (
                     f"{client.endpoint.base_url} has failed {client.failures_in_a_row} requests in a row, each sent up "
                     f"to {client.endpoint.max_retries + 1} times: {client.last_failure}"
                 )
+            for count, _, sentence in list(client.refused_alike.values()):
+                if count >= DOWN_AFTER:
+                    return f"{count} requests in a row were refused alike: {sentence}"
         return None
 
     def require_up(self) -> None:
@@ -156,13 +170,28 @@ class Gateway:
                 )
             usage = self._usage(request["model"], counts, attempts, time.perf_counter() - started)
             self.ledger.pay(endpoint.base_url, request["model"], usage)
-        if not completion.choices:
+        if not completion.present:
             raise EndpointDownError(f"{endpoint.base_url} answered without a choice.")
-        text, finish = completion.choices[0].read()
-        if finish == "other" and not text:
+        if completion.finish == "other" and not (completion.text or completion.thought or completion.tool_calls):
             raise EndpointDownError(f"{endpoint.base_url} answered with an empty message.")
         counts = counts or TokenCounts(prompt_tokens=0)
-        return Answer(text, finish, usage, counts.prompt_tokens), counts
+        # A proxy may put the headers of the request into its answer.
+        text, thought = without_keys(completion.text), without_keys(completion.thought)
+        answer = Answer(text, completion.finish, usage, counts.prompt_tokens, thought, completion.tool_calls)
+        return answer, counts
+
+    def _kept_answer(self, model: str, row: dict[str, Any]) -> Answer | None:
+        """Read a row of the cache; None if it is garbled, so that the model is asked anew."""
+        text, finish, counts = row.get("text"), row.get("finish"), read_counts(row.get("usage"))
+        thought, calls = row.get("thought", ""), row.get("tool_calls", [])
+        if not (isinstance(text, str) and isinstance(thought, str) and isinstance(calls, list)):
+            return None
+        if finish not in FINISHES or counts is None or not (text or thought or calls):
+            return None
+        worth = self._usage(model, counts, 0, 0.0)
+        self.ledger.save(worth)
+        usage = Usage(cached=1, cost=None if worth.cost is None else 0.0)
+        return Answer(text, finish, usage, counts.prompt_tokens, thought, tuple(calls))
 
     def _usage(self, model: str, counts: TokenCounts | None, attempts: int, seconds: float) -> Usage:
         if counts is None:

@@ -1,12 +1,14 @@
 """One model behind one endpoint, with its sampling parameters; teachers and agents ask through it."""
 
+import os
 import re
 from collections.abc import Sequence
 from functools import cache
 from importlib.util import find_spec
 from typing import Any, TypedDict
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
+from step_envs.confidential import looks_like_secret, refuse_secrets
 from step_envs.endpoint.address import OFFICIAL, Endpoint
 from step_envs.endpoint.gateway import Answer, Gateway
 from step_envs.errors import missing_package
@@ -46,8 +48,8 @@ class ChatModel:
         gateway: The gateway it asks through. Until ``connect``, all models share one without cache and budget.
 
     Raises:
-        ValueError: An argument has an impossible value, ``base_url`` holds a user name or password, or ``api_key_env``
-            is no name of a variable.
+        ValueError: An argument has an impossible value, ``base_url`` or ``extra`` holds a secret, or ``api_key_env`` is
+            no name of a variable.
         gymnasium.error.DependencyNotInstalled: The client is not installed.
     """
 
@@ -65,15 +67,20 @@ class ChatModel:
         extra: dict[str, Any] | None = None,
     ) -> None:
         address = OFFICIAL if base_url is None else base_url.rstrip("/")
-        parts = urlsplit(address)
+        parts = _address_parts(address)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("base_url must look like http://localhost:8000/v1.")
-        if parts.username or parts.password or parts.query:
+        if parts.username or parts.password or parts.query or parts.fragment or looks_like_secret(address):
             raise ValueError(
-                "base_url must hold no user name, password or query, for it is written into records: "
-                "put the key into an environment variable and name that with api_key_env."
+                "base_url must hold no user name, password or query, and no fragment or key, for it is written "
+                "into records: put the key into an environment variable and name that with api_key_env."
             )
-        if not _VARIABLE.fullmatch(str(api_key_env)):
+        refuse_secrets(
+            extra or {}, "extra", instead="put it into an environment variable and name that with api_key_env."
+        )
+        if looks_like_secret(str(model)):
+            raise ValueError("model looks like a key: give the name of the model, for it is written into records.")
+        if not _is_variable(str(api_key_env)):
             # Not quoted: it may be the key.
             raise ValueError(
                 "api_key_env must be the name of an environment variable, like OPENAI_API_KEY, and not the key itself, "
@@ -146,6 +153,23 @@ class ChatModel:
         if self._extra:
             params["extra"] = self._extra
         return Actor(name=name, model=self.model, params=params | further)
+
+
+def _address_parts(address: str) -> SplitResult:
+    try:
+        parts = urlsplit(address)
+        parts.port  # noqa: B018  (raises for one that is no number, which may be half of a password)
+    except ValueError:
+        raise ValueError("base_url must look like http://localhost:8000/v1.") from None
+    return parts
+
+
+def _is_variable(name: str) -> bool:
+    """Return True if this is the name of an environment variable, and not a key that happens to have the form of one."""
+    if not _VARIABLE.fullmatch(name) or looks_like_secret(name):
+        return False
+    # A key of letters and digits looks like a name; but it is the name of nothing.
+    return name in os.environ or (name.upper() == name and sum(map(str.isdigit, name)) <= 4)
 
 
 class UsesChatModel:

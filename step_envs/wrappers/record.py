@@ -12,6 +12,7 @@ from typing import Any
 
 import gymnasium as gym
 
+from step_envs.confidential import without_secrets
 from step_envs.store import TrajectoryStore
 from step_envs.trajectory import Actor, StopReason, Trajectory, Usage
 from step_envs.wrappers.react import react_wrapper, step_chat, text_env
@@ -36,7 +37,8 @@ class Recorder:
         self._react = react_wrapper(env, wanted_by)
         self._world = text_env(env)
         made_with = {} if env.spec is None else env.spec.kwargs
-        self._make_kwargs = {k: v for k, v in made_with.items() if k not in self._world.secret_options}
+        open_options = {k: v for k, v in made_with.items() if k not in self._world.secret_options}
+        self._make_kwargs: dict[str, Any] = without_secrets(open_options)
         self.agent = _UNNAMED
         self.episode: int | None = None
         self._seed: int | None = None
@@ -112,8 +114,8 @@ class Recorder:
             episode=self.episode,
             protocol={"env": self._make_kwargs} | self._react.protocol | (protocol or {}),
             instruction=info["instruction"],
-            agent=self.agent,
-            teacher=teacher,
+            agent=_without_secrets(self.agent),
+            teacher=None if teacher is None else _without_secrets(teacher),
             versions=package_versions() | self._world.provenance(),
             turns=turns,
             score=info["score"],
@@ -127,6 +129,10 @@ class Recorder:
             unknown_verdicts=sum(verdict.status == "unknown" for verdict in verdicts),
             usage=usage.model_copy(update={"seconds": time.perf_counter() - self._started}),
         )
+
+
+def _without_secrets(actor: Actor) -> Actor:
+    return actor.model_copy(update={"params": without_secrets(actor.params)})
 
 
 class RecordTrajectory(gym.Wrapper[str, str, str, str]):

@@ -16,7 +16,10 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "step_envs"
 
 FLOORS: list[list[str]] = [
-    ["errors", "text", "files", "file_locks", "file_reading", "specs", "cache", "download", "official_data"],
+    [
+        *("errors", "confidential", "text", "files", "file_locks", "file_reading", "specs", "cache", "download"),
+        "official_data",
+    ],
     ["react_format", "replies", "world_state", "run_folder", "runs"],
     ["loss_weights", "trajectory", "store", "statistics"],
     [

@@ -20,8 +20,9 @@ from step_envs.wrappers.teachers.leak import find_leak, shown_to_agent
 from step_envs.wrappers.teachers.prompting import PromptBook, question
 from step_envs.wrappers.teachers.structured_output import StructuredAnswer, VerdictFields, ask_for, explanation
 
-_THIS_REQUEST_ONLY = (400, 413, 422)
-"""Statuses of refusals that concern one request (most often it is too long), not the key, the address or the model."""
+_EVERY_REQUEST = ("quota", "key", "model", "address")
+"""Kinds of refusals that concern every request. All others may concern this one alone; where they do not, the run ends
+after some requests were refused alike, which the gateway counts."""
 
 Shape = TypeVar("Shape", bound=BaseModel)
 
@@ -68,7 +69,7 @@ class TeacherWithModel(Teacher, UsesChatModel):
         except EndpointDownError as error:
             return StructuredAnswer(None, str(error), None)
         except RequestRefusedError as error:
-            if error.status not in _THIS_REQUEST_ONLY:
+            if error.kind in _EVERY_REQUEST:
                 raise
             return StructuredAnswer(None, str(error), None)
 

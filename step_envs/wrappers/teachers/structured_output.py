@@ -2,28 +2,44 @@
 
 Servers differ in what they do with ``response_format``: some follow a JSON schema, some only promise JSON, some refuse
 both, and some accept the parameter and ignore it. So an answer is always parsed and never trusted, and the strictest format
-that was found to work is remembered for each endpoint and model.
+that was found to work is remembered for each endpoint and model. ``json_answers.py`` finds the object in what was written.
 """
 
-import json
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from step_envs.endpoint import Answer, ChatModel
 from step_envs.errors import RequestRefusedError, first_fault
+from step_envs.replies import split_thoughts, without_thoughts
 from step_envs.trajectory import Usage
+from step_envs.wrappers.teachers.json_answers import find_object, is_json
 
 FORMATS = ("json_schema", "json_object", "text")
 """The steps of the ladder, the strictest first."""
 
-_NOT_UNDERSTOOD = (400, 415, 422)
-_THINKING = re.compile(r"\A.*?</think>|\A\s*<think>.*\Z", re.DOTALL)
+_NOT_UNDERSTOOD = (400, 404, 405, 415, 422, 500, 501)
+_NOT_THE_FORMAT = ("quota", "key", "model", "moderation")
+"""Kinds of refusals that no other format would change."""
 _LONGEST_SHOWN = 2000
+
+
+def _said(text: str) -> str:
+    """Take thoughts out of a field: its text becomes a turn that is trained."""
+    thoughts = split_thoughts(text)
+    if thoughts.unfinished:
+        raise ValueError("it ends within a thought")
+    return thoughts.said
+
+
+def _plain_word(value: Any) -> Any:
+    return value.strip().lower() if isinstance(value, str) else value
+
+
+Said = Annotated[str, AfterValidator(_said)]
 
 
 class _WrittenByModel(BaseModel):
@@ -35,19 +51,19 @@ class _WrittenByModel(BaseModel):
 class VerdictFields(_WrittenByModel):
     """The fields of a verdict, as a model is asked to write them."""
 
-    status: Literal["ok", "error", "unknown"]
-    error: str | None = None
-    reason: str | None = None
-    reflection: str | None = None
-    corrected_action: str | None = None
+    status: Annotated[Literal["ok", "error", "unknown"], BeforeValidator(_plain_word)]
+    error: Said | None = None
+    reason: Said | None = None
+    reflection: Said | None = None
+    corrected_action: Said | None = None
 
 
 class ExplanationFields(_WrittenByModel):
     """The words for a correction whose action is known already, as a model is asked to write them."""
 
-    error: str
-    reason: str
-    reflection: str
+    error: Said
+    reason: Said
+    reflection: Said
 
 
 def explanation(said: VerdictFields | ExplanationFields) -> str:
@@ -96,19 +112,21 @@ def ask_for(
         usage += answer.usage
         if answer.finish == "refusal":
             return StructuredAnswer(None, f"The model refused to answer: {answer.text[:200]}", usage)
-        value, found = read(answer.text, shape)
+        # Some servers put the whole answer where others put the thoughts. An agent's action is never read from there.
+        text = answer.text if answer.text.strip() else answer.thought
+        value, found = read(text, shape, cut_off=answer.finish == "length")
         wrong = found if value is None else check(value)
         if value is not None and wrong is None:
             return StructuredAnswer(value, "", usage)
         problem = wrong or ""
         if answer.finish == "length":
             problem = f"It was cut off before it was whole. {problem}"
-        if answer.finish == "stop" and rung < len(FORMATS) - 1 and not _is_json(answer.text):
+        if answer.finish == "stop" and rung < len(FORMATS) - 1 and not is_json(text):
             # The server accepted the format and ignored it. (An answer that was cut off says nothing about that.)
             chat.gateway.formats[chat.endpoint.base_url, chat.model] = len(FORMATS) - 1
         messages = [
             *messages,
-            {"role": "assistant", "content": answer.text[:_LONGEST_SHOWN] or "(nothing)"},
+            {"role": "assistant", "content": without_thoughts(answer.text)[:_LONGEST_SHOWN] or "(nothing)"},
             {
                 "role": "user",
                 "content": f"This answer cannot be used. {problem} Answer again, with the JSON object alone.",
@@ -117,43 +135,25 @@ def ask_for(
     return StructuredAnswer(None, f"No usable answer, even after asking again: {problem}", usage)
 
 
-def read(text: str, shape: type[Shape]) -> tuple[Shape | None, str]:
-    """Find the first JSON object of a shape in a text.
+def read(text: str, shape: type[Shape], *, cut_off: bool = False) -> tuple[Shape | None, str]:
+    """Find the JSON object of a shape that a text gives as its answer: the last one.
 
     Args:
-        text: What a model wrote; what it thought aloud in ``<think>`` is skipped.
+        text: What a model wrote; what it thought aloud is left out.
         shape: What is wanted.
+        cut_off: The text ran out of room. Then an object with more text after it may not have been the last.
 
     Returns:
         The object and an empty string, or None and a sentence that says what is wrong.
     """
-    problem = "It holds no JSON object."
-    for found in _json_objects(_THINKING.sub("", text)):
-        try:
-            return shape.model_validate(found), ""
-        except ValidationError as error:
-            problem = f"The JSON object is not right: {first_fault(error)}."
-    return None, problem
-
-
-def _json_objects(text: str) -> Iterator[dict[str, Any]]:
-    decoder, start = json.JSONDecoder(), text.find("{")
-    while start >= 0:
-        try:
-            found, end = decoder.raw_decode(text, start)
-        except (ValueError, RecursionError):
-            end = start + 1
-        else:
-            yield found
-        start = text.find("{", end)
-
-
-def _is_json(text: str) -> bool:
+    required = [name for name, field in shape.model_fields.items() if field.is_required()]
+    found = find_object(text, required)
+    if found.value is None or (cut_off and found.followed):
+        return None, found.problem or "It goes on after its JSON object."
     try:
-        json.loads(text)
-    except (ValueError, RecursionError):
-        return False
-    return True
+        return shape.model_validate(found.value), ""
+    except ValidationError as error:
+        return None, f"The JSON object is not right: {first_fault(error)}."
 
 
 def _send(chat: ChatModel, messages: Sequence[dict[str, str]], shape: type[BaseModel]) -> tuple[Answer, int]:
@@ -164,7 +164,7 @@ def _send(chat: ChatModel, messages: Sequence[dict[str, str]], shape: type[BaseM
             answer = chat.ask(messages, response_format=_response_format(rung, shape))
         except RequestRefusedError as error:
             # A request that is refused for another reason is refused in every format, and then nothing is remembered.
-            if error.status not in _NOT_UNDERSTOOD or rung == len(FORMATS) - 1:
+            if error.status not in _NOT_UNDERSTOOD or error.kind in _NOT_THE_FORMAT or rung == len(FORMATS) - 1:
                 raise
             rung += 1
         else:
