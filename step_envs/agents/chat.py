@@ -118,6 +118,11 @@ class ChatAgent(Agent, UsesChatModel):
         )
 
 
+def until_stop(text: str) -> str:
+    """Return a text up to where a server that was asked to stop at ``STOP`` would have ended it."""
+    return text.split(STOP, 1)[0].strip()
+
+
 def _calls(answer: Answer) -> tuple[ToolCall, ...]:
     """Return the tool calls of an answer in the form in which a reply carries them."""
     functions = [call["function"] for call in answer.tool_calls if isinstance(call.get("function"), dict)]

@@ -13,6 +13,7 @@ import numpy as np
 from typing_extensions import override
 
 from step_envs.agents.base import Agent, Reply
+from step_envs.agents.chat import until_stop
 from step_envs.agents.window import Window, has_observations
 from step_envs.endpoint.chat_completion import Finish
 from step_envs.errors import ContextTooSmallError, missing_package
@@ -144,8 +145,8 @@ class TransformersAgent(Agent):
             prompt_tokens=len(prompt), completion_tokens=len(ids), requests=1, seconds=perf_counter() - started
         )
         finish: Finish = "length" if len(ids) == most and not self._complete(ids) else "stop"
-        # As it was written: ReActWrapper takes the thoughts out and finds the action.
-        return Reply(self._model.text(ids), usage, self._window.shortened, finish)
+        # Thoughts are left in: ReActWrapper takes them out and finds the action.
+        return Reply(until_stop(self._model.text(ids)), usage, self._window.shortened, finish)
 
     def _measured(self, messages: Any) -> int:
         # The window measures the conversation that it returns last, so this is the prompt to send.
