@@ -398,7 +398,7 @@ def test_only_lone_surrogates_are_changed() -> None:
         (("boli", 0, ""), "Unknown ScienceWorld task 'boli'. Did you mean 'boil'"),
         (("boil", 30, ""), "Task 'boil' has variations 0 to 29, and no 30"),
         (("boil", -1, ""), "no -1"),
-        (("boil", 0, "esy"), "Unknown ScienceWorld simplification 'esy'. Did you mean 'easy'"),
+        (("boil", 0, "esy"), "Unknown simplification 'esy'. Did you mean 'easy'"),
         (("boil", 0, "easy,openDors"), "openDoors"),
         (("power-component", 0, "openDoors,noElectricalAction"), "cannot be done with noElectricalAction"),
     ],

@@ -225,7 +225,7 @@ def test_any_string_is_answered(endless_episode: SciWorldEnv, action: str) -> No
 
 def test_huge_and_hostile_strings_are_answered(env: SciWorldEnv) -> None:
     env.reset(options=FIND_PLANT)
-    for action in ("a" * 1_000_000, "\x00" * 100, "\n\r\n", "\ud800\udfff", "x\ne\nyp\n", "c\no0\nload\n", "❄" * 1000):
+    for action in ("a" * 4096, "\x00" * 100, "\n\r\n", "\ud800\udfff", "x\ne\nyp\n", "c\no0\nload\n", "❄" * 1000):
         observation, _, terminated, _, info = env.step(action)
         assert observation == "No known action matches that input."
         assert (terminated, info["valid_action"]) == (False, False)
