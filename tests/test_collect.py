@@ -12,6 +12,7 @@ from typing import Any
 
 import own_world
 import pytest
+from children import wait_for_a_trajectory
 
 from step_envs.collection import Cluster
 from step_envs.collection import executors as engine_module
@@ -314,8 +315,7 @@ def test_sciworld_killed_twenty_times_and_resumed(tmp_path: Path) -> None:
 def test_ctrl_c_finishes_what_is_in_flight(tmp_path: Path) -> None:
     options = ["--env", "own_world:Coin-v0", "--episodes", "20000"]
     process = run_command(tmp_path, *options)
-    while not (tmp_path / "trajectories.jsonl").exists() or (tmp_path / "trajectories.jsonl").stat().st_size < 1:
-        time.sleep(0.05)
+    wait_for_a_trajectory(process, tmp_path)
     process.send_signal(signal.SIGINT)
     printed, _ = process.communicate(timeout=300)
     assert process.returncode == 130, printed

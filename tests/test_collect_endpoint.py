@@ -19,6 +19,7 @@ import own_world  # noqa: F401  (registers Coin-v0)
 import psutil
 import pytest
 from chat_server import Answer, ChatServer, verdict
+from children import wait_for_a_trajectory
 
 from step_envs.collection.collector import collect
 from step_envs.collection.config import CollectConfig
@@ -284,8 +285,7 @@ def test_the_endpoint_is_killed_in_mid_run(tmp_path: Path) -> None:
     url = f"http://127.0.0.1:{port}/v1"
     server = serve()
     process = start(tmp_path, url, *options)
-    while not (tmp_path / "trajectories.jsonl").exists() or (tmp_path / "trajectories.jsonl").stat().st_size < 1:
-        time.sleep(0.02)
+    wait_for_a_trajectory(process, tmp_path)
     server.kill()
     server.wait()
     _, complained = process.communicate(timeout=300)
@@ -311,6 +311,7 @@ def test_a_third_ctrl_c_does_not_wait_for_an_endpoint_that_hangs(tmp_path: Path)
     with ChatServer(lambda request: Answer(verdict(), delay=0.0 if answering else 100.0)) as server:
         process = start(tmp_path, server.url, "--episodes", "6", "--concurrency", "2")
         while not server.requests:
+            assert process.poll() is None, process.communicate()
             time.sleep(0.05)
         for _ in range(3):
             assert process.poll() is None

@@ -96,13 +96,13 @@ class CollectConfig(RunSettings):
         Raises:
             UnknownNameError: The split, a task or a task type does not exist.
         """
-        refuse_secrets(self.env_options, "env_options", instead="give it by environment variable.")
         for name in env_class(self.env).secret_options:
             if name in self.env_options:
                 raise ValueError(
                     f"The option {name!r} of {self.env} does not belong into a run, which writes its options down: "
                     "give it by environment variable."
                 )
+        refuse_secrets(self.env_options, "env_options", instead="give it by environment variable.")
         try:
             tasks = self.tasks or list_tasks(self.env, split=self.split, **self.env_options)
         except TypeError as error:
