@@ -288,6 +288,7 @@ def kill_and_resume(out: Path, options: list[str], kills: int, longest: float) -
     assert process.returncode == 0, printed
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_and_resumed(tmp_path: Path) -> None:
     options = ["--env", "own_world:Coin-v0", "--episodes", "400", "--agent", "novice:error_rate=0.5", "--seed", "3"]
     kill_and_resume(tmp_path / "run", options, kills=6, longest=2.5)

@@ -158,6 +158,7 @@ def test_a_refused_key_stops_at_once(tmp_path: Path) -> None:
     assert episodes(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_an_endpoint_that_dies_stops_the_run(tmp_path: Path) -> None:
     served = 0
 
@@ -211,6 +212,7 @@ def test_a_dry_run_says_what_a_run_costs_and_is_not_paid_twice(tmp_path: Path) -
         estimate(config("", teacher="oracle"), tmp_path)
 
 
+@pytest.mark.slow
 def test_a_dry_run_at_a_dead_endpoint_is_no_estimate(tmp_path: Path) -> None:
     with ChatServer([Answer("gone", status=503)]) as server:
         with pytest.raises(EndpointDownError, match=r"has failed 5 requests in a row"):
@@ -306,6 +308,7 @@ def test_the_endpoint_is_killed_in_mid_run(tmp_path: Path) -> None:
     assert sorted(map(str, episodes(tmp_path))) == sorted(map(str, range(120)))
 
 
+@pytest.mark.slow
 def test_a_third_ctrl_c_does_not_wait_for_an_endpoint_that_hangs(tmp_path: Path) -> None:
     answering = False
     with ChatServer(lambda request: Answer(verdict(), delay=0.0 if answering else 100.0)) as server:
@@ -326,6 +329,7 @@ def test_a_third_ctrl_c_does_not_wait_for_an_endpoint_that_hangs(tmp_path: Path)
     assert sorted(map(str, episodes(tmp_path))) == sorted(map(str, range(6)))
 
 
+@pytest.mark.slow
 def test_a_full_disk_stops_the_run_with_whole_lines(tmp_path: Path) -> None:
     with ChatServer(good) as server:
         plan = ["--episodes", "80", "--concurrency", "4", "--resume"]

@@ -75,6 +75,7 @@ WITHOUT_POSIX = (
 )
 
 
+@pytest.mark.slow
 def test_a_system_without_posix(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_POSIX, str(tmp_path / "run")], capture_output=True, text=True, timeout=300

@@ -244,7 +244,7 @@ def _plain(content: bytes) -> str:
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?\Z")
 _LATER = re.compile(
     r"(?:try again|retry|available again|wait|reset)\w* (?:again )?(?:in|after|for)? ?(?:about )?"
-    r"(\d+(?:\.\d+)?) ?(ms|milliseconds?|s|sec(?:ond)?s?|m|min(?:ute)?s?|h|hours?)(?:\b|(?=\d))(?:(\d+(?:\.\d+)?)s)?"
+    r"(\d+(?:\.\d+)?) ?(ms|milliseconds?|s|secs?|seconds?|m|min(?:ute)?s?|h|hours?)(?:\b|(?=\d))(?:(\d+(?:\.\d+)?)s)?"
 )
 _UNITS = {"ms": 0.001, "mi": 60.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 

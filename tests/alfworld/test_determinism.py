@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 PLAY = """
 import hashlib, json, random, sys
 from alfworld_original import commands
@@ -28,6 +30,7 @@ print(digest.hexdigest())
 """
 
 
+@pytest.mark.slow
 def test_every_process_says_the_same():
     digests = set()
     for seed in ("0", "1", "777", "random"):

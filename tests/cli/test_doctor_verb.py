@@ -32,6 +32,7 @@ def checks(result: Result) -> dict[str, dict[str, str]]:
     return {check["name"]: check for check in json.loads(result.stdout)["checks"]}
 
 
+@pytest.mark.slow
 def test_doctor_finds_everything_the_core_needs() -> None:
     result = call("doctor", "--json")
     found = checks(result)

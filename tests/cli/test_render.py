@@ -15,6 +15,7 @@ from step_envs.store import TrajectoryStore
 from step_envs.trajectory import Actor
 
 
+@pytest.mark.slow
 def test_text_of_a_trajectory_cannot_steer_the_terminal(tmp_path: Path) -> None:
     name = "boil/[red]\x1b[2J\u202e"
     hostile = trajectory(

@@ -143,6 +143,7 @@ def test_verdicts_beside_the_oracles() -> None:
 # Writing.
 
 
+@pytest.mark.slow
 def test_everything_is_written_and_again_the_same(tmp_path: Path) -> None:
     before = write_run(tmp_path / "before", ordinary_run(24))
     after = write_run(tmp_path / "after", ordinary_run(24, better=True))

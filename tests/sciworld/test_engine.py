@@ -197,6 +197,7 @@ def test_parallel_episodes_equal_episodes_played_alone(simulator: Simulator, sol
         one.close()
 
 
+@pytest.mark.slow
 def test_simulators_differ_in_their_simplifications(simulator: Simulator) -> None:
     other = Simulator()
     simulator.load("use-thermometer", 0, "easy")

@@ -108,6 +108,7 @@ def test_score_reward_and_success(env: SciWorldEnv) -> None:
     assert total == pytest.approx(1.0)
 
 
+@pytest.mark.slow
 def test_a_wrong_focus_fails_the_task_for_good(env: SciWorldEnv) -> None:
     env.reset(options=FIND_PLANT)
     before = env.snapshot()
@@ -140,6 +141,7 @@ def test_an_ambiguous_action_asks_and_its_numbers_are_admissible() -> None:
     env.close()
 
 
+@pytest.mark.slow
 def test_ticks_are_not_steps(env: SciWorldEnv) -> None:
     env.reset(options=FIND_PLANT)
     moves = [env.step(action)[4]["details"]["moves"] for action in ("look around", "wait1", "wait", "nonsense")]
@@ -193,6 +195,7 @@ def test_moves(env: SciWorldEnv) -> None:
         assert not env.is_move(action)
 
 
+@pytest.mark.slow
 def test_our_names_of_simplifications_are_the_engines() -> None:
     simulator = Simulator()
     for simplification in ("", *SIMPLIFICATIONS, ",".join(SIMPLIFICATIONS[1:])):
@@ -232,6 +235,7 @@ def test_huge_and_hostile_strings_are_answered(env: SciWorldEnv) -> None:
     assert env.step("inventory")[0].startswith("In your inventory")
 
 
+@pytest.mark.slow
 def test_asking_what_is_admissible_changes_nothing(env: SciWorldEnv) -> None:
     actions = ["wait", "look around", "wait1", "go to kitchen", "wait", "look around"]
 
@@ -248,6 +252,7 @@ def test_asking_what_is_admissible_changes_nothing(env: SciWorldEnv) -> None:
     assert play(ask=True) == play(ask=False)
 
 
+@pytest.mark.slow
 def test_a_killed_engine_comes_back_in_mid_episode_with_the_same_bytes(env: SciWorldEnv) -> None:
     actions = ["look around", "open door to kitchen", "go to kitchen", "look around", "open fridge", "look in fridge"]
 

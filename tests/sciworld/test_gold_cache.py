@@ -57,6 +57,7 @@ def _write_often(folder: Path, length: int) -> None:
         GoldPlanCache(folder=folder).write(TASK, ["wait"] * length)
 
 
+@pytest.mark.slow
 def test_cache_is_whole_while_many_write(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     writers = [context.Process(target=_write_often, args=(tmp_path, 500 * (i + 1))) for i in range(3)]

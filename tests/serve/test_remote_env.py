@@ -46,7 +46,13 @@ def remote(server: EnvServer, env: str = "Coin-v0", **options: Any) -> gym.Env[s
     return gym.make("STeP-Remote-v0", url=server.url, token=TOKEN, env=env, **options)
 
 
-@pytest.mark.parametrize("env", ["Coin-v0", "STeP-ALFWorld-v0", "STeP-WebShop-v0"])
+LONG = pytest.mark.slow
+"""For worlds that take seconds in a test: ``make test`` leaves them to ``make test-slow``."""
+
+
+@pytest.mark.parametrize(
+    "env", ["Coin-v0", pytest.param("STeP-ALFWorld-v0", marks=LONG), pytest.param("STeP-WebShop-v0", marks=LONG)]
+)
 def test_the_conformance_kit(env: str, server: EnvServer) -> None:
     check_text_env("STeP-Remote-v0", url=server.url, token=TOKEN, env=env, **WORLDS[env])
 
@@ -58,7 +64,7 @@ def test_the_conformance_kit_on_scienceworld(server: EnvServer) -> None:
     check_text_env("STeP-Remote-v0", url=server.url, token=TOKEN, num_envs=2, steps=3, oracle_tasks=0, **options)
 
 
-@pytest.mark.parametrize("env", WORLDS)
+@pytest.mark.parametrize("env", [pytest.param(env, marks=LONG) if env == "STeP-SciWorld-v0" else env for env in WORLDS])
 @pytest.mark.parametrize("admissible", [False, True])
 def test_the_same_bytes_as_at_home(env: str, admissible: bool, server: EnvServer) -> None:
     options = WORLDS[env] | {"admissible_actions": admissible}
@@ -78,7 +84,7 @@ def test_the_same_bytes_as_at_home(env: str, admissible: bool, server: EnvServer
         away.close()
 
 
-@pytest.mark.parametrize("env", WORLDS)
+@pytest.mark.parametrize("env", [pytest.param(env, marks=LONG) if env == "STeP-SciWorld-v0" else env for env in WORLDS])
 def test_the_same_trajectory_as_at_home(env: str, server: EnvServer) -> None:
     def watched(world: gym.Env[str, str]) -> Any:
         chat = TeacherMonitorWrapper(ReActWrapper(world), OracleTeacher(), max_errors=3)

@@ -288,6 +288,7 @@ def test_the_command_serves_until_it_is_told_to_end(number: signal.Signals) -> N
     assert (process.returncode, complained) == (0, "")
 
 
+@pytest.mark.slow
 def test_a_killed_server_and_its_successor() -> None:
     process, told = start("--port", "0")
     away = gym.make("STeP-Remote-v0", url=told["url"], token=TOKEN, env="Coin-v0", retries=1)
