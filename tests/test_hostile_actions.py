@@ -126,7 +126,7 @@ def test_sciworld_answers_hostile_actions() -> None:
 
 
 def _check_too_long(world: TextEnv) -> None:
-    world.reset(seed=0)
+    _, begun = world.reset(seed=0)
     before = world.snapshot()
     for character in ("İ", "a", "[", "🧪"):
         action = character * 1_000_000
@@ -138,7 +138,7 @@ def _check_too_long(world: TextEnv) -> None:
         assert "\n" not in world.oracle.thought(action)
         assert world.snapshot() == before
         observation, reward, terminated, truncated, info = world.step(action)
-        assert (observation, reward, terminated, truncated) == (TOO_LONG, 0.0, False, False)
+        assert (observation, reward, terminated, truncated) == (TOO_LONG, begun["score"], False, False)
         assert (info["valid_action"], info["steps"]) == (False, 1)
         world.restore(before)
     assert world.oracle.plan(after=["İ" * 1_000_000]) == world.oracle.plan()

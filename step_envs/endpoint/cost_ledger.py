@@ -24,6 +24,9 @@ _BYTES_A_TOKEN = 3
 _UNBOUNDED_REPLY = 2048
 """Tokens set aside for a reply whose length is not limited by the request."""
 
+_LONGEST_LINE = 100_000
+"""Bytes of a line of the bill, far more than an entry has."""
+
 
 class Price(BaseModel):
     """The price of a model, in US dollars per million tokens.
@@ -143,7 +146,7 @@ class CostLedger:
         except OSError as error:
             raise StoreError(f"Cannot open the bill {path}: {error.strerror}.") from error
         for line in lines:
-            if not line.strip():
+            if not line.strip() or len(line) > _LONGEST_LINE:
                 continue
             try:
                 record = json.loads(line)

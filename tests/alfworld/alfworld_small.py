@@ -4,11 +4,18 @@ import json
 from collections.abc import Sequence
 
 from step_envs.alfworld.engine import Engine
+from step_envs.alfworld.games.agentgym import AGENTGYM_SPLITS
 from step_envs.alfworld.games.game import read_game
 from step_envs.alfworld.games.goal import SIMPLE
 from step_envs.alfworld.games.releases import household_domain, household_grammar
 from step_envs.alfworld.generation.household import Furniture, Household, Item, Layout
 from step_envs.alfworld.generation.writer import write_problem
+from step_envs.alfworld.tasks import OfficialTasks
+
+
+def splits_of_games(tasks: OfficialTasks) -> list[str]:
+    """List the splits that hold games of their own; AgentGym's list games of other splits a second time."""
+    return [split for split in tasks.splits if split not in AGENTGYM_SPLITS]
 
 
 def game_file(

@@ -6,7 +6,7 @@ from itertools import combinations
 
 import pytest
 from alfworld_original import Original, differences
-from alfworld_small import game_file
+from alfworld_small import game_file, splits_of_games
 from test_engine import old_release
 
 from step_envs.alfworld.games.goal import TASK_TYPES
@@ -46,7 +46,7 @@ def test_official_games_play_alike_in_three_releases(original, official: Officia
     data = f"{alfworld.__path__[0]}/data"
     with open(f"{data}/alfred.pddl") as domain, open(f"{data}/alfred.twl2") as grammar:
         newest = {"pddl_domain": domain.read(), "grammar": grammar.read()}
-    names = [name for split in official.splits for name in official.ids(split)]
+    names = [name for split in splits_of_games(official) for name in official.ids(split)]
     found = []
     for number, name in enumerate(random.Random(0).sample(names, GAMES)):
         fields = json.loads(official.game_file(name))

@@ -268,9 +268,6 @@ def _flags() -> list[str]:
         f"-Xmn{_YOUNG_MIB}m",
         "-XX:MinHeapFreeRatio=5",
         "-XX:MaxHeapFreeRatio=10",
-        # Each copy's classes are compiled anew: the second compiler takes 70 MB for 16 copies, and its time is earned back
-        # only by long play in few of them.
-        "-XX:TieredStopAtLevel=1",
         # Smaller objects, where this Java knows how (from 25 on).
         "-XX:+IgnoreUnrecognizedVMOptions",
         "-XX:+UseCompactObjectHeaders",
