@@ -396,6 +396,7 @@ def test_a_small_disk_fills_up_and_the_run_goes_on_when_it_has_grown(small_disk:
 # The command.
 
 
+@pytest.mark.slow
 def test_the_command_dry_run_prices_and_budget(tmp_path: Path) -> None:
     prices = tmp_path / "prices.json"
     prices.write_text('{"m": {"input": 1, "output": 2}}')

@@ -24,6 +24,7 @@ from step_envs.wrappers.teacher_monitor import NOT_CARRIED_OUT
 from step_envs.wrappers.teachers import OracleTeacher
 
 minari = pytest.importorskip("minari", reason="needs the extra minari")
+pytestmark = pytest.mark.slow
 
 READER = """
 import json, sys
@@ -210,7 +211,6 @@ def test_episodes_without_any_action_or_score_go_with_the_others(tmp_path: Path)
     assert found[1]["infos"]["score"] == [0.0, 0.0, 0.5, 1.0]
 
 
-@pytest.mark.slow
 def test_an_export_without_episodes_can_be_read(tmp_path: Path) -> None:
     assert export([], tmp_path / "none", "minari") == 0
     assert export([bare()], tmp_path / "bare", "minari") == 0

@@ -84,6 +84,7 @@ def run(out: Path, *options: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_the_command_says_that_a_teacher_never_answered_however_short_the_run(tmp_path: Path) -> None:
     with ChatServer([Answer("I would not know.")]) as server:
         done = run(tmp_path, "--teacher", teacher(server), "--episodes", "1", "--agent", "oracle")
@@ -91,6 +92,7 @@ def test_the_command_says_that_a_teacher_never_answered_however_short_the_run(tm
     assert "The teacher has not given a single verdict, in 2 steps. No usable answer, even after asking" in done.stderr
 
 
+@pytest.mark.slow
 def test_the_command_says_why_episodes_fail_while_they_do(tmp_path: Path) -> None:
     agent = "chat:model=m,base_url=http://127.0.0.1:9/v1,max_retries=1"
     done = run(tmp_path, "--teacher", "none", "--episodes", "3", "--agent", agent)

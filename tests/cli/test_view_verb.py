@@ -132,7 +132,9 @@ def test_view_passes_over_half_a_line_and_names_a_corrupt_one(run: Path) -> None
     assert result.exit_code == 2 and re.match(r"Line 4 of .* is not a trajectory: ", result.stderr)
 
 
-@pytest.mark.parametrize("columns", ["1", "20", "40"])
+@pytest.mark.parametrize(
+    "columns", [pytest.param("1", marks=pytest.mark.slow), "20", pytest.param("40", marks=pytest.mark.slow)]
+)
 def test_a_narrow_terminal_breaks_lines_and_loses_nothing(columns: str, run: Path) -> None:
     listed = process("view", run, "--no-html", COLUMNS=columns).stdout
     assert "boil/3" in listed and "melt/1" in listed and "too many errors" in listed

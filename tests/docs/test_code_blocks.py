@@ -22,7 +22,7 @@ from sybil.region import Lexeme
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-FIRST_PAGES = {ROOT / "README.md", ROOT / "docs" / "start.md"}
+FIRST_PAGES = {ROOT / "README.md"}
 """What a newcomer reads first; the blocks of the other pages run with the slow tests."""
 GENERATED = {ROOT / "docs" / "commands.md"}
 """Pages that a script generates from the commands; ``test_generated.py`` compares them."""
