@@ -1,4 +1,4 @@
-"""Where by-products are kept: files that take time to make and can be made again."""
+"""The folder for by-products: files that take time to make and can be made again."""
 
 import os
 from pathlib import Path

@@ -4,10 +4,11 @@ import inspect
 import json
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import Any, get_args, is_typeddict
+from typing import Any
 
 from step_envs.confidential import holds_secret
 from step_envs.errors import quoted, unknown_name
+from step_envs.options import keyword_names
 
 
 def read_option(text: str, where: str) -> tuple[str, Any]:
@@ -74,19 +75,15 @@ def _wrong_option(factory: Callable[..., Any], options: Mapping[str, Any], furth
         parameters = inspect.signature(factory).parameters.values()
     except (TypeError, ValueError):
         return None  # nobody knows what it takes
-    named = [one for one in parameters if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)]
-    for one in named:
-        if one.default is one.empty and one.name not in options and one.name not in further:
-            return f"The option {one.name!r} is missing."
-    names = [one.name for one in named]
     for one in parameters:
-        if one.kind is one.VAR_KEYWORD:
-            # ``**options: Unpack[ChatOptions]`` names its options in a TypedDict.
-            listed = next((kind for kind in get_args(one.annotation) if is_typeddict(kind)), None)
-            if listed is None:
-                return None  # it takes any
-            names += listed.__annotations__
-    free = [name for name in names if name not in further]
+        if one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD) or one.default is not one.empty:
+            continue
+        if one.name not in options and one.name not in further:
+            return f"The option {one.name!r} is missing."
+    names = keyword_names(factory.__init__ if inspect.isclass(factory) else factory)
+    if names is None:
+        return None  # it takes any
+    free = [name for name in sorted(names) if name not in further]
     wrong = next((key for key in options if key not in free), None)
     return None if wrong is None else str(unknown_name("option", wrong, free))
 

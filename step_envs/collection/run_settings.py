@@ -25,7 +25,7 @@ from step_envs.endpoint import Budget, EndpointConfig, Price, read_prices
 from step_envs.errors import unknown_name, validation_sentence
 
 ENGINES = ("threads", "ray")
-"""Where episodes can be played: in threads of this process, or in worker processes on a Ray cluster."""
+"""Executors of episodes: in threads of this process, or in worker processes on a Ray cluster."""
 _MIB = 2**20
 
 

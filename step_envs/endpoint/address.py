@@ -1,4 +1,4 @@
-"""Where a model is asked: the address, the environment variable with the key, and how long to wait."""
+"""The place where a model is asked: the address, the environment variable with the key, and how long to wait."""
 
 import os
 from typing import NamedTuple

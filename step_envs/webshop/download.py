@@ -20,7 +20,7 @@ from step_envs.webshop.catalogue.sources import import_target, named_data
 from step_envs.webshop.tasks import FULL_HUMAN_GOALS, WebShopTasks
 
 DRIVE_URL: Final = "https://drive.usercontent.google.com/download"
-"""Where Google Drive serves files by id."""
+"""Address at which Google Drive serves files by their id."""
 
 FileProgress = Callable[[str, int, int | None], None]
 """Is told a file's name, how many bytes of it there are, and how many there will be (None: unknown)."""

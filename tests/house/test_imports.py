@@ -18,7 +18,7 @@ PACKAGE = ROOT / "step_envs"
 FLOORS: list[list[str]] = [
     [
         *("errors", "confidential", "text", "files", "file_locks", "file_reading", "specs", "cache", "download"),
-        "official_data",
+        *("official_data", "options"),
     ],
     ["react_format", "replies", "world_state", "run_folder", "runs"],
     ["loss_weights", "trajectory", "store", "statistics"],
@@ -27,7 +27,6 @@ FLOORS: list[list[str]] = [
         "tasks",
         "snapshots",
         "oracle",
-        "options",
         "rendering",
         "core",
         "batched_info",

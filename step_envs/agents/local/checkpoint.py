@@ -4,13 +4,12 @@
 not. So a name is resolved to the folder of the Hugging Face cache first, and only folders are loaded.
 """
 
-import json
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from step_envs.errors import DataError, missing_package
-from step_envs.file_reading import read_text
+from step_envs.file_reading import read_json, read_text
 
 _MOST_TEMPLATE_BYTES = 2**20
 
@@ -105,12 +104,17 @@ def check_checkpoint(folder: Path) -> None:
 
 
 def _json_file(path: Path) -> dict[str, Any]:
-    """Return the object in a file; empty if there is no such file or no object in it."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    """Return the object in a file; empty if there is no such file.
+
+    Raises:
+        DataError: The file is damaged.
+    """
+    if not path.exists():
         return {}
-    return found if isinstance(found, dict) else {}
+    found = read_json(path, fault=DataError)
+    if not isinstance(found, dict):
+        raise DataError(f"{path} holds no JSON object: fetch the checkpoint again.")
+    return found
 
 
 def load_tokenizer(model: str | Path, *, download: bool = False) -> Any:

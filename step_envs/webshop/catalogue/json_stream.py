@@ -30,7 +30,7 @@ _DECODER: Final = json.JSONDecoder()
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where in a file a record begins.
+    """The position in a file at which a record begins.
 
     Attributes:
         path: The file.
