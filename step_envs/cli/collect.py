@@ -26,6 +26,7 @@ from step_envs.cli.options import (
     Style,
     TaskFile,
     TaskTypes,
+    ThinkActions,
     Tolerant,
 )
 
@@ -65,6 +66,7 @@ def collect(
     style: Style = "eto",
     reply_format: ReplyFormat = "react",
     tolerant: Tolerant = False,
+    think_actions: ThinkActions = False,
     env_option: EnvOptions = None,
     concurrency: Concurrency = 2,
     seed: Seed = 0,

@@ -26,6 +26,7 @@ from step_envs.cli.options import (
     Style,
     TaskFile,
     TaskTypes,
+    ThinkActions,
     Tolerant,
 )
 
@@ -61,6 +62,7 @@ def eval(
     style: Style = "eto",
     reply_format: ReplyFormat = "react",
     tolerant: Tolerant = False,
+    think_actions: ThinkActions = False,
     env_option: EnvOptions = None,
     recovery: Annotated[
         bool, typer.Option("--recovery", help="Start inside an error, and also at the same place without the error.")
