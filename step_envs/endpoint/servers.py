@@ -17,6 +17,7 @@ Kind = Literal[
     "parameter",  # a parameter, or its value, is not supported
     "roles",  # a system message, or two messages of one role in a row, is not supported
     "format",  # response_format is not supported
+    "tools",  # tools are not supported, or what the model wrote is no call of one
     "moderation",  # a filter of the server takes offence at this conversation
     "quota",  # nothing is left to pay with
     "rate_limit",  # asked too often: later
@@ -75,6 +76,7 @@ CODES = (
     Code("rate_limit", "Moonshot, Gemini", "rate_limit_reached_error resource_exhausted ratelimitreached"),
     Code("rate_limit", "DashScope", "throttling throttling.ratequota throttling.allocationquota limit_requests"),
     Code("format", "OpenAI, Groq", "json_validate_failed invalid_json_schema unsupported_response_format"),
+    Code("tools", "Groq, Moonshot", "tool_use_failed tool_calls_unsupported unsupported_tool_use"),
     Code(
         "parameter", "OpenAI, Groq, vLLM", "unsupported_parameter unsupported_value unknown_parameter extra_forbidden"
     ),
@@ -88,6 +90,14 @@ _MAX_TOKENS = r"\bmax(?:imum)?[ _-]?(?:completion|output|new|generated|decode)?[
 _TOO_MUCH = (
     r"(?:too (?:large|big|high|many)|at most|less than|<=|>|exceed|greater than|larger than|out of range|range|limit|"
     r"between|maximum|more than|up to)"
+)
+_TOOLS = (
+    r"\b(?:tools?\b(?:[ _-](?:use|calls?|calling|choice)\b)?|function[ _-](?:call(?:s|ing)?|declarations?)\b|"
+    r"functions\b)"
+)
+_NOT_TAKEN = (
+    r"(?:(?:\bnot|n't|\bun)[ -]?(?:currently |yet )?(?:be )?(?:support|enabled|allowed|permitted|available|implemented|"
+    r"recogni|accept|expected|known)|disabled|extra inputs?|no support|不支持)"
 )
 
 WORDINGS = (
@@ -211,6 +221,16 @@ WORDINGS = (
         "all",
         r"response[_ ]?format|json[_ ](?:schema|object|mode|output)|structured[_ ]outputs?|guided[_ ]|output_config|"
         r"\bgrammar\b",
+    ),
+    Wording(
+        "tools",
+        "Ollama, OpenRouter, Gemini, Bedrock, DashScope",
+        rf"{_NOT_TAKEN}.{{0,80}}{_TOOLS}|{_TOOLS}.{{0,80}}{_NOT_TAKEN}",
+    ),
+    Wording(
+        "tools",
+        "vLLM, llama.cpp, Groq",
+        rf"{_TOOLS}.{{0,40}}\brequires? |failed to call a function|no .{{0,40}}that supports? {_TOOLS}",
     ),
     Wording("key", "OpenAI, Gemini", r"api[ _-]?key|\bunauthori[sz]ed\b|authenticat"),
     Wording(
