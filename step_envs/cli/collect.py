@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from step_envs.cli.exit_codes import SOME_FAILED, STOPPED
+from step_envs.cli.exit_codes import STOPPED
 from step_envs.cli.options import (
     AsJson,
     Budget,
@@ -109,9 +109,9 @@ def collect(
     Example: step-envs collect --config run.toml --out runs/boil
     """
     from step_envs.cli.config_file import env_options, settings
-    from step_envs.cli.dashboard import watched_run
+    from step_envs.cli.dashboard import exit_if_incomplete, watched_run
     from step_envs.cli.inputs import tasks_in, world
-    from step_envs.cli.render import failure_lines, summary_table, visible
+    from step_envs.cli.render import failure_lines, summary_table
     from step_envs.collection.collector import collect as run
     from step_envs.collection.config import CollectConfig
 
@@ -141,11 +141,7 @@ def collect(
         for line in failure_lines(figures.reasons):
             console.print(line, markup=False, highlight=False, soft_wrap=True)
         console.print(f"Trajectories: {out / 'trajectories.jsonl'}   Look at them: step-envs view {out}")
-    sentence = figures.of_no_use()
-    if sentence is not None:
-        Console(stderr=True, soft_wrap=True).print(visible(sentence), markup=False, highlight=False)
-    if figures.failed or sentence is not None:
-        raise typer.Exit(SOME_FAILED)
+    exit_if_incomplete([figures])
 
 
 def _price(usage: "Usage") -> str:

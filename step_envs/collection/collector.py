@@ -40,7 +40,7 @@ from step_envs.errors import (
 )
 from step_envs.run_folder import RunFolder, write_json
 from step_envs.store import TrajectoryStore, read_trajectories
-from step_envs.trajectory import Trajectory, Usage
+from step_envs.trajectory import Trajectory, Turn, Usage
 
 _GIVE_UP_AFTER = 5
 """If this many episodes fail in a row and none has succeeded, the set-up is wrong and not the episode."""
@@ -108,7 +108,7 @@ class Progress:
         self.errors += trajectory.errors
         self.corrections += sum(turn.kind == "correction" for turn in trajectory.turns)
         self.unknown += trajectory.unknown_verdicts
-        self.never_began += trajectory.stop_reason == "agent_stopped" and trajectory.steps == 0
+        self.never_began += trajectory.stop_reason == "agent_stopped" and not any(map(_is_agents_own, trajectory.turns))
         self.judged += _verdicts_given(trajectory)
         for turn in trajectory.turns:
             if turn.verdict is not None and turn.verdict.status == "unknown":
@@ -376,6 +376,11 @@ class _CollectionSession:
         self._progress.last_problem = reason
         self.update_costs()
         self._on_progress(self._progress, None)
+
+
+def _is_agents_own(turn: Turn) -> bool:
+    """Return True for a reply of the agent; the steps that were played before its turn are none."""
+    return turn.kind == "agent" or (turn.kind == "error" and turn.verdict is not None)
 
 
 def _verdicts_given(trajectory: Trajectory) -> int:
