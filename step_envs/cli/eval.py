@@ -146,7 +146,7 @@ def _evaluate(config: "EvalConfig", out: Path, *, resume: bool, as_json: bool) -
 def _recover(config: "EvalConfig", out: Path, after: int | None, *, resume: bool, as_json: bool) -> None:
     from step_envs.cli.dashboard import watched_run
     from step_envs.cli.eval_tables import recovery_table
-    from step_envs.errors import ComparisonError
+    from step_envs.training.comparison import ComparisonError
     from step_envs.training.recovery import recover
 
     console = Console(stderr=as_json)
