@@ -172,7 +172,9 @@ def _dry_run(config: "CollectConfig", out: Path, console: Console, *, as_json: b
         typer.echo(json.dumps(found.to_dict()))
         return
     cost = "not known (no --prices for this model)" if found.cost is None else f"${found.cost:.2f}"
-    paid = "" if found.paid is None else f" It cost ${found.paid:.2f}, which the run need not pay again."
+    kept = "The sample's answers are in the cache." if found.kept else f"Nothing was kept: {out} holds other files."
+    again = ", which the run need not pay again" if found.kept else ""
+    paid = "" if found.paid is None else f" It cost ${found.paid:.2f}{again}."
     console.print(
         f"Estimate for {found.episodes} episodes, from {found.sampled} that were played "
         f"({found.successes} succeeded, {found.unknown_verdicts} steps without verdict):\n"
@@ -180,7 +182,7 @@ def _dry_run(config: "CollectConfig", out: Path, console: Console, *, as_json: b
         f"  tokens    {found.prompt_tokens:,} read, {found.completion_tokens:,} written\n"
         f"  requests  {found.requests:,}\n"
         f"  time      about {found.seconds / 60:.1f} minutes with {config.concurrency} in flight\n"
-        f"The sample's answers are in the cache.{paid}",
+        f"{kept}{paid}",
         markup=False,
         highlight=False,
     )

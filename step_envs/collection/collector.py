@@ -200,7 +200,7 @@ def collect(
     # Make everything once here: what cannot be made must fail before the folder is claimed, and not in every thread.
     asks_models = config.asks_models()
     config.make_env().close()
-    _refuse_folder(config, out, resume=resume)
+    check_folder(config, out, resume=resume)
     # The lock on the store comes first: if two processes start at once in one folder, only one may look at its content.
     with TrajectoryStore(out / "trajectories.jsonl") as store:
         _claim_folder(config, out, resume=resume)
@@ -221,8 +221,20 @@ def collect(
     return progress
 
 
-def _refuse_folder(config: CollectConfig, out: Path, *, resume: bool) -> CollectConfig | None:
-    """Raise an error where the folder cannot be used; else return the configuration that its run was started with."""
+def check_folder(config: CollectConfig, out: Path, *, resume: bool) -> CollectConfig | None:
+    """Check that a collection could begin in a folder, or go on there, and write nothing.
+
+    Args:
+        config: The collection.
+        out: The folder.
+        resume: Go on with a run that is there.
+
+    Returns:
+        The configuration that the run in the folder was started with; None where there is none.
+
+    Raises:
+        StoreError: It could not; see ``collect``.
+    """
     saved = _folder(out).check(config, resume=resume, meaning=MEANING, may_differ=_MAY_DIFFER)
     if saved is not None and saved.episodes > config.episodes:
         raise StoreError(
@@ -233,7 +245,7 @@ def _refuse_folder(config: CollectConfig, out: Path, *, resume: bool) -> Collect
 
 
 def _claim_folder(config: CollectConfig, out: Path, *, resume: bool) -> None:
-    saved = _refuse_folder(config, out, resume=resume)
+    saved = check_folder(config, out, resume=resume)
     if saved != config:
         config.write(_folder(out).record)
 
