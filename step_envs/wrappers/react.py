@@ -13,6 +13,7 @@ import gymnasium as gym
 
 from step_envs.core import ReActFormat, TextEnv
 from step_envs.errors import unknown_name
+from step_envs.options import NamesOptions
 from step_envs.replies import THOUGHT_ANSWER, ReadReply, ReplyFormat, ReplyFormatName, is_think_action, read_reply
 from step_envs.replies import reply_format as format_of
 from step_envs.trajectory import Turn
@@ -31,7 +32,7 @@ _THOUGHTS_EXPLAINED = (
 _THINKS_TOO_LONG = f"{THOUGHT_ANSWER} Take another action now: this thought cost a step."
 
 
-class ReActWrapper(gym.Wrapper[str, str, str, str]):
+class ReActWrapper(NamesOptions, gym.Wrapper[str, str, str, str]):
     r"""Turns a text environment into a chat and owns the conversation.
 
     ``env.get_wrapper_attr("messages")`` is what an agent should see next. An agent answers with a string or, if it has more

@@ -14,6 +14,7 @@ import gymnasium as gym
 from gymnasium.error import ResetNeeded
 
 from step_envs.errors import TeacherError, unknown_name
+from step_envs.options import NamesOptions
 from step_envs.trajectory import Actor, StopReason, Trajectory, Verdict
 from step_envs.wrappers.backtracking import world_at
 from step_envs.wrappers.conversation import Conversation, took_no_step
@@ -59,7 +60,7 @@ class _StepResult:
         return replace(self, truncated=not self.terminated, reason=reason)
 
 
-class TeacherMonitorWrapper(gym.Wrapper[str, str, str, str]):
+class TeacherMonitorWrapper(NamesOptions, gym.Wrapper[str, str, str, str]):
     """Has a teacher judge every action, injects reflection and correction, and records the masked trajectory.
 
     An agent works with it unchanged: ``env.get_wrapper_attr("messages")`` is what it should see next, injected turns
