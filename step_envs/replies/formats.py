@@ -314,10 +314,10 @@ def _decoration(said: str, label: re.Match[str], action: str) -> str | None:
     for mark in ("**", "__", "*", "_", "`"):
         if line.endswith(mark) and mark in action:
             return f"{mark}Action:{mark if action.startswith(mark) else ''}"
-    if action.startswith("```"):
+    if action.startswith("```") or action.endswith("\n```"):
         return "Action: ```"
-    if len(action) > 2 and action[0] == action[-1] == "`":
-        return "Action: `"
+    if len(action) > 2 and _PAIRS.get(action[0]) == action[-1]:
+        return f"Action: {action[:2] if action.startswith(('**', '__')) else action[0]}"
     tag = _TAG.match(action)
     return None if tag is None else f"Action: {tag[0]}"
 
@@ -327,4 +327,6 @@ def _other_form(said: str, end: int | None) -> str | None:
     tag = _TAG.search(own)
     if tag is not None:
         return tag[0]
+    if own.lstrip().startswith("{"):
+        return "a JSON object"
     return "a tool call" if "<tool_call>" in own or "[TOOL_CALLS]" in own else None
