@@ -126,6 +126,11 @@ WORDINGS = (
         r"credit balance|in good standing|overdue[ -]payment|out of credits|payment required",
     ),
     Wording("quota", "LiteLLM", r"budget has been exceeded|(?:spending|usage|monthly|billing)(?: hard)? limit"),
+    Wording(
+        "quota",
+        "OpenRouter, Hugging Face",
+        r"included credits|(?:exceeded|reached|over) (?:its|your|the) (?:total|credit|key|daily|weekly) limit",
+    ),
     Wording("quota", "in Chinese", r"余额不足|欠费|额度(?:已)?(?:用尽|用完|不足)"),
     Wording(
         "rate_limit",
@@ -141,6 +146,12 @@ WORDINGS = (
         r"max_(?:model_len|seq_len|input_len|total_tokens|position_embeddings)|\bn_ctx\b",
     ),
     Wording("context", "TGI", r"inputs?`? (?:tokens )?(?:\+ `?max_new_tokens`? )?must (?:have less than|be <=)"),
+    Wording(
+        "context",
+        "Baidu, OpenAI",
+        r"tokens in request more than|string too long. expected a string with maximum length",
+    ),
+    Wording("context", "LM Studio, ChatGPT proxies", r"context overflow|(?:message|text)\b.{0,30}(?:was )?too long"),
     Wording("output_limit", "OpenAI, vLLM, Groq", rf"{_MAX_TOKENS}[`'\"]?(?! per\b).*?{_TOO_MUCH}"),
     Wording("output_limit", "Cohere, Anthropic", rf"{_TOO_MUCH}.*?(?:{_MAX_TOKENS}|output tokens|completion tokens)"),
     Wording(
@@ -189,6 +200,7 @@ WORDINGS = (
         "OpenRouter, DashScope",
         r"\bflagged\b|requires moderation|inappropriate|(?:unsafe|sensitive|harmful) (?:content|words?)",
     ),
+    Wording("moderation", "DeepSeek", r"content exists risk"),
     Wording("moderation", "in Chinese", r"敏感|不当内容|不合规|违规|不安全"),
     Wording(
         "roles",
@@ -214,6 +226,7 @@ WORDINGS = (
     Wording(
         "roles",
         "Anthropic, Cohere",
+        r"\brole\W{1,4}(?:invalid|unknown|unsupported|unexpected)[^.]{0,30}\bsystem\b|"
         r"first message must|consecutive .{0,30}(?:role|message)s?|(?:role|messages?) .{0,30}in a row",
     ),
     Wording(
@@ -237,7 +250,7 @@ WORDINGS = (
         "model",
         "OpenAI, Ollama, vLLM",
         r"model .{0,120}(?:does not exist|do(?:es)?n't exist|not (?:be )?found|not exist|no such)|no such model|"
-        r"unknown model",
+        r"unknown model|invalid model(?: name| id)?\b|not a valid model|\bmodel is not (?:supported|available)",
     ),
 )
 """Wordings, the one that decides first."""
