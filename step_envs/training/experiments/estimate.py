@@ -81,7 +81,7 @@ class ExperimentEstimate:
         return asdict(self)
 
 
-def estimate(preset: Preset, out: Path) -> ExperimentEstimate:
+def estimate_experiment(preset: Preset, out: Path) -> ExperimentEstimate:
     """Estimate what an experiment needs; nothing is written into its folder.
 
     Args:

@@ -89,7 +89,7 @@ def estimate_in_process(preset: Preset, out: Path) -> ExperimentEstimate:
 
     Raises:
         EngineError: The process died, as it does where the model does not fit into memory.
-        DataError: See ``estimate``.
+        DataError: See ``estimate_experiment``.
     """
     pool, alive = _make_pool(preset, 1)
     found = pool.submit(_estimate_quietly, preset, out.expanduser().resolve())
@@ -108,12 +108,12 @@ def estimate_in_process(preset: Preset, out: Path) -> ExperimentEstimate:
 
 
 def _estimate_quietly(preset: Preset, out: Path) -> ExperimentEstimate:
-    from step_envs.training.experiments.estimate import estimate
+    from step_envs.training.experiments.estimate import estimate_experiment
 
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
-    return estimate(preset, out)
+    return estimate_experiment(preset, out)
 
 
 def _make_pool(preset: Preset, workers: int) -> tuple[ProcessPoolExecutor, Connection]:
