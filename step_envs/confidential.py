@@ -7,6 +7,7 @@ settings that may hold a secret are refused where they come in (``refuse_secrets
 libraries) is masked where it comes in (``masked``), with the keys that are in use.
 """
 
+import json
 import re
 import threading
 from collections.abc import Mapping
@@ -76,6 +77,25 @@ def without_keys(text: str, *, shortest: int = _SURE) -> str:
         if len(secret) >= shortest:
             text = text.replace(secret, MASK)
     return text
+
+
+def without_keys_within(value: Any) -> Any:
+    """Return nested data, such as tool calls, without the secrets that are in use; also within texts that hold JSON."""
+    if isinstance(value, Mapping):
+        return {without_keys(str(name)): without_keys_within(inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(without_keys_within, value))
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith(("{", "[")):
+        # JSON can spell any letter as an escape, and so hide a key from a comparison of texts.
+        try:
+            inner = json.loads(value, strict=False)
+        except (ValueError, RecursionError):
+            return without_keys(value)
+        plain = without_keys_within(inner)
+        return value if plain == inner else json.dumps(plain, ensure_ascii=False)
+    return without_keys(value)
 
 
 def masked(text: str) -> str:

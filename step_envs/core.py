@@ -278,6 +278,20 @@ class TextEnv(gym.Env[str, str], ABC):
         return self._advance(replace(state, observation=observation, valid_action=False), None)
 
     @final
+    def free_step(self, observation: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        """Answer an action that is none of the world's, and neither count a step nor touch the world.
+
+        Args:
+            observation: The observation.
+
+        Returns:
+            As ``step``: reward 0, and ``info`` as it is, with ``valid_action`` True.
+        """
+        state = self._require_running("free_step")
+        require_text(observation, "An observation")
+        return observation, 0.0, False, False, self._info(replace(state, valid_action=True))
+
+    @final
     def admissible_actions(self) -> tuple[str, ...]:
         """List the actions that the engine would accept in the current state."""
         self._require_state("admissible_actions")

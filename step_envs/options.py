@@ -7,7 +7,32 @@ the constructor itself is the table.
 
 import inspect
 from collections.abc import Callable
-from typing import Any, Unpack, get_args, get_origin, get_type_hints
+from typing import Any, Self, Unpack, get_args, get_origin, get_type_hints
+
+from step_envs.errors import UnknownNameError, unknown_name
+
+
+class UnknownOptionError(UnknownNameError, TypeError):
+    """A class was given an argument that it does not take; a ``TypeError``, as Python's own error for it is."""
+
+
+class NamesOptions:
+    """Base of classes that people make by hand: a misspelt argument is answered with the nearest that exist.
+
+    Python names only what it was given. Here it is looked at before ``__init__``, so that no constructor has to.
+    """
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Check the names of the arguments.
+
+        Raises:
+            UnknownOptionError: One of them does not exist.
+        """
+        known = keyword_names(cls.__init__) if kwargs else None
+        for name in kwargs if known is not None else ():
+            if known is not None and name not in known:
+                raise UnknownOptionError(str(unknown_name(f"argument of {cls.__name__}", name, sorted(known))))
+        return super().__new__(cls)
 
 
 def keyword_names(function: Callable[..., Any], *typed: type[Any]) -> frozenset[str] | None:

@@ -212,6 +212,34 @@ def test_a_dry_run_says_what_a_run_costs_and_is_not_paid_twice(tmp_path: Path) -
         estimate(config("", teacher="oracle"), tmp_path)
 
 
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("files", "sentence"),
+    [
+        ({"trajectories.jsonl": "{}\n"}, "holds trajectories without a config.json: name another folder"),
+        ({"config.json": "{}"}, "config.json"),
+        ({"diary.txt": "dear diary"}, None),
+    ],
+)
+def test_a_dry_run_writes_nothing_into_a_folder_that_holds_something_else(
+    tmp_path: Path, files: dict[str, str], sentence: str | None
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    before = content(tmp_path)
+    with ChatServer(good) as server:
+        if sentence is not None:
+            with pytest.raises(StoreError, match=sentence):
+                estimate(config(server.url), tmp_path)
+            assert not server.requests
+        else:
+            assert not estimate(config(server.url), tmp_path).kept
+    assert content(tmp_path) == before
+
+
 @pytest.mark.slow
 def test_a_dry_run_at_a_dead_endpoint_is_no_estimate(tmp_path: Path) -> None:
     with ChatServer([Answer("gone", status=503)]) as server:

@@ -10,7 +10,11 @@ import pytest
 from gymnasium.error import ClosedEnvironmentError, ResetNeeded
 
 from step_envs import TextEnv, list_tasks
+from step_envs.agents import ChatAgent, NoviceAgent
 from step_envs.errors import UnknownNameError
+from step_envs.sciworld.env import SciWorldEnv
+from step_envs.wrappers import ReActWrapper, RecordTrajectory, TeacherMonitorWrapper
+from step_envs.wrappers.teachers import OpenAITeacher, OracleTeacher
 
 WORLDS = ["Coin-v0", "STeP-ALFWorld-v0", "STeP-WebShop-v0", "STeP-SciWorld-v0"]
 
@@ -108,6 +112,45 @@ def test_a_misspelt_argument_is_named_with_the_nearest(env_id: str) -> None:
             UnknownNameError, match=rf"^Unknown option of {env_id} '{name}'\. Did you mean .*'{nearest}'"
         ):
             gym.make(env_id, **{name: 5})
+
+
+def world() -> Any:
+    return ReActWrapper(gym.make("Coin-v0"))
+
+
+@pytest.mark.parametrize(
+    ("make", "what"),
+    [
+        (lambda: SciWorldEnv(max_step=5), "option of STeP-SciWorld-v0 'max_step'. Did you mean 'max_steps'"),
+        (lambda: ReActWrapper(world(), tolerent=True), "argument of ReActWrapper 'tolerent'. Did you mean 'tolerant'"),
+        (
+            lambda: TeacherMonitorWrapper(world(), OracleTeacher(), max_error=2),
+            "argument of TeacherMonitorWrapper 'max_error'. Did you mean 'max_errors'",
+        ),
+        (lambda: RecordTrajectory(world(), stor=1), "argument of RecordTrajectory 'stor'. Did you mean 'store'"),
+        (lambda: OracleTeacher(strickt=True), "argument of OracleTeacher 'strickt'. Did you mean 'strict'"),
+        (lambda: NoviceAgent(error_rat=1), "argument of NoviceAgent 'error_rat'. Did you mean 'error_rate'"),
+        (lambda: ChatAgent("m", temperatur=1), "argument of ChatAgent 'temperatur'. Did you mean 'temperature'"),
+        (lambda: OpenAITeacher("m", max_token=5), "argument of OpenAITeacher 'max_token'. Did you mean 'max_tokens'"),
+    ],
+)
+def test_a_misspelt_argument_of_a_class_is_named_with_the_nearest(make: Any, what: str) -> None:
+    with pytest.raises(UnknownNameError) as caught:
+        make()
+    assert str(caught.value).startswith(f"Unknown {what}")
+    assert isinstance(caught.value, TypeError) == what.startswith("argument")
+
+
+def test_classes_of_ones_own_keep_their_arguments_and_can_be_copied() -> None:
+    class Own(OracleTeacher):
+        def __init__(self, colour: str, **more: Any) -> None:
+            super().__init__()
+            self.colour, self.more = colour, more
+
+    made = Own("red", size=3)
+    assert (copy.copy(made).colour, copy.deepcopy(made).more) == ("red", {"size": 3})
+    with pytest.raises(TypeError):
+        Own()  # type: ignore[call-arg]
 
 
 def test_a_misspelt_id_is_named_with_the_nearest() -> None:

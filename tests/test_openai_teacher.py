@@ -77,6 +77,23 @@ def test_a_right_step() -> None:
     assert schema["additionalProperties"] is False
 
 
+@pytest.mark.parametrize(
+    "extras",
+    [
+        {"error": "None", "corrected_action": "go right"},
+        {"error": "No error.", "corrected_action": "go right"},
+        {"error": "n/a", "corrected_action": "n/a"},
+        {"error": "", "reason": "It looks around, and nothing is wrong with that.", "corrected_action": ""},
+        {"error": "It is a small detour.", "corrected_action": "look"},
+        {"error": "It is a small detour.", "corrected_action": None},
+    ],
+)
+def test_what_a_model_adds_to_ok_is_no_contradiction_if_it_corrects_nothing(extras: dict[str, Any]) -> None:
+    with ChatServer([Answer(verdict("ok", **extras))]) as server:
+        assert kinds(after_a_step(server)) == [("agent", 1.0)]
+        assert len(server.requests) == 1
+
+
 def test_a_wrong_step_is_corrected_and_the_cost_is_on_the_verdict() -> None:
     with ChatServer([Answer(WRONG)]) as server:
         trajectory = after_a_step(server)
@@ -120,6 +137,10 @@ def test_what_can_be_used_is_used(text: str) -> None:
         ('{"status": "error", "error": 5, "corrected_action": "look"}', "Input should be a valid string (at error)"),
         ('{"status": "error", "error": "bad"}', "corrected_action must be an action"),
         ('{"status": "error", "corrected_action": "look"}', "must say what was wrong"),
+        (
+            '{"status": "ok", "error": "It only looks.", "corrected_action": "go right"}',
+            'status is "ok", but error and corrected_action say that the step was wrong.',
+        ),
         ("{}", "Field required (at status)"),
         ('["status"]', "It holds no JSON object."),
     ],

@@ -14,6 +14,20 @@ CASES: list[tuple[str, int, Any]] = [
     (
         "context",
         400,
+        {"error": {"message": "string too long. Expected a string with maximum length 1048576, but got 2000000."}},
+    ),
+    ("context", 400, {"error": "The message you submitted was too long, please reload"}),
+    ("context", 400, {"error": {"message": "tokens in request more than max tokens allowed"}}),
+    ("context", 400, {"error": "Error: context overflow"}),
+    ("quota", 403, {"error": {"message": "This key has exceeded its total limit"}}),
+    ("quota", 402, {"error": "You have exceeded your monthly included credits for Inference Providers"}),
+    ("moderation", 400, {"error": {"message": "Content Exists Risk", "type": "invalid_request_error"}}),
+    ("roles", 422, {"detail": "messages[0].role: invalid enum 'system'"}),
+    ("model", 400, {"error": {"message": "Invalid model name passed in model=x"}}),
+    ("model", 400, {"error": {"message": "x is not a valid model ID", "code": 400}}),
+    (
+        "context",
+        400,
         {
             "error": {
                 "message": "This model's maximum context length is 8192 tokens. However, your messages resulted in 9000 tokens.",

@@ -11,6 +11,7 @@ import gymnasium as gym
 import numpy as np
 
 from step_envs.core import TextEnv
+from step_envs.options import NamesOptions
 from step_envs.specs import make_from_spec
 from step_envs.trajectory import Actor
 from step_envs.wrappers.reply import Reply, react_reply
@@ -29,13 +30,13 @@ AGENTS = {
 """Name of each built-in agent -> its module and class."""
 
 
-class Agent(ABC):
+class Agent(NamesOptions, ABC):
     """Decides what to do next. An agent plays one episode at a time."""
 
     name: ClassVar[str]
     """Name in the record."""
 
-    def begin(self, env: gym.Env[str, str], rng: np.random.Generator) -> None:  # noqa: B027  (most need no preparation)
+    def begin(self, env: gym.Env[str, str], rng: np.random.Generator) -> None:
         """Prepare for an episode that was just reset.
 
         Args:

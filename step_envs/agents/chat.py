@@ -1,7 +1,7 @@
 """A language model behind an OpenAI-compatible endpoint as an agent."""
 
 import json
-from typing import Unpack
+from typing import Any, Unpack
 
 import gymnasium as gym
 import numpy as np
@@ -25,7 +25,8 @@ class ChatAgent(Agent, UsesChatModel):
 
     A reply ends where the model begins to invent an observation, whether or not the server stops there. If the conversation
     no longer fits the context window, the oldest observations are shortened, never the task; each turn records how many
-    were. If it does not fit even so, the agent gives up. A refusal is a reply without an action.
+    were. If it does not fit even so, the agent gives up. A refusal is a reply without an action. With the reply format
+    ``tool-calls`` the model is also offered the format's tool, unless the server refuses tools.
 
     Args:
         model: Name of the model.
@@ -86,10 +87,11 @@ class ChatAgent(Agent, UsesChatModel):
         # Several servers refuse a conversation with an empty reply in it.
         messages = [one if one["content"] else one | {"content": _EMPTY} for one in messages]
         shown = self._window.fit(messages)
+        tools = env.get_wrapper_attr("reply_format").tools if env.has_wrapper_attr("reply_format") else ()
         usage, refusal = Usage(), ""
         while shown is not None:
             try:
-                answer = self._ask(shown)
+                answer = self._ask(shown, tools)
             except RequestRefusedError as error:
                 if error.kind != "context":
                     raise
@@ -108,9 +110,10 @@ class ChatAgent(Agent, UsesChatModel):
             )
         return None
 
-    def _ask(self, messages: list[dict[str, str]]) -> Answer:
+    def _ask(self, messages: list[dict[str, str]], tools: tuple[dict[str, Any], ...]) -> Answer:
         return self.chat.ask(
             messages,
+            tools=tools,
             stop=[STOP] if self._stop else (),
             seed=self._seed if self._seeded else None,
             # Two episodes with the same conversation get two samples, unless the model is asked for its one best answer.

@@ -9,17 +9,26 @@ from pathlib import Path
 
 from step_envs.alfworld.games.archive import GAME_FILE, MOST_GAME_BYTES, FolderGames, game_name
 from step_envs.alfworld.tasks import OFFICIAL_COUNTS, OfficialTasks, data_folder_from_environment, default_data_folder
-from step_envs.download import Progress, fetch
+from step_envs.download import Progress, PublishedFile, fetch
 from step_envs.errors import DataError
 from step_envs.file_reading import require_regular
 from step_envs.official_data import NO_PROGRESS, DataProgress, DataReport
+from step_envs.run_folder import write_json
 
 GAMES_URL = "https://github.com/alfworld/alfworld/releases/download/0.4.0/json_2.1.2_tw-pddl.zip"
 """Release 2.1.2, as the package alfworld 0.4 plays it."""
 
+GAMES_FILE = PublishedFile(36_493_542, "eea90499df27b9cb3147d1d1927264146d38194b575e25f70a82875545742dcb")
+"""The archive at ``GAMES_URL``."""
+
+DOWNLOADED = "download.json"
+"""File beside the games: where they came from, and the SHA-256 of the archive."""
+
 RELEASE_FOLDER = "json_2.1.1"
 """Folder of the games inside the data folder; release 2.1.2 kept the name of the release before."""
 
+_MOST_UNPACKED = 4 << 30
+"""Bytes of all files in the archive; the games of the release have 1.2 GB."""
 _OTHERWISE = "get the file by other means and name it with data_path="
 
 
@@ -72,12 +81,20 @@ def download_games(
     if _complete(target, expected):
         return target
     archive = folder / url.rpartition("/")[2]
+    source: dict[str, str] | None = None
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not archive.exists():
-            fetch(url, archive, otherwise=_OTHERWISE, progress=progress)
+            # Of an address of one's own, what the archive must be is not known. What it was is kept in any case.
+            published = GAMES_FILE if url == GAMES_URL else None
+            source = {
+                "url": url,
+                "sha256": fetch(url, archive, otherwise=_OTHERWISE, published=published, progress=progress),
+            }
         _check(archive, url, expected)
         _unpack(archive, target)
+        if source is not None:
+            write_json(target / DOWNLOADED, source)
     except OSError as error:
         raise DataError(f"{folder} cannot be written ({error}); name another folder that can.") from error
     if not _complete(target, expected):
@@ -97,7 +114,13 @@ def _check(archive: Path, url: str, expected: dict[str, int]) -> None:
         require_regular(archive, fault=DataError)
         with zipfile.ZipFile(archive) as packed:
             large = next((one.filename for one in packed.infolist() if one.file_size > MOST_GAME_BYTES), None)
-            reason = packed.testzip() if large is None else f"{large} is larger than any game"
+            whole = sum(one.file_size for one in packed.infolist())
+            if large is not None:
+                reason: str | None = f"{large} is larger than any game"
+            elif whole > _MOST_UNPACKED:
+                reason = f"it would take {whole / 1e9:,.0f} GB"
+            else:
+                reason = packed.testzip()
         counts = OfficialTasks(archive).counts() if reason is None else {}
     except (zipfile.BadZipFile, DataError) as error:
         reason = str(error)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from step_envs.cli.exit_codes import SOME_FAILED, STOPPED
+from step_envs.cli.exit_codes import STOPPED
 from step_envs.cli.options import (
     AsJson,
     Budget,
@@ -26,6 +26,7 @@ from step_envs.cli.options import (
     Style,
     TaskFile,
     TaskTypes,
+    ThinkActions,
     Tolerant,
 )
 
@@ -65,6 +66,7 @@ def collect(
     style: Style = "eto",
     reply_format: ReplyFormat = "react",
     tolerant: Tolerant = False,
+    think_actions: ThinkActions = False,
     env_option: EnvOptions = None,
     concurrency: Concurrency = 2,
     seed: Seed = 0,
@@ -107,9 +109,9 @@ def collect(
     Example: step-envs collect --config run.toml --out runs/boil
     """
     from step_envs.cli.config_file import env_options, settings
-    from step_envs.cli.dashboard import watched_run
+    from step_envs.cli.dashboard import exit_if_incomplete, watched_run
     from step_envs.cli.inputs import tasks_in, world
-    from step_envs.cli.render import failure_lines, summary_table, visible
+    from step_envs.cli.render import failure_lines, summary_table
     from step_envs.collection.collector import collect as run
     from step_envs.collection.config import CollectConfig
 
@@ -139,11 +141,7 @@ def collect(
         for line in failure_lines(figures.reasons):
             console.print(line, markup=False, highlight=False, soft_wrap=True)
         console.print(f"Trajectories: {out / 'trajectories.jsonl'}   Look at them: step-envs view {out}")
-    sentence = figures.of_no_use()
-    if sentence is not None:
-        Console(stderr=True, soft_wrap=True).print(visible(sentence), markup=False, highlight=False)
-    if figures.failed or sentence is not None:
-        raise typer.Exit(SOME_FAILED)
+    exit_if_incomplete([figures])
 
 
 def _price(usage: "Usage") -> str:
@@ -174,7 +172,9 @@ def _dry_run(config: "CollectConfig", out: Path, console: Console, *, as_json: b
         typer.echo(json.dumps(found.to_dict()))
         return
     cost = "not known (no --prices for this model)" if found.cost is None else f"${found.cost:.2f}"
-    paid = "" if found.paid is None else f" It cost ${found.paid:.2f}, which the run need not pay again."
+    kept = "The sample's answers are in the cache." if found.kept else f"Nothing was kept: {out} holds other files."
+    again = ", which the run need not pay again" if found.kept else ""
+    paid = "" if found.paid is None else f" It cost ${found.paid:.2f}{again}."
     console.print(
         f"Estimate for {found.episodes} episodes, from {found.sampled} that were played "
         f"({found.successes} succeeded, {found.unknown_verdicts} steps without verdict):\n"
@@ -182,7 +182,7 @@ def _dry_run(config: "CollectConfig", out: Path, console: Console, *, as_json: b
         f"  tokens    {found.prompt_tokens:,} read, {found.completion_tokens:,} written\n"
         f"  requests  {found.requests:,}\n"
         f"  time      about {found.seconds / 60:.1f} minutes with {config.concurrency} in flight\n"
-        f"The sample's answers are in the cache.{paid}",
+        f"{kept}{paid}",
         markup=False,
         highlight=False,
     )

@@ -7,7 +7,7 @@ line is printed at the start, every half a minute, and at once when an episode f
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +22,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from step_envs.cli.exit_codes import INTERRUPTED, STOPPED
+from step_envs.cli.exit_codes import INTERRUPTED, SOME_FAILED, STOPPED
 from step_envs.cli.render import count, outcome_text
 from step_envs.errors import BudgetSpentError, ClusterError, EndpointError, shortened
 from step_envs.statistics import wilson
@@ -68,6 +68,15 @@ def watched_run(console: Console, title: str, out: Path, *, done: str) -> "Itera
             raise typer.Exit(INTERRUPTED) from None
 
 
+def exit_if_incomplete(runs: "Sequence[Progress]") -> None:
+    """Exit with ``SOME_FAILED`` if episodes of a run are missing, or if it is of no use; then say in a sentence why."""
+    sentences = dict.fromkeys(filter(None, (run.of_no_use() for run in runs)))
+    for sentence in sentences:
+        Console(stderr=True, soft_wrap=True).print(visible(sentence), markup=False, highlight=False)
+    if sentences or any(run.failed for run in runs):
+        raise typer.Exit(SOME_FAILED)
+
+
 class Dashboard:
     """Draws the progress of a collection in a terminal; prints a plain line now and then elsewhere.
 
@@ -77,6 +86,9 @@ class Dashboard:
         console: Where to draw.
         title: What is collected.
         clock: Returns the time in seconds; tests pass their own.
+
+    Attributes:
+        runs: The figures of every run that began.
     """
 
     def __init__(self, console: Console, title: str, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -85,6 +97,7 @@ class Dashboard:
         self._clock = clock
         self._live: Live | None = None
         self._figures: Progress | None = None
+        self.runs: list[Progress] = []
         self._began = clock()
         self._before = 0
         self._latest: deque[Text] = deque(maxlen=_LATEST)
@@ -98,6 +111,7 @@ class Dashboard:
         """Appear, when the run has begun; ``figures`` hold what was there before."""
         self.close()
         self._figures, self._before, self._began = figures, figures.kept, self._clock()
+        self.runs.append(figures)
         self._interrupts = 0
         if self._console.is_terminal:
             self._live = Live(get_renderable=self.draw, console=self._console, transient=True, refresh_per_second=4)

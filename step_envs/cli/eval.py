@@ -1,14 +1,13 @@
 """``step-envs eval``: how good is an agent, how well does it recover, and is it better than another?"""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
-from step_envs.cli.exit_codes import SOME_FAILED
 from step_envs.cli.options import (
     AsJson,
     Budget,
@@ -26,10 +25,12 @@ from step_envs.cli.options import (
     Style,
     TaskFile,
     TaskTypes,
+    ThinkActions,
     Tolerant,
 )
 
 if TYPE_CHECKING:
+    from step_envs.collection.collector import Progress
     from step_envs.training.evaluation import EvalConfig
 
 
@@ -61,6 +62,7 @@ def eval(
     style: Style = "eto",
     reply_format: ReplyFormat = "react",
     tolerant: Tolerant = False,
+    think_actions: ThinkActions = False,
     env_option: EnvOptions = None,
     recovery: Annotated[
         bool, typer.Option("--recovery", help="Start inside an error, and also at the same place without the error.")
@@ -95,7 +97,8 @@ def eval(
     --compare compares two evaluations task by task. It reports "no difference" if the 95 % interval of the difference
     contains 0, or if McNemar's test gives p >= 0.05.
 
-    Exit codes: 0 done, 1 some episodes failed, 2 wrong input, 3 stopped (budget spent, endpoint down), 130 interrupted.
+    Exit codes: 0 done, 1 some episodes failed or the agent never began one, 2 wrong input, 3 stopped (budget spent,
+    endpoint down), 130 interrupted.
 
     Example: step-envs eval --agent local:model=checkpoints/step --split valid_unseen --concurrency 64 --out runs/step
 
@@ -137,23 +140,39 @@ def _evaluate(config: "EvalConfig", out: Path, *, resume: bool, as_json: bool) -
     with watched_run(console, f"{out}: {config.env}, {config.agent}", out, done="played") as dashboard:
         found = evaluate(config, out, resume=resume, on_start=dashboard.begin, on_progress=dashboard.note)
     _show(console, found.model_dump_json(by_alias=True), as_json, lambda: evaluation_table(found, str(out)))
-    if found.failed:
-        console.print(f"{found.failed} episodes failed ({out / 'failures.jsonl'}): add --resume to play them again.")
-        raise typer.Exit(SOME_FAILED)
+    _end(console, dashboard.runs)
 
 
 def _recover(config: "EvalConfig", out: Path, after: int | None, *, resume: bool, as_json: bool) -> None:
     from step_envs.cli.dashboard import watched_run
     from step_envs.cli.eval_tables import recovery_table
+    from step_envs.training.comparison import ComparisonError
     from step_envs.training.recovery import recover
 
     console = Console(stderr=as_json)
     with watched_run(console, f"{out}: recovery, {config.env}, {config.agent}", out, done="played") as dashboard:
-        found = recover(config, out, after=after, resume=resume, on_start=dashboard.begin, on_progress=dashboard.note)
+        try:
+            found = recover(
+                config, out, after=after, resume=resume, on_start=dashboard.begin, on_progress=dashboard.note
+            )
+        except ComparisonError:
+            # Nothing is left to compare where the agent never began, or every episode failed.
+            dashboard.close()
+            _end(console, dashboard.runs)
+            raise
     _show(console, found.model_dump_json(by_alias=True), as_json, lambda: recovery_table(found, str(out)))
-    if found.failed:
-        console.print(f"{found.failed} episodes failed (failures.jsonl in {out}): add --resume to play them again.")
-        raise typer.Exit(SOME_FAILED)
+    _end(console, dashboard.runs)
+
+
+def _end(console: Console, runs: "Sequence[Progress]") -> None:
+    """Say what is missing and why, as ``collect`` says it, and exit with the code for that."""
+    from step_envs.cli.dashboard import exit_if_incomplete
+    from step_envs.cli.render import failure_lines
+
+    for run in runs:
+        for line in failure_lines(run.reasons):
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+    exit_if_incomplete(runs)
 
 
 def _compare(first: Path, second: Path, *, as_json: bool) -> None:

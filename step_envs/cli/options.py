@@ -32,6 +32,10 @@ Tolerant = Annotated[
     bool,
     typer.Option("--tolerant", help="Also take actions in variants of the form, such as **Action:** or ACTION:."),
 ]
+ThinkActions = Annotated[
+    bool,
+    typer.Option("--think-actions", help='Answer actions "think: ..." and "think[...]" with "OK.", at no step.'),
+]
 Concurrency = Annotated[
     int, typer.Option(min=1, help="Episodes played at once; a local checkpoint answers them as one batch.")
 ]

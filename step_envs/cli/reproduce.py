@@ -1,6 +1,7 @@
 """``step-envs reproduce``: run the three stages of STeP as one experiment that ends with a report."""
 
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,8 +12,16 @@ from step_envs.cli.exit_codes import INTERRUPTED
 from step_envs.cli.options import Resume
 
 if TYPE_CHECKING:
+    from step_envs.training.experiments.estimate import ExperimentEstimate
     from step_envs.training.experiments.presets import Preset
     from step_envs.training.experiments.stages import ExperimentStep
+
+_LONG = 86_400.0
+"""Seconds from which on a sentence says how an experiment gets shorter."""
+_TIMES = ((90, 1, "seconds"), (5400, 60, "minutes"), (172_800, 3600, "hours"), (math.inf, 86_400, "days"))
+_BYTES = ((1e9, 1e6, "MB"), (math.inf, 1e9, "GB"))
+_PARAMETERS = ((1e6, 1e3, "thousand"), (1e9, 1e6, "million"), (math.inf, 1e9, "billion"))
+"""Below which value, the size of the unit, its name."""
 
 
 def reproduce(
@@ -45,6 +54,9 @@ def reproduce(
     ] = None,
     resume: Resume = False,
     show: Annotated[bool, typer.Option("--show", help="Only print the settings, as JSON.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only estimate time and disk, from a few timed steps; write nothing.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print report.json at the end.")] = False,
 ) -> None:
     """Golden data, base agent, collection under a teacher, final training, evaluation: one experiment with a report.
@@ -54,8 +66,10 @@ def reproduce(
     without the mask; and the base agent trained further on D_r. All arms take the same number of steps from the same
     original model, with several seeds, and are evaluated on the same held-out tasks.
 
-    OUT keeps the results of every stage; OUT/report has report.md, report.json and plots. After a kill or Ctrl-C, the same
-    command with --resume continues and ends with the same report. Needs pip install "step-envs[train]".
+    Before it starts, a few steps are timed, and time and disk are estimated; --dry-run does only this. OUT keeps the
+    results of every stage (not the checkpoints that a training could have gone on from); OUT/report has report.md,
+    report.json and plots. After a kill or Ctrl-C, the same command with --resume continues and ends with the same report.
+    Needs pip install "step-envs[train]".
 
     Exit codes: 0 done, 2 wrong input, 130 interrupted.
 
@@ -65,7 +79,7 @@ def reproduce(
     """
     from step_envs.specs import read_option
     from step_envs.training.experiments.presets import with_changes
-    from step_envs.training.experiments.runner import run
+    from step_envs.training.experiments.runner import estimate_in_process, run
 
     chosen = _preset(ctx, preset, config, model, download=download)
     chosen = with_changes(chosen, dict(read_option(pair, "--set") for pair in change or ()))
@@ -74,8 +88,16 @@ def reproduce(
         return
     console = Console(stderr=True, soft_wrap=True)
     notices = _Notices(console, chosen)
+    if dry_run:
+        found = estimate_in_process(chosen, out)
+        typer.echo(json.dumps(found.to_dict()) if as_json else estimate_sentence(found))
+        return
+
+    def say(found: "ExperimentEstimate") -> None:
+        console.print(estimate_sentence(found), markup=False)
+
     try:
-        folder = run(chosen, out, resume=resume, notice=notices)
+        folder = run(chosen, out, resume=resume, notice=notices, on_estimate=say)
     except KeyboardInterrupt:
         console.print(f"Stopped. Add --resume to the same command to go on with {out}.", markup=False)
         raise typer.Exit(INTERRUPTED) from None
@@ -109,6 +131,27 @@ def _preset(ctx: typer.Context, name: str, file: Path | None, model: str | None,
         raise UnknownNameError(f"In {file}: {error}") from error
     except ValidationError as error:
         raise wrong_value(file, error) from error
+
+
+def estimate_sentence(found: "ExperimentEstimate") -> str:
+    """Say what an experiment needs."""
+    text = (
+        f"A model of {_amount(found.parameters, _PARAMETERS)} parameters: about {_amount(found.seconds, _TIMES)} here "
+        f"({_amount(found.processor_seconds, _TIMES)} of processor time) and {_amount(found.disk, _BYTES)} of disk, "
+        "estimated from a few timed steps."
+    )
+    if found.disk > found.free:
+        text += f" Only {_amount(found.free, _BYTES)} are free: name another folder with --out, or make room."
+    if found.seconds > _LONG:
+        text += " Shorter: fewer arms or seeds, or fewer steps, e.g. --set seeds=[0] --set training.max_steps=300."
+    return text
+
+
+def _amount(value: float, units: tuple[tuple[float, float, str], ...]) -> str:
+    """Write a figure with two digits in the unit that suits it."""
+    size, name = next((size, name) for most, size, name in units if value < most)
+    scaled = value / size
+    return f"{scaled:,.1f} {name}" if scaled < 9.95 else f"{scaled:,.0f} {name}"
 
 
 class _Notices:

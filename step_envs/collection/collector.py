@@ -40,7 +40,7 @@ from step_envs.errors import (
 )
 from step_envs.run_folder import RunFolder, write_json
 from step_envs.store import TrajectoryStore, read_trajectories
-from step_envs.trajectory import Trajectory, Usage
+from step_envs.trajectory import Trajectory, Turn, Usage
 
 _GIVE_UP_AFTER = 5
 """If this many episodes fail in a row and none has succeeded, the set-up is wrong and not the episode."""
@@ -108,7 +108,7 @@ class Progress:
         self.errors += trajectory.errors
         self.corrections += sum(turn.kind == "correction" for turn in trajectory.turns)
         self.unknown += trajectory.unknown_verdicts
-        self.never_began += trajectory.stop_reason == "agent_stopped" and trajectory.steps == 0
+        self.never_began += trajectory.stop_reason == "agent_stopped" and not any(map(_is_agents_own, trajectory.turns))
         self.judged += _verdicts_given(trajectory)
         for turn in trajectory.turns:
             if turn.verdict is not None and turn.verdict.status == "unknown":
@@ -200,7 +200,7 @@ def collect(
     # Make everything once here: what cannot be made must fail before the folder is claimed, and not in every thread.
     asks_models = config.asks_models()
     config.make_env().close()
-    _refuse_folder(config, out, resume=resume)
+    check_folder(config, out, resume=resume)
     # The lock on the store comes first: if two processes start at once in one folder, only one may look at its content.
     with TrajectoryStore(out / "trajectories.jsonl") as store:
         _claim_folder(config, out, resume=resume)
@@ -221,8 +221,20 @@ def collect(
     return progress
 
 
-def _refuse_folder(config: CollectConfig, out: Path, *, resume: bool) -> CollectConfig | None:
-    """Raise an error where the folder cannot be used; else return the configuration that its run was started with."""
+def check_folder(config: CollectConfig, out: Path, *, resume: bool) -> CollectConfig | None:
+    """Check that a collection could begin in a folder, or go on there, and write nothing.
+
+    Args:
+        config: The collection.
+        out: The folder.
+        resume: Go on with a run that is there.
+
+    Returns:
+        The configuration that the run in the folder was started with; None where there is none.
+
+    Raises:
+        StoreError: It could not; see ``collect``.
+    """
     saved = _folder(out).check(config, resume=resume, meaning=MEANING, may_differ=_MAY_DIFFER)
     if saved is not None and saved.episodes > config.episodes:
         raise StoreError(
@@ -233,7 +245,7 @@ def _refuse_folder(config: CollectConfig, out: Path, *, resume: bool) -> Collect
 
 
 def _claim_folder(config: CollectConfig, out: Path, *, resume: bool) -> None:
-    saved = _refuse_folder(config, out, resume=resume)
+    saved = check_folder(config, out, resume=resume)
     if saved != config:
         config.write(_folder(out).record)
 
@@ -376,6 +388,11 @@ class _CollectionSession:
         self._progress.last_problem = reason
         self.update_costs()
         self._on_progress(self._progress, None)
+
+
+def _is_agents_own(turn: Turn) -> bool:
+    """Return True for a reply of the agent; the steps that were played before its turn are none."""
+    return turn.kind == "agent" or (turn.kind == "error" and turn.verdict is not None)
 
 
 def _verdicts_given(trajectory: Trajectory) -> int:

@@ -72,6 +72,7 @@ class CollectConfig(RunSettings):
         style: Prompt style; see ``ReActWrapper``.
         reply_format: How a reply names its action: ``react``, ``action-tags`` or ``tool-calls``; see ``ReActWrapper``.
         tolerant: Also take actions in common variants of that form; see ``ReActWrapper``.
+        think_actions: Answer actions that only think with "OK.", at no step of the world; see ``ReActWrapper``.
         seed: Decides the order of tasks and the agents' random streams.
     """
 
@@ -88,6 +89,7 @@ class CollectConfig(RunSettings):
     style: Literal["eto", "system", "plain"] = "eto"
     reply_format: ReplyFormatName = "react"
     tolerant: bool = False
+    think_actions: bool = False
     seed: int = Field(0, ge=0)
 
     def episodes_to_play(self) -> list[EpisodePlan]:
@@ -131,7 +133,11 @@ class CollectConfig(RunSettings):
         except TypeError as error:
             raise ValueError(f"{self.env} cannot be made with {options}: {error}.") from error
         env: gym.Env[str, str] = ReActWrapper(
-            world, style=self.style, reply_format=self.reply_format, tolerant=self.tolerant
+            world,
+            style=self.style,
+            reply_format=self.reply_format,
+            tolerant=self.tolerant,
+            think_actions=self.think_actions,
         )
         if self.teacher is None:
             return RecordTrajectory(env)

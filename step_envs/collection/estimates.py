@@ -5,14 +5,20 @@ playing. The answers are kept in the run's cache, so that the sample is not paid
 """
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
 
+from step_envs.collection.collector import check_folder
 from step_envs.collection.config import CollectConfig, EpisodePlan
 from step_envs.collection.rollouts import rollout
 from step_envs.trajectory import Trajectory, Usage
+
+_FILES_OF_MODELS = ("responses.sqlite", "bill.jsonl")
+"""Beginnings of the names of the files that asking models leaves in a folder."""
 
 SAMPLED = 10
 """Number of episodes that are played for an estimate."""
@@ -33,7 +39,8 @@ class Estimate:
         cost: Its price in US dollars; None if prices are not known.
         seconds: Wall time at the concurrency of the collection. Only a rough figure: the sample may be too small to
             load the endpoint as the collection will.
-        paid: What the sample itself cost, in dollars. Its answers are kept, so that the collection need not pay for them.
+        paid: What the sample itself cost, in dollars.
+        kept: The answers of the sample are kept, so that the collection need not pay for them.
     """
 
     episodes: int
@@ -46,6 +53,7 @@ class Estimate:
     cost: float | None
     seconds: float
     paid: float | None
+    kept: bool = True
 
     def to_dict(self) -> dict[str, Any]:
         """Return the figures as JSON values."""
@@ -55,7 +63,8 @@ class Estimate:
 def estimate(config: CollectConfig, out: Path, **changes: Any) -> Estimate:
     """Play a sample of the episodes of a collection, spread evenly over it, and estimate what all would cost.
 
-    The sample asks models through the run's own response cache, and keeps no trajectory.
+    The sample asks models through the run's own response cache, and keeps no trajectory. Into a folder that holds something
+    else, nothing is written.
 
     Args:
         config: The collection.
@@ -64,6 +73,7 @@ def estimate(config: CollectConfig, out: Path, **changes: Any) -> Estimate:
 
     Raises:
         ValueError: No model is asked, so the collection costs nothing; or a change does not fit.
+        StoreError: The folder holds a run that this one could not go on with.
         EndpointError: A model cannot be asked.
         BudgetSpentError: The budget does not cover the sample.
     """
@@ -73,8 +83,25 @@ def estimate(config: CollectConfig, out: Path, **changes: Any) -> Estimate:
     planned = config.episodes_to_play()
     count = min(SAMPLED, len(planned))
     chosen = [planned[i * len(planned) // count] for i in range(count)]
-    gateway = config.endpoint_config().open(out)
-    before = gateway.ledger.total
+    check_folder(config, out, resume=True)
+    kept = _is_ours(out)
+    elsewhere = nullcontext(str(out)) if kept else TemporaryDirectory()
+    with elsewhere as folder:
+        return _estimate(config, Path(folder), planned, chosen, kept=kept)
+
+
+def _is_ours(out: Path) -> bool:
+    """Return True for the folder of a run, one that is empty or not there, and one that only estimates wrote into."""
+    if (out / "config.json").exists() or not out.exists():
+        return True
+    return out.is_dir() and all(file.name.startswith(_FILES_OF_MODELS) for file in out.iterdir())
+
+
+def _estimate(
+    config: CollectConfig, folder: Path, planned: list[EpisodePlan], chosen: list[EpisodePlan], *, kept: bool
+) -> Estimate:
+    gateway = config.endpoint_config().open(folder)
+    before, count = gateway.ledger.total, len(chosen)
 
     def stopped() -> bool:
         gateway.require_up()
@@ -114,4 +141,5 @@ def estimate(config: CollectConfig, out: Path, **changes: Any) -> Estimate:
         cost=sum(known) * scale if known else None,
         seconds=sum(seconds for _, seconds in played) * scale / config.concurrency,
         paid=paid,
+        kept=kept or (config.cache is not None and config.keep_answers),
     )

@@ -29,6 +29,7 @@ _LEAST_ROOM = 128
 _ANOTHER_NAME = re.compile(
     r"unsupported|not supported|n't support|use .*instead|unknown|unrecogni[sz]ed|deprecated|not compatible"
 )
+_OF_TOOLS = ("tools", "tool_choice")
 _log = logging.getLogger(__name__)
 
 
@@ -49,6 +50,7 @@ class Adaptation:
         self._lock = threading.Lock()
         self._lower_formats: dict[str, dict[str, Any] | None] = {}
         self._known_formats: set[str] = set()
+        self._takes_tools = False
 
     def apply(self, request: dict[str, Any], room: int | None = None) -> dict[str, Any]:
         """Return the request as the server takes it.
@@ -72,25 +74,30 @@ class Adaptation:
                 body = with_format(body, self._lower_formats[asked])
         return body
 
-    def formats_to_try(self, body: dict[str, Any]) -> list[dict[str, Any] | None]:
-        """List the answer formats with which a request may be sent, the strictest first.
+    def bodies_to_try(self, body: dict[str, Any]) -> list[dict[str, Any]]:
+        """List the forms in which a request may be sent, the strictest first.
 
-        Some servers fail with status 404 or 500 and without a word where they do not know a format. So as long as no
-        answer came in a format, the looser ones are worth a try.
+        Some servers fail with status 404 or 500 and without a word where they do not know tools or an answer format. So as
+        long as no answer came to a request with them, the looser ones are worth a try.
         """
-        given = body.get("response_format")
-        if given is None or _format_of(body) in self._known_formats:
-            return [given]
-        return [given, *([{"type": "json_object"}] if _format_of(body) == "json_schema" else []), None]
+        if "tools" in body and not self._takes_tools:
+            return [body, without_tools(body)]
+        if "response_format" not in body or _format_of(body) in self._known_formats:
+            return [body]
+        looser = [{"type": "json_object"}] if _format_of(body) == "json_schema" else []
+        return [body, *(with_format(body, form) for form in (*looser, None))]
 
-    def note_format(self, asked: dict[str, Any], answered: dict[str, Any]) -> None:
-        """Remember in which format an answer came.
+    def note_answer(self, asked: dict[str, Any], answered: dict[str, Any]) -> None:
+        """Remember in which form a request was answered.
 
         Args:
             asked: The request as it was meant to be sent.
             answered: The request that was answered.
         """
-        if asked is not answered:
+        self._takes_tools = self._takes_tools or "tools" in answered
+        if "tools" in asked and "tools" not in answered:
+            self._drop_tools("fails with tools")
+        elif asked is not answered:
             _log.warning("%s fails with the answer format %r: it is not asked for again.", self._who, _format_of(asked))
             self._lower_formats[_format_of(asked)] = answered.get("response_format")
         elif "response_format" in answered:
@@ -110,6 +117,8 @@ class Adaptation:
         with self._lock:
             if error.kind == "roles" and merged_roles(body["messages"]) != body["messages"]:
                 return self._note("_one_role_at_a_time", True, "the system message is part of the first message")
+            if "tools" in body and (error.kind == "tools" or re.split(r"[.\[]", error.param)[0] in _OF_TOOLS):
+                return self._drop_tools("does not take tools")
             if error.kind == "output_limit" and error.limit is not None and 0 < error.limit < _most_tokens(body):
                 return self._note("_most", error.limit, f"answers have at most {error.limit:,} tokens")
             if error.kind in ("context", "quota", "key", "moderation", "format") or (
@@ -147,6 +156,13 @@ class Adaptation:
         _log.warning("%s does not take %r: it is left out from now on.", self._who, name)
         return True
 
+    def _drop_tools(self, why: str) -> bool:
+        self._dropped.update(_OF_TOOLS)
+        _log.warning(
+            "%s %s: tools are left out from now on, and calls are read from the text of replies.", self._who, why
+        )
+        return True
+
     def _set_value(self, name: str, value: Any) -> bool:
         self._set[name] = value
         _log.warning("%s takes %r only as %r: it is set to that from now on.", self._who, name, value)
@@ -169,6 +185,11 @@ def room_for_answer(error: ServerError, body: dict[str, Any]) -> int | None:
     if error.kind not in ("context", "output_limit") or error.room is None:
         return None
     return error.room if min(_LEAST_ROOM, asked) <= error.room < asked else None
+
+
+def without_tools(body: dict[str, Any]) -> dict[str, Any]:
+    """Return a request that offers no tools."""
+    return {name: value for name, value in body.items() if name not in _OF_TOOLS}
 
 
 def with_format(body: dict[str, Any], form: dict[str, Any] | None) -> dict[str, Any]:

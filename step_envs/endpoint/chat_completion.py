@@ -22,7 +22,8 @@ FINISHES: dict[Finish, str] = {
     "length": "length max_tokens max_token max_output_tokens max_length model_length max_new_tokens token_limit "
     "model_context_window_exceeded context_length limit truncated",
     "refusal": "content_filter content_filtered refusal safety recitation prohibited_content blocklist spii sensitive "
-    "error_toxic image_safety guardrail_intervened language moderation blocked",
+    "error_toxic image_safety guardrail_intervened language moderation blocked malformed_function_call malformed_tool_call "
+    "unexpected_tool_call",
 }
 """Servers' names for the ends of answers, in small letters: OpenAI, TGI, Anthropic, Cohere, Gemini, Mistral, Zhipu."""
 

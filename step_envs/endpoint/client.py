@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 import openai
 from typing_extensions import override
 
-from step_envs.endpoint.adaptation import Adaptation, room_for_answer, with_format
+from step_envs.endpoint.adaptation import Adaptation, room_for_answer
 from step_envs.endpoint.address import Endpoint, read_key
 from step_envs.endpoint.chat_completion import ChatCompletion, NotAChatCompletionError, read_body, read_completion
 from step_envs.endpoint.deadline import Deadline
@@ -48,7 +48,7 @@ _MOST_CONNECTIONS = 1024
 _NO_KEY = "none"  # the client wants a key, and a server of one's own takes any
 _ERROR = "step_envs.error"
 _SUSPECT = ("down", "address")
-"""Faults by which some servers answer to a format of answers that they do not know."""
+"""Faults by which some servers answer to tools, or to a format of answers, that they do not know."""
 _TOO_LARGE = "step_envs.too_large"
 _log = logging.getLogger(__name__)
 
@@ -151,21 +151,20 @@ class EndpointClient:
             return self._adaptations.setdefault(model, Adaptation(f"{self.endpoint.base_url}, model {model!r},"))
 
     def _send(self, body: dict[str, Any], adaptation: Adaptation) -> Any:
-        """Send a request, in the loosest format that is needed, as often as the endpoint allows.
+        """Send a request, in the loosest form that is needed, as often as the endpoint allows.
 
         Raises:
             openai.APIStatusError: It is refused, or no attempt was answered.
             openai.APIConnectionError: There was no answer.
         """
-        forms = adaptation.formats_to_try(body)
+        bodies = adaptation.bodies_to_try(body)
         before, most = self._http_client.attempts, self.endpoint.max_retries + 1
-        if len(forms) > most > 1:
-            forms = [forms[0], None]
-        for place, form in enumerate(forms, 1):
-            sent = body if place == 1 else with_format(body, form)
-            last = place == len(forms)
-            # A fault that the format may have caused is not a reason to ask again and again in the same format.
-            share = 2 if most >= 2 * len(forms) else 1
+        if len(bodies) > most > 1:
+            bodies = [bodies[0], bodies[-1]]
+        for place, sent in enumerate(bodies, 1):
+            last = place == len(bodies)
+            # A fault that the form may have caused is not a reason to ask again and again in the same form.
+            share = 2 if most >= 2 * len(bodies) else 1
             self._http_client.suspect_after = None if last else self._http_client.attempts + share
             try:
                 response = self._post(sent, max(most - (self._http_client.attempts - before), 1))
@@ -174,7 +173,7 @@ class EndpointClient:
                 if last or fault is None or fault.kind not in _SUSPECT:
                     raise
             else:
-                adaptation.note_format(body, sent)
+                adaptation.note_answer(body, sent)
                 return response
         raise AssertionError("unreachable")
 

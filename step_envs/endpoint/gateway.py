@@ -4,12 +4,13 @@ An answer that was given once comes from the cache. Every paid request is in the
 a whole. The requests themselves are the work of ``EndpointClient``, one for each endpoint.
 """
 
+import json
 import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from step_envs.confidential import without_keys
+from step_envs.confidential import without_keys, without_keys_within
 from step_envs.endpoint.address import Endpoint
 from step_envs.endpoint.cache import ResponseCache, request_key
 from step_envs.endpoint.chat_completion import FINISHES, Finish
@@ -158,6 +159,7 @@ class Gateway:
         """Ask the endpoint itself, within the budget, and enter what it cost in the ledger."""
         client = self._client(endpoint)
         size = sum(len(message["content"].encode()) for message in request["messages"])
+        size += len(json.dumps(request["tools"])) if "tools" in request else 0
         limits = [request[name] for name in ("max_tokens", "max_completion_tokens") if request.get(name)]
         with self.ledger.set_aside(request["model"], size, max(limits, default=None)):
             started = time.perf_counter()
@@ -177,7 +179,8 @@ class Gateway:
         counts = counts or TokenCounts(prompt_tokens=0)
         # A proxy may put the headers of the request into its answer.
         text, thought = without_keys(completion.text), without_keys(completion.thought)
-        answer = Answer(text, completion.finish, usage, counts.prompt_tokens, thought, completion.tool_calls)
+        calls = without_keys_within(completion.tool_calls)
+        answer = Answer(text, completion.finish, usage, counts.prompt_tokens, thought, calls)
         return answer, counts
 
     def _kept_answer(self, model: str, row: dict[str, Any]) -> Answer | None:

@@ -113,6 +113,7 @@ class ChatModel:
         messages: Sequence[dict[str, str]],
         *,
         response_format: dict[str, Any] | None = None,
+        tools: Sequence[dict[str, Any]] = (),
         stop: Sequence[str] = (),
         seed: int | None = None,
         sample: int = 0,
@@ -122,6 +123,7 @@ class ChatModel:
         Args:
             messages: ``role`` and ``content``.
             response_format: The form that the answer must have, as the API takes it; None leaves it free.
+            tools: Tools that the model may call, as the API takes them; not sent to a server that refuses them.
             stop: Texts before which the server should stop.
             seed: Seed for the server's sampling.
             sample: Tells apart answers to one request that are meant to differ.
@@ -134,6 +136,8 @@ class ChatModel:
         request: dict[str, Any] = {"model": self.model, "messages": sent, **self._parameters}
         if response_format is not None:
             request["response_format"] = response_format
+        if tools:
+            request["tools"] = list(tools)
         if stop:
             request["stop"] = list(stop)
         if seed is not None:

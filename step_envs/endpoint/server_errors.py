@@ -33,7 +33,7 @@ LONGEST_QUOTE = 300
 _LONGEST_READ = 20_000
 _KIND_OF_CODE: dict[str, Kind] = {name: code.kind for code in CODES for name in code.names.split()}
 _PATTERNS = [(wording.kind, re.compile(wording.words, re.DOTALL)) for wording in WORDINGS]
-_MORE_EXACT = ("roles", "format", "context", "output_limit")
+_MORE_EXACT = ("roles", "format", "tools", "context", "output_limit")
 """Kinds that a server may call an unsupported parameter."""
 _TAGS = re.compile(r"<(style|script)\b[^>]{0,500}>.{0,5000}?</\1>|<[^<>]{0,1000}>", re.DOTALL | re.IGNORECASE)
 _LONG_WAIT = 900.0

@@ -17,6 +17,7 @@ Kind = Literal[
     "parameter",  # a parameter, or its value, is not supported
     "roles",  # a system message, or two messages of one role in a row, is not supported
     "format",  # response_format is not supported
+    "tools",  # tools are not supported, or what the model wrote is no call of one
     "moderation",  # a filter of the server takes offence at this conversation
     "quota",  # nothing is left to pay with
     "rate_limit",  # asked too often: later
@@ -75,6 +76,7 @@ CODES = (
     Code("rate_limit", "Moonshot, Gemini", "rate_limit_reached_error resource_exhausted ratelimitreached"),
     Code("rate_limit", "DashScope", "throttling throttling.ratequota throttling.allocationquota limit_requests"),
     Code("format", "OpenAI, Groq", "json_validate_failed invalid_json_schema unsupported_response_format"),
+    Code("tools", "Groq, Moonshot", "tool_use_failed tool_calls_unsupported unsupported_tool_use"),
     Code(
         "parameter", "OpenAI, Groq, vLLM", "unsupported_parameter unsupported_value unknown_parameter extra_forbidden"
     ),
@@ -88,6 +90,14 @@ _MAX_TOKENS = r"\bmax(?:imum)?[ _-]?(?:completion|output|new|generated|decode)?[
 _TOO_MUCH = (
     r"(?:too (?:large|big|high|many)|at most|less than|<=|>|exceed|greater than|larger than|out of range|range|limit|"
     r"between|maximum|more than|up to)"
+)
+_TOOLS = (
+    r"\b(?:tools?\b(?:[ _-](?:use|calls?|calling|choice)\b)?|function[ _-](?:call(?:s|ing)?|declarations?)\b|"
+    r"functions\b)"
+)
+_NOT_TAKEN = (
+    r"(?:(?:\bnot|n't|\bun)[ -]?(?:currently |yet )?(?:be )?(?:support|enabled|allowed|permitted|available|implemented|"
+    r"recogni|accept|expected|known)|disabled|extra inputs?|no support|不支持)"
 )
 
 WORDINGS = (
@@ -116,6 +126,11 @@ WORDINGS = (
         r"credit balance|in good standing|overdue[ -]payment|out of credits|payment required",
     ),
     Wording("quota", "LiteLLM", r"budget has been exceeded|(?:spending|usage|monthly|billing)(?: hard)? limit"),
+    Wording(
+        "quota",
+        "OpenRouter, Hugging Face",
+        r"included credits|(?:exceeded|reached|over) (?:its|your|the) (?:total|credit|key|daily|weekly) limit",
+    ),
     Wording("quota", "in Chinese", r"余额不足|欠费|额度(?:已)?(?:用尽|用完|不足)"),
     Wording(
         "rate_limit",
@@ -131,6 +146,12 @@ WORDINGS = (
         r"max_(?:model_len|seq_len|input_len|total_tokens|position_embeddings)|\bn_ctx\b",
     ),
     Wording("context", "TGI", r"inputs?`? (?:tokens )?(?:\+ `?max_new_tokens`? )?must (?:have less than|be <=)"),
+    Wording(
+        "context",
+        "Baidu, OpenAI",
+        r"tokens in request more than|string too long. expected a string with maximum length",
+    ),
+    Wording("context", "LM Studio, ChatGPT proxies", r"context overflow|(?:message|text)\b.{0,30}(?:was )?too long"),
     Wording("output_limit", "OpenAI, vLLM, Groq", rf"{_MAX_TOKENS}[`'\"]?(?! per\b).*?{_TOO_MUCH}"),
     Wording("output_limit", "Cohere, Anthropic", rf"{_TOO_MUCH}.*?(?:{_MAX_TOKENS}|output tokens|completion tokens)"),
     Wording(
@@ -179,6 +200,7 @@ WORDINGS = (
         "OpenRouter, DashScope",
         r"\bflagged\b|requires moderation|inappropriate|(?:unsafe|sensitive|harmful) (?:content|words?)",
     ),
+    Wording("moderation", "DeepSeek", r"content exists risk"),
     Wording("moderation", "in Chinese", r"敏感|不当内容|不合规|违规|不安全"),
     Wording(
         "roles",
@@ -204,6 +226,7 @@ WORDINGS = (
     Wording(
         "roles",
         "Anthropic, Cohere",
+        r"\brole\W{1,4}(?:invalid|unknown|unsupported|unexpected)[^.]{0,30}\bsystem\b|"
         r"first message must|consecutive .{0,30}(?:role|message)s?|(?:role|messages?) .{0,30}in a row",
     ),
     Wording(
@@ -212,12 +235,22 @@ WORDINGS = (
         r"response[_ ]?format|json[_ ](?:schema|object|mode|output)|structured[_ ]outputs?|guided[_ ]|output_config|"
         r"\bgrammar\b",
     ),
+    Wording(
+        "tools",
+        "Ollama, OpenRouter, Gemini, Bedrock, DashScope",
+        rf"{_NOT_TAKEN}.{{0,80}}{_TOOLS}|{_TOOLS}.{{0,80}}{_NOT_TAKEN}",
+    ),
+    Wording(
+        "tools",
+        "vLLM, llama.cpp, Groq",
+        rf"{_TOOLS}.{{0,40}}\brequires? |failed to call a function|no .{{0,40}}that supports? {_TOOLS}",
+    ),
     Wording("key", "OpenAI, Gemini", r"api[ _-]?key|\bunauthori[sz]ed\b|authenticat"),
     Wording(
         "model",
         "OpenAI, Ollama, vLLM",
         r"model .{0,120}(?:does not exist|do(?:es)?n't exist|not (?:be )?found|not exist|no such)|no such model|"
-        r"unknown model",
+        r"unknown model|invalid model(?: name| id)?\b|not a valid model|\bmodel is not (?:supported|available)",
     ),
 )
 """Wordings, the one that decides first."""

@@ -11,13 +11,13 @@ one class, so that the data of one run is in one format.
 import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple, get_args
+from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 from typing_extensions import override
 
 from step_envs.errors import unknown_name
 from step_envs.replies.thoughts import Segment
-from step_envs.replies.tool_calls import find_tool_call, write_tool_call
+from step_envs.replies.tool_calls import TOOL, find_tool_call, write_tool_call
 from step_envs.replies.turn_ends import end_after_action, end_before_action, without_marks, without_opening
 
 ReplyFormatName = Literal["react", "action-tags", "tool-calls"]
@@ -72,6 +72,9 @@ class ReplyFormat(ABC):
 
     instruction: ClassVar[str]
     """What the manual says about the form."""
+
+    tools: ClassVar[tuple[dict[str, Any], ...]] = ()
+    """Tools that a model is offered beside the conversation, as the API of OpenAI takes them."""
 
     expects: ClassVar[str]
     """What the format message says that a reply must contain."""
@@ -211,6 +214,7 @@ class ToolCallsFormat(ReplyFormat):
     """
 
     name = "tool-calls"
+    tools = (TOOL,)
     instruction = """\
 Answer every observation with one thought and then one call of the function act, whose only argument is action:
 why you take the next step
@@ -310,10 +314,10 @@ def _decoration(said: str, label: re.Match[str], action: str) -> str | None:
     for mark in ("**", "__", "*", "_", "`"):
         if line.endswith(mark) and mark in action:
             return f"{mark}Action:{mark if action.startswith(mark) else ''}"
-    if action.startswith("```"):
+    if action.startswith("```") or action.endswith("\n```"):
         return "Action: ```"
-    if len(action) > 2 and action[0] == action[-1] == "`":
-        return "Action: `"
+    if len(action) > 2 and _PAIRS.get(action[0]) == action[-1]:
+        return f"Action: {action[:2] if action.startswith(('**', '__')) else action[0]}"
     tag = _TAG.match(action)
     return None if tag is None else f"Action: {tag[0]}"
 
@@ -323,4 +327,6 @@ def _other_form(said: str, end: int | None) -> str | None:
     tag = _TAG.search(own)
     if tag is not None:
         return tag[0]
+    if own.lstrip().startswith("{"):
+        return "a JSON object"
     return "a tool call" if "<tool_call>" in own or "[TOOL_CALLS]" in own else None

@@ -28,24 +28,26 @@ _ATTRIBUTES = r"""(?:\s{1,8}[\w:.-]{1,40}(?:\s?=\s?(?:"[^"<>]{0,200}"|'[^'<>]{0,
 # All repetitions are bounded, so that a hostile text of any length is read in linear time.
 _MARK = re.compile(
     rf"""
-    # <think>, </think>, < Think >, <seed:think budget="3">, <|START_THINKING|>, <|end_of_thought|>, <|inner_prefix|>, ...
+    # <think>, </think>, < Think >, <seed:think budget="3">, <longcat_think>, <|START_THINKING|>, <|end_of_thought|>, ...
     (?P<tag>
         (?:[<＜〈⟨◁]|&lt;)\s{{0,4}}[|｜]?\s{{0,4}}
-        (?P<slash>[/\\∕／])?\s{{0,4}}(?:[a-z][a-z0-9]{{0,15}}:)?
+        (?P<slash>[/\\∕／])?\s{{0,4}}(?:(?!{_BEGINS}|{_ENDS})[a-z][a-z0-9]{{0,15}}[:_])?
         (?:(?P<begins>{_BEGINS}[_▁\s-](?:of[_▁\s-])?)|(?P<ends>{_ENDS}[_▁\s-](?:of[_▁\s-])?))?
         (?P<name>{_NAMES})
         (?:[_▁-](?:{_BEGINS}|prefix)|(?P<ends_after>[_▁-](?:{_ENDS}|suffix)))?
         (?:{_ATTRIBUTES})\s{{0,4}}(?P<empty>/)?\s{{0,4}}[|｜]?\s{{0,4}}(?:[>＞〉⟩▷]|&gt;)
     )
-    # [THINK] and [/THINK] of Mistral. After a word it is an action of a shop: search[thinking].
-    | (?P<square>(?<!\w)\[(?P<square_slash>/)?(?P<square_name>{_NAMES})\]|\[/(?P<square_end>{_NAMES})\])
+    # [THINK] and [/THINK] of Mistral, [Start thinking] and [End thinking] of llama.cpp. After a word it is an action of a
+    # shop: search[thinking].
+    | (?P<square>(?<!\w)\[(?:{_BEGINS}[_\s](?:of[_\s])?|(?P<square_slash>/|{_ENDS}[_\s](?:of[_\s])?))?
+        (?P<square_name>{_NAMES})\]|\[/(?P<square_end>{_NAMES})\])
     # OpenAI's harmony: a channel that is not for the reader, and the one that is.
     | (?P<channel>(?:<\|start\|>\s{{0,4}}assistant\s{{0,4}})?<\|channel\|>\s{{0,4}}
         (?P<channel_name>analysis|thoughts?|thinking|reflection|reasoning|final)\b[^<]{{0,80}}
         (?:<\|constrain\|>[^<]{{0,40}})?(?:<\|message\|>|\Z))
-    # Gemma: <|channel>thought ... <channel|>
-    | (?P<gemma><\|channel>\s{{0,4}}(?:thoughts?|thinking|analysis)\b)
-    | (?P<gemma_end><channel\|>)
+    # Gemma: <|channel>thought ... <channel|>, <unused94>thought ... <unused95>
+    | (?P<gemma>(?:<\|channel>|<unused94>)\s{{0,4}}(?:thoughts?|thinking|analysis)\b)
+    | (?P<gemma_end><channel\|>|<unused95>)
     # Web interfaces hide a thought in <details type="reasoning"> or in a fenced block.
     | (?P<details><details\s[^<>]{{0,200}}\btype\s?=\s?["']?(?:reasoning|thinking)[^<>]{{0,200}}>)
     | (?P<fence>^[ \t]{{0,4}}```[ \t]{{0,4}}(?:think|thinking|thoughts?|reasoning|analysis)[ \t]{{0,4}}$)

@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from step_envs.confidential import without_keys
+
 _OPENING = re.compile(
     r"""
     <tool_call>\s*<function=(?P<qwen>[\w.-]+)>                            # Qwen3-Coder
@@ -128,10 +130,10 @@ TOOL = {
     "type": "function",
     "function": {
         "name": TOOL_NAME,
-        "description": "Take one action in the world.",
+        "description": "Take the next step.",
         "parameters": {
             "type": "object",
-            "properties": {"action": {"type": "string", "description": "The action, e.g. one of those in the manual."}},
+            "properties": {"action": {"type": "string", "description": "The next step, as one action."}},
             "required": ["action"],
             "additionalProperties": False,
         },
@@ -162,7 +164,8 @@ def _action_in(given: Any) -> str | None:
             given = inner
         else:
             break
-    return given.strip() or None if isinstance(given, str) else None
+    # JSON can spell any letter as an escape, so that a key was not found in the text of the call.
+    return without_keys(given).strip() or None if isinstance(given, str) else None
 
 
 def _json(text: str) -> Any:

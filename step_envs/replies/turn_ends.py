@@ -77,6 +77,8 @@ _AFTER_ACTION = re.compile(
             rf"{_LINE}[^\W\d_][\w /'.\-]{{0,40}}?{_AFTER_LABEL}{_COLON}",
             rf"{_LINE}(?:human|user|assistant|observation|environment|system){_AFTER_LABEL}(?:>|\||=|→|—|-)",
             rf"{_BREAK}[ \t]{{0,8}}[-=*_#~]{{3,100}}[ \t]{{0,8}}(?=[\r\n]|\Z)",
+            # The next command behind a prompt, a heading: the transcript goes on without its writer.
+            rf"{_BREAK}[ \t]{{0,8}}(?:>[ \t]|\#{{1,6}}[ \t]{{1,4}}(?=[^\W\d_]))",
             rf"{_LINE}(?:your task is|you are in the middle of|here is your task)\b",
         )
     ),

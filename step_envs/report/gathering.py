@@ -12,6 +12,7 @@ from step_envs.file_reading import open_regular, parse_json, read_bytes
 from step_envs.runs import run_names
 from step_envs.store import read_trajectories
 from step_envs.trajectory import Trajectory, Turn, Usage
+from step_envs.wrappers.conversation import took_no_step
 
 ERROR_KINDS = ("no action", "fatal", "repeated", "no effect", "wrong step")
 """How an error turn is called, the first that fits: the reply held no action; it closed the way to success, or ended the
@@ -161,7 +162,7 @@ def _replies(trajectory: Trajectory) -> list[ReplyRecord]:
         turn, answers = trajectory.turns[at], trajectory.turns[at + 1 : end]
         seen = _said(answers)
         # Who does the same again may well be told the same again, and rightly: waiting, for one.
-        unmoved = bool(seen) and seen == shown and turn.action != before
+        unmoved = bool(seen) and seen == shown and turn.action != before and not took_no_step(turn)
         void = turn.action is None or seen.startswith(_REFUSALS) or unmoved
         last = end == len(trajectory.turns) and trajectory.stop_reason == "failure"
         kind = _kind(turn, before, void=void, last=last) if turn.kind == "error" else None

@@ -16,6 +16,7 @@ from step_envs.core import TextEnv
 from step_envs.replies import visible_thought
 from step_envs.statistics import Interval, task_mean
 from step_envs.trajectory import Trajectory, Turn
+from step_envs.wrappers.conversation import took_no_step
 from step_envs.wrappers.teachers.base import TeacherContext
 from step_envs.wrappers.teachers.oracle import OracleTeacher
 
@@ -176,6 +177,9 @@ def _play_again(env: gym.Env[Any, Any], trajectory: Trajectory, looks_back: re.P
     judged: list[tuple[str, bool]] = []
     replies = (turn for turn in trajectory.turns if turn.role == "assistant" and turn.kind != "instruction")
     for turn, reflects in zip(replies, _reflects(trajectory, looks_back), strict=True):
+        if took_no_step(turn):
+            said.append({"role": "assistant", "content": turn.content})
+            continue
         before = world.snapshot() if reflects else b""
         if turn.action is None:
             observation, _, terminated, truncated, info = world.pass_step(world.react.format_error)

@@ -7,11 +7,12 @@ interval and the test find it: with few tasks, a bootstrap interval alone is too
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from step_envs.errors import StepEnvsError
+from step_envs.registration import known_class
 from step_envs.statistics import Interval, mcnemar, paired_bootstrap, sign_flip
 from step_envs.store import read_trajectories
 from step_envs.training.evaluation import EvalConfig, Evaluation, reward_of
@@ -102,9 +103,10 @@ def compare(first: Path, second: Path) -> Comparison:
     """
     one, other = Evaluation.read(first).config, Evaluation.read(second).config
     _check_alike(one, other, first, second)
-    return compare_episodes(
-        list(read_trajectories(first)), list(read_trajectories(second)), one.protocol, names=(str(first), str(second))
-    )
+    of_first, of_second = list(read_trajectories(first)), list(read_trajectories(second))
+    if one.protocol == "eto":
+        _check_same_protocol(of_first, of_second, first, second)
+    return compare_episodes(of_first, of_second, one.protocol, names=(str(first), str(second)))
 
 
 def compare_episodes(
@@ -163,6 +165,22 @@ def _check_alike(one: EvalConfig, other: EvalConfig, first: Path, second: Path) 
                 f"{first} and {second} cannot be compared: the {name.replace('_', ' ')} of the first is {mine!r}, of the "
                 f"second {others!r}."
             )
+
+
+def _check_same_protocol(of_first: list[Trajectory], of_second: list[Trajectory], first: Path, second: Path) -> None:
+    """Refuse evaluations that were made when the protocol still had other options."""
+    names = known_class(of_first[0].env_id).eto_options if of_first else ()
+    for name in names:
+        mine, others = ({one.protocol.get("env", {}).get(name) for one in played} for played in (of_first, of_second))
+        if of_second and mine != others:
+            raise ComparisonError(
+                f"{first} and {second} cannot be compared: ETO's protocol had {name}={_listed(mine)} in the first and "
+                f"{name}={_listed(others)} in the second, as earlier versions had: evaluate that one anew."
+            )
+
+
+def _listed(values: set[Any]) -> str:
+    return " or ".join(sorted(map(repr, values)))
 
 
 def _numbered(trajectories: Sequence[Trajectory]) -> dict[tuple[str, int], Trajectory]:

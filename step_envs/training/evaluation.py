@@ -44,6 +44,7 @@ class EvalConfig(RunSettings):
         style: Prompt style; see ``ReActWrapper``.
         reply_format: How a reply names its action: ``react``, ``action-tags`` or ``tool-calls``; see ``ReActWrapper``.
         tolerant: Also take actions in common variants of that form; see ``ReActWrapper``.
+        think_actions: Answer actions that only think with "OK.", at no step of the world; see ``ReActWrapper``.
         seed: Decides the order of tasks and the agents' random streams.
         reflection: Regular expression that finds a reflection in a thought; see ``Behaviour``.
     """
@@ -59,6 +60,7 @@ class EvalConfig(RunSettings):
     style: Literal["eto", "system", "plain"] = "eto"
     reply_format: ReplyFormatName = "react"
     tolerant: bool = False
+    think_actions: bool = False
     seed: int = Field(0, ge=0)
     reflection: str = REFLECTION
 
@@ -101,6 +103,7 @@ class EvalConfig(RunSettings):
             style=self.style,
             reply_format=self.reply_format,
             tolerant=self.tolerant,
+            think_actions=self.think_actions,
             seed=self.seed,
             **execution_settings(self),
         )

@@ -7,6 +7,7 @@ them: it does not cut, mask or pack them again.
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -165,7 +166,7 @@ def finetune(
     # Full training keeps the weights in float32 and computes in bf16, because small updates are lost in bf16 weights.
     # Under LoRA the large weights are frozen, so they can be bf16.
     dtype = torch.bfloat16 if on_gpu and config.lora_rank else torch.float32
-    network = _load_model(AutoModelForCausalLM, folder, dtype=dtype)
+    network = load_network(AutoModelForCausalLM, folder, dtype=dtype)
     tokenizer = tokenizer if tokenizer is not None else load_tokenizer(folder)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -199,6 +200,17 @@ def finetune(
         write_model(out / RECORD, record.model_copy(update=results))
     trainer.accelerator.wait_for_everyone()
     return out
+
+
+def remove_trainer_checkpoints(out: Path) -> None:
+    """Remove the checkpoints that a training could have gone on from, each three times as large as its result.
+
+    Args:
+        out: The folder of a training that is complete.
+    """
+    for folder in out.glob("checkpoint-*"):
+        if folder.name.rpartition("-")[2].isdecimal():
+            shutil.rmtree(folder)
 
 
 def _last_checkpoint(out: Path) -> str | None:
@@ -282,7 +294,17 @@ def _lora_config(config: FinetuneConfig) -> Any:
     )
 
 
-def _load_model(loader: Any, folder: Path, dtype: Any) -> Any:
+def load_network(loader: Any, folder: Path, dtype: Any) -> Any:
+    """Load the weights of a checkpoint.
+
+    Args:
+        loader: A class of transformers, e.g. ``AutoModelForCausalLM``.
+        folder: The checkpoint.
+        dtype: Number type of the weights.
+
+    Raises:
+        DataError: They cannot be loaded.
+    """
     try:
         return loader.from_pretrained(str(folder), local_files_only=True, dtype=dtype)
     except (OSError, ValueError) as error:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from step_envs.download import fetch
+from step_envs.download import PublishedFile, fetch
 from step_envs.errors import DataError, unknown_name
 from step_envs.official_data import NO_PROGRESS, DataProgress, DataReport
 from step_envs.webshop.catalogue.catalogue import Catalogue
@@ -40,10 +40,12 @@ class DriveFile:
     Attributes:
         name: What it is called on disk.
         key: Its id there.
+        published: Its size and SHA-256; None where nobody knows them.
     """
 
     name: str
     key: str
+    published: PublishedFile | None = None
 
     def url(self, base_url: str = DRIVE_URL) -> str:
         """Say where it is; ``confirm`` answers the question that stands before files too large for a virus scan."""
@@ -67,19 +69,39 @@ class OfficialSet:
 
 SETS: Final = {
     "small": OfficialSet(
-        DriveFile("items_shuffle_1000.json", "1EgHdxQ_YxqIQlvvq5iKlCrkEKR6-j0Ib"),
-        DriveFile("items_ins_v2_1000.json", "1IduG0xl544V_A_jv3tHXC0kyFi7PnyBu"),
+        DriveFile(
+            "items_shuffle_1000.json",
+            "1EgHdxQ_YxqIQlvvq5iKlCrkEKR6-j0Ib",
+            PublishedFile(4_467_013, "30a4765c3a327af72d9a9a95a6b2486d516f0fa1d3ecd83681901ce82a21b269"),
+        ),
+        DriveFile(
+            "items_ins_v2_1000.json",
+            "1IduG0xl544V_A_jv3tHXC0kyFi7PnyBu",
+            PublishedFile(147_099, "f88a36314a397b53b3d9c3fa5878e5f7b26d35019a51ec83fbedeca61a948f6f"),
+        ),
         1000,
     ),
     "all": OfficialSet(
-        DriveFile("items_shuffle.json", "1A2whVgOO0euk5O13n2iYDM0bQRkkRduB"),
-        DriveFile("items_ins_v2.json", "1s2j6NgHljiZzQNL3veZaAiyW_qDEgBNi"),
+        DriveFile(
+            "items_shuffle.json",
+            "1A2whVgOO0euk5O13n2iYDM0bQRkkRduB",
+            PublishedFile(5_479_720_229, "2ef591d65df3af89e972ab72468eb82cbf124d876552d9f3678667edd620a6c8"),
+        ),
+        DriveFile(
+            "items_ins_v2.json",
+            "1s2j6NgHljiZzQNL3veZaAiyW_qDEgBNi",
+            PublishedFile(186_295_270, "1d36af476bdb8f82a5da62bd8acdabe54cd8de2fa84010d37da5c4890feb447e"),
+        ),
         1_181_436,
     ),
 }
 """By the names that ``setup.sh`` has for them."""
 
-HUMAN: Final = DriveFile(HUMAN_FILE, "14Kb5SPBk_jfdLZ_CDBNitW98QLDlKR5O")
+HUMAN: Final = DriveFile(
+    HUMAN_FILE,
+    "14Kb5SPBk_jfdLZ_CDBNitW98QLDlKR5O",
+    PublishedFile(5_137_548, "cf78667548a71786e1d9049c24b802e48e1084ad4bb021cae56ce1f6d96954a3"),
+)
 """Belongs to every set."""
 
 
@@ -255,7 +277,9 @@ def _get(file: DriveFile, folder: Path, base_url: str, progress: FileProgress | 
         if progress is not None:
             progress(file.name, done, total)
 
-    fetch(file.url(base_url), folder / file.name, otherwise=_OTHERWISE, progress=tell)
+    # Another address serves files of its own; the catalogue's manifest keeps the digests of all.
+    published = file.published if base_url == DRIVE_URL else None
+    fetch(file.url(base_url), folder / file.name, otherwise=_OTHERWISE, published=published, progress=tell)
 
 
 @contextlib.contextmanager

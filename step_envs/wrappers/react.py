@@ -13,7 +13,8 @@ import gymnasium as gym
 
 from step_envs.core import ReActFormat, TextEnv
 from step_envs.errors import unknown_name
-from step_envs.replies import ReadReply, ReplyFormat, ReplyFormatName, read_reply
+from step_envs.options import NamesOptions
+from step_envs.replies import THOUGHT_ANSWER, ReadReply, ReplyFormat, ReplyFormatName, is_think_action, read_reply
 from step_envs.replies import reply_format as format_of
 from step_envs.trajectory import Turn
 from step_envs.wrappers.conversation import Conversation
@@ -22,9 +23,16 @@ from step_envs.wrappers.reply import Reply, as_reply
 _OBSERVATION_STYLES = ("full", "eto")
 _ARRIVAL = re.compile(r"\AYou arrive at [^.]{1,40}\. (?=\S)")
 _STYLES = ("eto", "system", "plain")
+_MOST_THOUGHTS = 10
+"""Thoughts in a row that cost no step. Those after them do, so that an agent that only thinks meets the step limit."""
+_THOUGHTS_EXPLAINED = (
+    f'An action that begins with "think:" is answered by "{THOUGHT_ANSWER}" and takes no step, '
+    f"up to {_MOST_THOUGHTS} in a row."
+)
+_THINKS_TOO_LONG = f"{THOUGHT_ANSWER} Take another action now: this thought cost a step."
 
 
-class ReActWrapper(gym.Wrapper[str, str, str, str]):
+class ReActWrapper(NamesOptions, gym.Wrapper[str, str, str, str]):
     r"""Turns a text environment into a chat and owns the conversation.
 
     ``env.get_wrapper_attr("messages")`` is what an agent should see next. An agent answers with a string or, if it has more
@@ -44,6 +52,9 @@ class ReActWrapper(gym.Wrapper[str, str, str, str]):
             in a fence, with a final period. Without it such a reply gets the format message, which names the variant.
         observation_style: ``"full"`` shows what the engine says; ``"eto"`` leaves out "You arrive at loc 12. " after
             ``go to``, as ETO's published ALFWorld data does.
+        think_actions: Answer actions that only think (``think: ...``, ``think[...]``), as the prompts of ReAct have them,
+            with "OK." and at no step of the world, up to ten in a row. The environment's own manual says so. Such a turn
+            is an agent's turn like any other; a teacher judges it together with the action that follows it.
 
     Attributes:
         conversation: The turns so far.
@@ -72,6 +83,7 @@ class ReActWrapper(gym.Wrapper[str, str, str, str]):
         reply_format: ReplyFormatName = "react",
         tolerant: bool = False,
         observation_style: Literal["full", "eto"] = "full",
+        think_actions: bool = False,
     ) -> None:
         super().__init__(env)
         if style not in _STYLES:
@@ -88,6 +100,10 @@ class ReActWrapper(gym.Wrapper[str, str, str, str]):
         if observation_style not in _OBSERVATION_STYLES:
             raise unknown_name("observation style", observation_style, _OBSERVATION_STYLES)
         self.observation_style = observation_style
+        self.think_actions = think_actions
+        if think_actions and format is None:
+            self.format = replace(self.format, manual=f"{self.format.manual}\n\n{_THOUGHTS_EXPLAINED}")
+        self._thoughts_in_a_row = 0
         self.conversation = Conversation()
 
     @property
@@ -104,6 +120,7 @@ class ReActWrapper(gym.Wrapper[str, str, str, str]):
         observation, info = self.env.reset(seed=seed, options=options)
         task = self.format.task.format(instruction=info["instruction"], observation=observation)
         self.conversation = Conversation()
+        self._thoughts_in_a_row = 0
         if self.style == "system":
             self.conversation.add(Turn(role="system", content=self.format.manual, kind="instruction"))
         elif self.style == "eto":
@@ -115,7 +132,11 @@ class ReActWrapper(gym.Wrapper[str, str, str, str]):
     @property
     def protocol(self) -> dict[str, Any]:
         """How replies are read, for the record."""
-        changed = {} if self.observation_style == "full" else {"observation_style": self.observation_style}
+        changed: dict[str, Any] = {}
+        if self.observation_style != "full":
+            changed["observation_style"] = self.observation_style
+        if self.think_actions:
+            changed["think_actions"] = True
         read = {"reply_format": self.reply_format.name, "tolerant": self.tolerant}
         return {"style": self.style} | read | changed
 
@@ -132,6 +153,13 @@ class ReActWrapper(gym.Wrapper[str, str, str, str]):
             given.text, self.reply_format, finish=given.finish, tolerant=self.tolerant, tool_calls=given.tool_calls
         )
 
+    def takes_no_step(self, reply: str | Reply) -> bool:
+        """Return True if ``step`` would answer this reply without a step of the world, because it only thinks."""
+        return self._only_thinks(self.read(reply).action) and self._thoughts_in_a_row < _MOST_THOUGHTS
+
+    def _only_thinks(self, action: str | None) -> bool:
+        return self.think_actions and is_think_action(action)
+
     def step(self, action: str | Reply) -> tuple[str, float, bool, bool, dict[str, Any]]:
         """Carry out the action of a reply.
 
@@ -146,10 +174,23 @@ class ReActWrapper(gym.Wrapper[str, str, str, str]):
         """
         reply = as_reply(action)
         read = self.read(reply)
-        if read.action is None:
+        if self.takes_no_step(reply):
+            self._thoughts_in_a_row += 1
+            observation = self.format.observation_prefix + THOUGHT_ANSWER
+            _, reward, terminated, truncated, info = text_env(self.env).free_step(observation)
+            # Without reward and score: the world was not asked.
+            self.conversation.add_reply(reply, read, observation)
+            return observation, reward, terminated, truncated, info
+        if self._only_thinks(read.action):
+            observation = (
+                f"{self.format.observation_prefix}{THOUGHT_ANSWER} Take another action now: this thought cost a step."
+            )
+            _, reward, terminated, truncated, info = text_env(self.env).pass_step(observation)
+        elif read.action is None:
             observation = self.format.format_error + (f", not {read.found!r}" if read.found else "")
             _, reward, terminated, truncated, info = text_env(self.env).pass_step(observation)
         else:
+            self._thoughts_in_a_row = 0
             raw, reward_, terminated, truncated, info = self.env.step(read.action)
             reward = float(reward_)
             if self.observation_style == "eto":

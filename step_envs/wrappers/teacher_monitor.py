@@ -14,9 +14,10 @@ import gymnasium as gym
 from gymnasium.error import ResetNeeded
 
 from step_envs.errors import TeacherError, unknown_name
+from step_envs.options import NamesOptions
 from step_envs.trajectory import Actor, StopReason, Trajectory, Verdict
 from step_envs.wrappers.backtracking import world_at
-from step_envs.wrappers.conversation import Conversation
+from step_envs.wrappers.conversation import Conversation, took_no_step
 from step_envs.wrappers.react import react_wrapper, step_chat, text_env
 from step_envs.wrappers.record import Recorder
 from step_envs.wrappers.reply import Reply, as_reply, react_reply
@@ -59,7 +60,7 @@ class _StepResult:
         return replace(self, truncated=not self.terminated, reason=reason)
 
 
-class TeacherMonitorWrapper(gym.Wrapper[str, str, str, str]):
+class TeacherMonitorWrapper(NamesOptions, gym.Wrapper[str, str, str, str]):
     """Has a teacher judge every action, injects reflection and correction, and records the masked trajectory.
 
     An agent works with it unchanged: ``env.get_wrapper_attr("messages")`` is what it should see next, injected turns
@@ -117,6 +118,7 @@ class TeacherMonitorWrapper(gym.Wrapper[str, str, str, str]):
         self.recorder = Recorder(env, "TeacherMonitorWrapper")
         self._info: dict[str, Any] = {}
         self._stepped = self._over = False
+        self._thoughts: list[int] = []
 
     @property
     def _conversation(self) -> Conversation:
@@ -137,6 +139,7 @@ class TeacherMonitorWrapper(gym.Wrapper[str, str, str, str]):
         task, info = self.env.reset(seed=seed, options=options)
         self.recorder.begin(seed, info)
         self._info, self._stepped, self._over = info, False, False
+        self._thoughts = []
         return task, info
 
     def step(self, action: str | Reply) -> tuple[str, float, bool, bool, dict[str, Any]]:
@@ -156,7 +159,12 @@ class TeacherMonitorWrapper(gym.Wrapper[str, str, str, str]):
             raise ResetNeeded("The episode is over: call reset() before the next step().")
         # Nothing weighs anything until the teacher has said that it was right, also if judging raises.
         reply = replace(as_reply(action), awaits_verdict=True)
-        result = self._watch_after(reply) if self.intervene == "after" else self._watch_before(reply)
+        if self._react.takes_no_step(reply):
+            # Nobody can say whether a thought was right before it is known where it led.
+            self._thoughts.append(len(self._conversation.turns))
+            result = self._run(reply)
+        else:
+            result = self._watch_after(reply) if self.intervene == "after" else self._watch_before(reply)
         self._over = result.terminated or result.truncated
         # As in TextEnv, the score that a task begins with counts towards the first reward.
         reward = result.info["score"] - (self._info["score"] if self._stepped else 0.0)
@@ -167,19 +175,27 @@ class TeacherMonitorWrapper(gym.Wrapper[str, str, str, str]):
             raise TeacherError(f"The teacher gave no verdict in task {result.info['task_id']}: {result.unjudged}")
         return result.observation, reward, result.terminated, result.truncated, result.info
 
+    def _add_verdict(self, turn: int, verdict: Verdict, thoughts: list[int]) -> None:
+        """Record a verdict; thoughts that led to a right action were right, and others stay without weight."""
+        self._conversation.add_verdict(turn, verdict)
+        if verdict.status == "ok":
+            for thought in thoughts:
+                self._conversation.add_verdict(thought, Verdict(status="ok"))
+
     def _watch_after(self, reply: Reply) -> _StepResult:
         """Carry the reply out, have it judged, and correct it afterwards if it was wrong."""
         messages, before, turn = self._conversation.messages(), self._world.snapshot(), len(self._conversation.turns)
+        thoughts, self._thoughts = self._thoughts, []
         result = self._run(reply)
         if result.terminated and result.info["success"]:
             # The engine says that the task is done. No teacher has to be asked, and none may take it back.
-            self._conversation.add_verdict(turn, Verdict(status="ok"))
+            self._add_verdict(turn, Verdict(status="ok"), thoughts)
             return result
         context = self._context(messages, reply, before, result)
         # After a failure the correction will run from the state before the error, so the teacher looks at that state.
         with world_at(self._world, before) if result.failed else nullcontext():
             verdict = judge(self.teacher, context)
-        self._conversation.add_verdict(turn, verdict)
+        self._add_verdict(turn, verdict, thoughts)
         if verdict.status != "error":
             return self._with_verdict(result, verdict)
         if self._has_too_many_errors():
@@ -193,14 +209,15 @@ class TeacherMonitorWrapper(gym.Wrapper[str, str, str, str]):
     def _watch_before(self, reply: Reply) -> _StepResult:
         """Have the reply judged first, and carry it out only if it was not wrong."""
         messages, before, turn = self._conversation.messages(), self._world.snapshot(), len(self._conversation.turns)
+        thoughts, self._thoughts = self._thoughts, []
         verdict = judge(self.teacher, self._context(messages, reply, before))
         if verdict.status != "error":
             result = self._run(reply)
-            self._conversation.add_verdict(turn, verdict)
+            self._add_verdict(turn, verdict, thoughts)
             return self._with_verdict(result, verdict)
         # Without an action there is nothing to keep from running: the reply gets the format message and costs a step.
         result = self._run(reply) if self._react.read(reply).action is None else self._refuse(reply)
-        self._conversation.add_verdict(turn, verdict)
+        self._add_verdict(turn, verdict, thoughts)
         if self._has_too_many_errors():
             return result.stopped("max_errors")
         if verdict.undo:
@@ -215,7 +232,7 @@ class TeacherMonitorWrapper(gym.Wrapper[str, str, str, str]):
         """Gather what the teacher is shown; without a result the action was not carried out."""
         read = self._react.read(reply)
         turns = self._conversation.turns if result is None else self._conversation.turns[:-2]
-        replies = [turn for turn in turns if turn.role == "assistant"]
+        replies = [turn for turn in turns if turn.role == "assistant" and not took_no_step(turn)]
         return TeacherContext(
             env=self._world,
             messages=messages,

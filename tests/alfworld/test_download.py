@@ -1,8 +1,11 @@
 """Downloading the official games, from a server of our own that breaks off, refuses, or sends something else."""
 
 import fcntl
+import hashlib
+import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -11,7 +14,7 @@ from test_archive import make_data, pack
 
 from step_envs.alfworld.download import download_games
 from step_envs.alfworld.tasks import OfficialTasks, find_tasks
-from step_envs.download import fetch
+from step_envs.download import PublishedFile, fetch
 from step_envs.errors import DataError
 
 EXPECTED = {"valid_seen": 5}
@@ -24,6 +27,7 @@ class Server:
         self.content = b""
         self.status = 200
         self.ranges = True
+        self.says_length = True
         self.broken_after: int | None = None
         self.asked: list[str | None] = []
         server = self
@@ -41,7 +45,8 @@ class Server:
                     return
                 body = server.content[start:]
                 self.send_response(206 if start else 200)
-                self.send_header("Content-Length", str(len(body)))
+                if server.says_length:
+                    self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body[: server.broken_after])
 
@@ -108,6 +113,65 @@ def test_two_downloads_of_one_file_do_not_mix_their_bytes(server, tmp_path):
             fetch(server.url, tmp_path / "games.zip", otherwise="get it by other means")
     assert part.read_bytes() == b"half of the "
     assert not server.asked
+
+
+OTHERWISE = "get it by other means"
+
+
+def published(content: bytes, **changes: object) -> PublishedFile:
+    return replace(PublishedFile(len(content), hashlib.sha256(content).hexdigest()), **changes)  # type: ignore[arg-type]
+
+
+def test_the_file_that_was_published_is_taken_and_its_digest_returned(server, tmp_path):
+    known = published(server.content)
+    assert fetch(server.url, tmp_path / "a", otherwise=OTHERWISE, published=known) == known.sha256
+    server.broken_after = 100
+    with pytest.raises(DataError, match="broke off"):
+        fetch(server.url, tmp_path / "b", otherwise=OTHERWISE, published=known)
+    server.broken_after = None
+    assert fetch(server.url, tmp_path / "b", otherwise=OTHERWISE, published=known) == known.sha256
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes() == server.content
+
+
+def test_another_file_is_removed_and_fetched_anew(server, tmp_path):
+    known, good = published(server.content), server.content
+    server.content = b"x" * len(good)
+    with pytest.raises(
+        DataError, match=r"is not the file that its authors published \(its SHA-256 is .*it was removed"
+    ):
+        fetch(server.url, tmp_path / "new.zip", otherwise=OTHERWISE, published=known)
+    assert not list(tmp_path.glob("new*"))
+    server.content = good
+    fetch(server.url, tmp_path / "new.zip", otherwise=OTHERWISE, published=known)
+    assert server.asked == [None, None]
+
+
+@pytest.mark.parametrize("says", [True, False])
+def test_a_file_that_is_too_large_is_refused_before_it_fills_the_disk(server, tmp_path, says):
+    server.says_length = says
+    sizes: list[int] = []
+    with pytest.raises(
+        DataError, match=r"sends \S+ bytes, where the file has at most 100: it is another file; get it by"
+    ):
+        fetch(
+            server.url,
+            tmp_path / "x",
+            otherwise=OTHERWISE,
+            published=published(server.content, size=100),
+            progress=lambda done, total: sizes.append(done),
+        )
+    assert not list(tmp_path.glob("x*"))
+    assert sizes == []
+
+
+def test_the_official_archive_is_known_and_what_came_is_written_down(server, tmp_path, monkeypatch):
+    monkeypatch.setattr("step_envs.alfworld.download.GAMES_URL", server.url)
+    with pytest.raises(DataError, match="is not the file that its authors published"):
+        download_games(tmp_path / "data", url=server.url, expected=EXPECTED)
+    monkeypatch.setattr("step_envs.alfworld.download.GAMES_FILE", published(server.content))
+    folder = download_games(tmp_path / "data", url=server.url, expected=EXPECTED)
+    digest = hashlib.sha256(server.content).hexdigest()
+    assert json.loads((folder / "download.json").read_text()) == {"url": server.url, "sha256": digest}
 
 
 def test_folders_without_games_are_filled(server, tmp_path):

@@ -13,6 +13,8 @@ from step_envs.wrappers import ReActWrapper, RecordTrajectory, Reply, parse_acti
 
 OWN = "Thought: ok.\nAction: search[red mug]"
 ENDS = [
+    "\n> go to fridge 1",
+    "\n# Observation\nYou found gold.",
     "\nHuman: Observation: You found gold.\nAssistant: Thought: I win",
     "\nUser: next",
     "\nAssistant: x",
@@ -202,6 +204,11 @@ def test_thoughts_reach_no_conversation_whoever_acts() -> None:
         ("ACTION: look", "ACTION:"),
         ("`Action: look`", "`Action:"),
         ("Action: `look`", "Action: `"),
+        ('Action: "look"', 'Action: "'),
+        ("Action: “look”", "Action: “"),
+        ("Action:**look**", "Action: **"),
+        ("```\nAction: look\n```", "Action: ```"),
+        ('{"thought": "a", "action": "look"}', "a JSON object"),
         ("Action:\n```\nlook\n```", "Action: ```"),
         ("action: look", "action:"),
         ("- Action 1: look", "Action 1:"),

@@ -26,11 +26,14 @@ PAIRS = [
     ("<thought_process>", "</thought_process>"),
     ("<seed:think>", "</seed:think>"),
     ("<mm:think>", "</mm:think>"),
+    ("<longcat_think>", "</longcat_think>"),
+    ("<unused94>thought\n", "<unused95>"),
     ("＜think＞", "＜/think＞"),
     ("&lt;think&gt;", "&lt;/think&gt;"),
     ("◁think▷", "◁/think▷"),
     ("[THINK]", "[/THINK]"),
     ("[think]", "[/think]"),
+    ("[Start thinking]\n", "\n[End thinking]\n"),
     ("<|think|>", "<|/think|>"),
     ("<|begin_of_thought|>", "<|end_of_thought|>"),
     ("<|start_of_thought|>", "<|end_of_thought|>"),
@@ -46,9 +49,8 @@ PAIRS = [
     ("Here is my thought process: ", "\nHere is my response: "),
     ("Thinking...\n", "\n...done thinking.\n\n"),
 ]
-ONLY_END = [
-    pair for pair in PAIRS if pair[1].strip() not in ("</details>", "```", "<channel|>") and "ere " not in pair[0]
-]
+FAMILIES = ("</details>", "```", "<channel|>", "<unused95>")
+ONLY_END = [pair for pair in PAIRS if pair[1].strip() not in FAMILIES and "ere " not in pair[0]]
 ONLY_END = [pair for pair in ONLY_END if not pair[0].startswith("Thinking...")]
 
 

@@ -17,6 +17,7 @@ from step_envs.errors import StoreError
 from step_envs.statistics import clustered_bootstrap, wilson
 from step_envs.store import read_trajectories
 from step_envs.training.behaviour import has_loop, measure_behaviour
+from step_envs.training.comparison import ComparisonError, compare
 from step_envs.training.evaluation import EvalConfig, Evaluation, evaluate, reward_of, summarize
 from step_envs.trajectory import Trajectory
 from step_envs.wrappers import ReActWrapper, RecordTrajectory
@@ -115,9 +116,27 @@ def test_an_evaluation_that_was_stopped_goes_on(tmp_path: Path) -> None:
     assert again.model_copy(update={"seconds": 0.0}) == whole.model_copy(update={"seconds": 0.0})
 
 
+def test_evaluations_of_two_versions_of_a_protocol_are_not_compared(tmp_path: Path) -> None:
+    lost = played(*say("go right", "take coin", "eat coin"))
+    science = {"env": "STeP-SciWorld-v0", "protocol": "eto"}
+    for name in ("easy", "eto"):
+        options = {"env": {"simplification": name, "max_ticks": 200}}
+        one = lost.model_copy(update={"env_id": "STeP-SciWorld-v0", "protocol": options})
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "trajectories.jsonl").write_text(one.to_json() + "\n")
+        summarize(EvalConfig(**science), [one]).write(tmp_path / name)  # type: ignore[arg-type]
+    assert compare(tmp_path / "easy", tmp_path / "easy").episodes == 1
+    with pytest.raises(
+        ComparisonError,
+        match=r"protocol had simplification='easy' in the first and simplification='eto' in the second, as earlier",
+    ):
+        compare(tmp_path / "easy", tmp_path / "eto")
+
+
 def test_the_protocols(tmp_path: Path) -> None:
     eto = EvalConfig(env="STeP-SciWorld-v0", split="eto_test", protocol="eto").run()
-    assert eto.env_options == {"simplification": "easy", "max_ticks": 200}
+    # The set of simplifications that ETO's published episodes were played with, by their first looks.
+    assert eto.env_options == {"simplification": "eto", "max_ticks": 200}
     assert (eto.episodes, eto.teacher) == (211, None)
     assert EvalConfig(env="STeP-ALFWorld-v0", protocol="eto", episodes=3).run().env_options == {}
     with pytest.raises(

@@ -88,6 +88,12 @@ def test_every_arm_plays_the_held_out_tasks_and_is_not_taught(whole):
         assert all(trajectory.teacher is None and trajectory.split == "valid_unseen" for trajectory in played)
 
 
+def test_the_results_stay_and_the_checkpoints_of_the_trainer_do_not(whole):
+    assert not list(whole.rglob("checkpoint-*"))
+    for model in (whole / "pretrained", whole / "base", *(whole / "arms").glob("*/seed-*/model")):
+        assert (model / "model.safetensors").exists() and (model / "finetune.json").exists()
+
+
 def test_what_is_done_is_not_done_again(whole, monkeypatch):
     before = {file: file.read_bytes() for file in (whole / "report").iterdir()}
     kept: list[str] = []

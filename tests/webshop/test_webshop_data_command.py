@@ -1,5 +1,6 @@
 """The command that imports or downloads the official products, from files and from a server of our own."""
 
+import hashlib
 import json
 import re
 import shlex
@@ -326,6 +327,22 @@ def test_what_there_is_to_download():
     assert {name: official.records for name, official in SETS.items()} == {"small": 1000, "all": 1_181_436}
     keys = {file.key for official in SETS.values() for file in (official.products, official.attributes, HUMAN)}
     assert len(keys) == 5 and all(len(key) == 33 for key in keys)
+
+
+def test_every_official_file_is_known_by_its_digest(test_data):
+    files = {file for official in SETS.values() for file in (official.products, official.attributes, HUMAN)}
+    assert all(file.published is not None and len(file.published.sha256) == 64 for file in files)
+    attributes = (test_data / "webshop" / "items_ins_v2_1000.json").read_bytes()
+    known = SETS["small"].attributes.published
+    assert known is not None
+    assert (len(attributes), hashlib.sha256(attributes).hexdigest()) == (known.size, known.sha256)
+
+
+def test_another_file_at_the_official_address_is_refused(tmp_path, drive, get, monkeypatch):
+    monkeypatch.setattr("step_envs.webshop.download.DRIVE_URL", drive.url)
+    with pytest.raises(DataError, match=r"is not the file that its authors published .*--from"):
+        get(tmp_path / "shop")
+    assert not list(tmp_path.glob("shop*"))
 
 
 def test_the_official_thousand(tmp_path, test_data, command):

@@ -17,6 +17,7 @@ from step_envs.errors import SnapshotError, UnknownNameError
 from step_envs.testing import check_text_env
 from step_envs.webshop.env import WebShopEnv
 from step_envs.webshop.expert import Shopper, look
+from step_envs.webshop.shop.instruction_parser import search_words
 from step_envs.wrappers import ReActWrapper, RecordTrajectory
 
 ENV_ID = "STeP-WebShop-v0"
@@ -89,6 +90,13 @@ def test_it_clicks_values_of_options_and_never_their_names() -> None:
         step = shopper.next_step(3)
         assert step is not None
     assert clicked == ["click[pack of 2]", "click[6 feet]"]
+
+
+@pytest.mark.parametrize(
+    "word", ["größe", "gro\u0308ße", "красный", "红色", "हिन्दी", "เสื้อ", "עִבְרִית", "العَرَبِيَّة", "t-shirt", "l'oreal"]
+)
+def test_a_query_keeps_the_letters_of_every_script(word: str) -> None:
+    assert search_words(f"i want a {word}, and price lower than 20.00 dollars") == word.lower()
 
 
 def test_only_legal_actions_are_played() -> None:

@@ -20,6 +20,7 @@ from typing import Any
 from step_envs.errors import EngineError
 from step_envs.file_reading import read_json
 from step_envs.run_folder import RunFolder, write_json
+from step_envs.training.experiments.estimate import ExperimentEstimate
 from step_envs.training.experiments.presets import Preset
 from step_envs.training.experiments.stages import ExperimentStep, plan_steps, run_step
 
@@ -32,7 +33,14 @@ Notice = Callable[[ExperimentStep, str, dict[str, Any]], object]
 """Called for each step: with the step, ``begun``, ``done`` or ``kept`` (it was done before), and its figures."""
 
 
-def run(preset: Preset, out: Path, *, resume: bool = False, notice: Notice = lambda step, what, figures: None) -> Path:
+def run(
+    preset: Preset,
+    out: Path,
+    *,
+    resume: bool = False,
+    notice: Notice = lambda step, what, figures: None,
+    on_estimate: Callable[[ExperimentEstimate], object] | None = None,
+) -> Path:
     """Run an experiment, or the rest of it, and write its report.
 
     Args:
@@ -40,6 +48,7 @@ def run(preset: Preset, out: Path, *, resume: bool = False, notice: Notice = lam
         out: Its folder.
         resume: Continue the experiment in the folder; if False, a folder that holds one is refused.
         notice: Called for each step.
+        on_estimate: Called with an estimate of time and disk before the first step; None makes no estimate.
 
     Returns:
         The folder of the report.
@@ -64,9 +73,59 @@ def run(preset: Preset, out: Path, *, resume: bool = False, notice: Notice = lam
             notice(step, "kept", done[step.name])
         else:
             waiting.append(step)
+    if on_estimate is not None and not done:
+        on_estimate(estimate_in_process(preset, out))
     if waiting:
         _run_steps(preset, out, waiting, done, notice)
     return write_report(preset, out)
+
+
+def estimate_in_process(preset: Preset, out: Path) -> ExperimentEstimate:
+    """Estimate what an experiment needs, in a process of its own that frees the model's memory as it ends.
+
+    Args:
+        preset: The experiment.
+        out: Its folder; nothing is written into it.
+
+    Raises:
+        EngineError: The process died, as it does where the model does not fit into memory.
+        DataError: See ``estimate_experiment``.
+    """
+    pool, alive = _make_pool(preset, 1)
+    found = pool.submit(_estimate_quietly, preset, out.expanduser().resolve())
+    try:
+        return found.result()
+    except BrokenProcessPool as error:
+        raise EngineError(
+            "The process that tried out the original model died without a word, as it does where memory runs out: a "
+            "smaller model is needed, or a machine with more memory."
+        ) from error
+    finally:
+        if not found.done():
+            alive.close()
+        pool.shutdown(wait=found.done(), cancel_futures=True)
+        alive.close()
+
+
+def _estimate_quietly(preset: Preset, out: Path) -> ExperimentEstimate:
+    from step_envs.training.experiments.estimate import estimate_experiment
+
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    return estimate_experiment(preset, out)
+
+
+def _make_pool(preset: Preset, workers: int) -> tuple[ProcessPoolExecutor, Connection]:
+    """Make a pool of workers, and the end of a pipe at whose closing they end."""
+    context = multiprocessing.get_context("spawn")
+    # The workers read the other end. It closes when this process ends, however it ends.
+    lifeline, alive = context.Pipe(duplex=False)
+    os.environ["OMP_NUM_THREADS"] = str(preset.threads)
+    pool = ProcessPoolExecutor(
+        workers, mp_context=context, initializer=_prepare_worker, initargs=(lifeline, preset.threads)
+    )
+    return pool, alive
 
 
 def _claim_folder(preset: Preset, out: Path, *, resume: bool) -> None:
@@ -83,16 +142,7 @@ def _result_file(out: Path, step: ExperimentStep) -> Path:
 def _run_steps(
     preset: Preset, out: Path, waiting: list[ExperimentStep], done: dict[str, dict[str, Any]], notice: Notice
 ) -> None:
-    context = multiprocessing.get_context("spawn")
-    # The workers read the other end. It closes when this process ends, however it ends.
-    lifeline, alive = context.Pipe(duplex=False)
-    os.environ["OMP_NUM_THREADS"] = str(preset.threads)
-    pool = ProcessPoolExecutor(
-        min(preset.workers, len(waiting)),
-        mp_context=context,
-        initializer=_prepare_worker,
-        initargs=(lifeline, preset.threads),
-    )
+    pool, alive = _make_pool(preset, min(preset.workers, len(waiting)))
     running: dict[Future[tuple[dict[str, Any], dict[str, float]]], ExperimentStep] = {}
     try:
         while waiting or running:

@@ -223,7 +223,7 @@ def _pretrain(preset: Preset, out: Path) -> dict[str, Any]:
     import datasets
 
     from step_envs.agents.local.checkpoint import load_tokenizer
-    from step_envs.training.finetuning import finetune
+    from step_envs.training.finetuning import finetune, remove_trainer_checkpoints
     from step_envs.training.tiny_model_text import copying_texts, language_rows
 
     made = preset.pretraining
@@ -234,6 +234,7 @@ def _pretrain(preset: Preset, out: Path) -> dict[str, Any]:
     rows = language_rows(tokenizer, play, texts, max_length=made.training.max_length)
     dataset = datasets.Dataset.from_dict({name: [row[name] for row in rows] for name in ("input_ids", "labels")})
     finetune(dataset, model=out / "original", out=out / "pretrained", config=made.training, tokenizer=tokenizer)
+    remove_trainer_checkpoints(out / "pretrained")
     return {"rows": len(rows), "tokens": sum(len(row["input_ids"]) for row in rows)}
 
 
@@ -262,11 +263,12 @@ def _finetune(
 ) -> dict[str, Any]:
     from step_envs.agents.local.checkpoint import load_tokenizer
     from step_envs.training.dataset import build_dataset
-    from step_envs.training.finetuning import finetune
+    from step_envs.training.finetuning import finetune, remove_trainer_checkpoints
 
     tokenizer = load_tokenizer(model)
     dataset, report = build_dataset(trajectories, tokenizer, masking=masking, max_length=config.max_length)
     finetune(dataset, model=model, out=out, config=config, tokenizer=tokenizer)
+    remove_trainer_checkpoints(out)
     write_json(out.parent / f"{out.name}-rows.json", report.model_dump())
     return {"rows": report.rows, "tokens": report.tokens, "steps": config.max_steps}
 

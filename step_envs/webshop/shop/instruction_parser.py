@@ -3,8 +3,11 @@
 import re
 from typing import Final
 
+import regex
+
 _PRICE: Final = re.compile(r",? and price lower than (\d+(?:\.\d+)?) dollars\s*$")
-_WORD: Final = re.compile(r"[\w&'\"./-]*[\w'\"]")  # letters of every script
+# Letters of every script, with their marks: vowels of Hindi and Thai, points of Arabic and Hebrew, accents written apart.
+_WORD: Final = regex.compile(r"[\w\p{M}&'\"./-]*[\w\p{M}'\"]")
 _LONGEST_QUERY: Final = 2_000
 
 _FILLER_TEXT: Final = """

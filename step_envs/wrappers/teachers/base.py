@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from step_envs.core import TextEnv
+from step_envs.options import NamesOptions
 from step_envs.trajectory import Actor, Verdict
 
 
@@ -38,7 +39,7 @@ class TeacherContext:
     previous_action: str | None = None
 
 
-class Teacher(ABC):
+class Teacher(NamesOptions, ABC):
     """Judges each action of an agent."""
 
     @abstractmethod

@@ -5,6 +5,7 @@ right nor wrong, because a step that is masked or trained on by accident spoils 
 concern every request (key, address, model, budget) are raised.
 """
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar, TypeVar
@@ -16,6 +17,7 @@ from step_envs.endpoint import ChatModel, UsesChatModel
 from step_envs.errors import EndpointDownError, RequestRefusedError
 from step_envs.trajectory import Actor, Verdict
 from step_envs.wrappers.teachers.base import Teacher, TeacherContext
+from step_envs.wrappers.teachers.judging import one_line
 from step_envs.wrappers.teachers.leak import find_leak, shown_to_agent
 from step_envs.wrappers.teachers.prompting import PromptBook, question
 from step_envs.wrappers.teachers.structured_output import StructuredAnswer, VerdictFields, ask_for, explanation
@@ -23,6 +25,9 @@ from step_envs.wrappers.teachers.structured_output import StructuredAnswer, Verd
 _EVERY_REQUEST = ("quota", "key", "model", "address")
 """Kinds of refusals that concern every request. All others may concern this one alone; where they do not, the run ends
 after some requests were refused alike, which the gateway counts."""
+
+_NOTHING = re.compile(r"\W*(?:\Z|(?:no|none|null|nothing|not applicable|n/a|nil|empty|ok)\b)", re.IGNORECASE)
+"""What models write into a field that has nothing to say."""
 
 Shape = TypeVar("Shape", bound=BaseModel)
 
@@ -121,9 +126,9 @@ class ModelTeacher(TeacherWithModel):
         plan = context.env.oracle.plan() if self.privileged else None
 
         def check(said: VerdictFields) -> str | None:
-            incomplete = _what_is_missing(said)
-            if incomplete or not plan:
-                return incomplete
+            fault = _what_is_missing(said) or _what_contradicts(said, context.action)
+            if fault or not plan:
+                return fault
             return find_leak(explanation(said), plan, said.corrected_action or "", shown_to_agent(context))
 
         asked = question(context, most_actions=self.most_actions, plan=plan)
@@ -136,6 +141,19 @@ class ModelTeacher(TeacherWithModel):
             reason = said.reason if said.status == "unknown" else None
             return Verdict(status=said.status, reason=reason, usage=answer.usage)
         return Verdict(**said.model_dump(), usage=answer.usage)
+
+
+def _what_contradicts(said: VerdictFields, action: str | None) -> str | None:
+    """Return what is wrong with an "ok" that names an error and another action: a wrong step would be trained as right."""
+    if said.status != "ok" or not (_says_something(said.error) and _says_something(said.corrected_action)):
+        return None
+    if one_line(said.corrected_action or "") == one_line(action or ""):
+        return None
+    return 'status is "ok", but error and corrected_action say that the step was wrong.'
+
+
+def _says_something(text: str | None) -> bool:
+    return _NOTHING.match(text or "") is None
 
 
 def _what_is_missing(said: VerdictFields) -> str | None:
