@@ -16,6 +16,7 @@ class below. A reverse proxy in front would need the same from its configuration
 """
 
 import asyncio
+import itertools
 from typing import Any
 
 import h11
@@ -24,6 +25,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from step_envs.serve.limits import LARGEST_HEADER, Limits
 
 _UNREAD_ANSWER_SECONDS = 60.0
+_CLOSED_AT_ONCE, _CLOSING_PAUSE = 8, 0.01
 
 
 class Admission:
@@ -37,9 +39,10 @@ class Admission:
     def __init__(self, limits: Limits, max_unauthenticated: int) -> None:
         self.header_seconds = limits.header_seconds
         self._max_strangers, self._max_clients = max_unauthenticated, limits.max_connections
-        # Both in order: strangers by arrival, clients by their last request.
-        self._strangers: dict[GuardedConnection, None] = {}
+        # Both in order: strangers by arrival, with its time, clients by their last request.
+        self._strangers: dict[GuardedConnection, float] = {}
         self._clients: dict[GuardedConnection, None] = {}
+        self._timer: asyncio.TimerHandle | None = None
 
     def arrive(self, connection: "GuardedConnection") -> None:
         """Take in a new connection, in the place of the oldest stranger's if there is none left."""
@@ -47,7 +50,9 @@ class Admission:
             oldest = next(iter(self._strangers))
             del self._strangers[oldest]
             oldest.drop()
-        self._strangers[connection] = None
+        self._strangers[connection] = connection.loop.time()
+        if self._timer is None:
+            self._timer = connection.loop.call_later(self.header_seconds, self._close_overdue, connection.loop)
 
     def admit(self, connection: "GuardedConnection") -> bool:
         """Make a connection a client's; False if all of theirs are at work."""
@@ -66,6 +71,18 @@ class Admission:
         """Forget a connection that is closed."""
         self._strangers.pop(connection, None)
         self._clients.pop(connection, None)
+
+    def _close_overdue(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Close the strangers whose time is over, a few at a time: a thousand may have come at once, and clients wait."""
+        overdue = loop.time() - self.header_seconds
+        for connection, arrival in list(itertools.islice(self._strangers.items(), _CLOSED_AT_ONCE)):
+            if arrival > overdue:
+                break
+            del self._strangers[connection]
+            connection.drop()
+        first = next(iter(self._strangers.values()), None)
+        wait = None if first is None else max(first - overdue, _CLOSING_PAUSE)
+        self._timer = None if wait is None else loop.call_later(wait, self._close_overdue, loop)
 
 
 class GuardedConnection(H11Protocol):
@@ -116,7 +133,6 @@ class GuardedConnection(H11Protocol):
         """Give the other side its seconds."""
         super().connection_made(transport)
         self._admission.arrive(self)
-        self._deadline = self.loop.call_later(self._admission.header_seconds, self.drop)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Make room for another one."""
@@ -165,7 +181,7 @@ class GuardedConnection(H11Protocol):
     # Within.
 
     def _watch(self) -> None:
-        """Start or stop the time limit of a client's connection; that of a stranger's runs on until the token is shown."""
+        """Start or stop the time limit of a client's connection; that of a stranger's is kept by ``Admission``."""
         if not self._admitted or self.transport.is_closing():
             return
         if self.idle and self._owes_something():

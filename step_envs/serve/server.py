@@ -28,6 +28,8 @@ SHORTEST_TOKEN = 16
 
 _START_SECONDS = 30.0
 _GRACE_SECONDS = 3
+_BACKLOG = 1024
+_ACCEPTED_AT_ONCE = 8
 _FILES_OF_A_SESSION = 8
 _OTHER_FILES = 128
 _ENDING = (signal.SIGINT, signal.SIGTERM)
@@ -100,7 +102,7 @@ class EnvServer:
         self.worlds = Worlds(env_ids, options)
         try:
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            self._socket = socket.create_server((host, port), family=family, backlog=1024)
+            self._socket = socket.create_server((host, port), family=family, backlog=_BACKLOG)
         except OSError as error:
             raise ValueError(f"Cannot listen at {host}, port {port}: {error.strerror or error}.") from error
         # Accepted connections inherit it; asyncio only sets it where a socket names its protocol, and without it every
@@ -189,6 +191,11 @@ class EnvServer:
                 # uvicorn would take the second one for impatience, skip half of what is to be done, and raise both again.
                 self.should_exit = True
 
+            async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+                await super().startup(sockets)
+                for one in sockets or ():
+                    one.listen(_BACKLOG)
+
             async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
                 asyncio.get_running_loop().call_later(_GRACE_SECONDS, app.give_up)
                 await super().shutdown(sockets)
@@ -208,6 +215,9 @@ class EnvServer:
                 server_header=False,
                 proxy_headers=False,
                 timeout_keep_alive=75,
+                # asyncio accepts so many connections before it looks after anybody else; how many may wait to be accepted
+                # is set in startup().
+                backlog=_ACCEPTED_AT_ONCE,
                 timeout_graceful_shutdown=_GRACE_SECONDS + 1,
                 h11_max_incomplete_event_size=LARGEST_HEADER,
             )
