@@ -25,7 +25,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from step_envs.serve.limits import LARGEST_HEADER, Limits
 
 _UNREAD_ANSWER_SECONDS = 60.0
-_CLOSED_AT_ONCE, _CLOSING_PAUSE = 8, 0.01
+_CLOSING_SECONDS, _CLOSING_PAUSE = 2.5, 0.01
 
 
 class Admission:
@@ -75,7 +75,8 @@ class Admission:
     def _close_overdue(self, loop: asyncio.AbstractEventLoop) -> None:
         """Close the strangers whose time is over, a few at a time: a thousand may have come at once, and clients wait."""
         overdue = loop.time() - self.header_seconds
-        for connection, arrival in list(itertools.islice(self._strangers.items(), _CLOSED_AT_ONCE)):
+        some = 1 + int(len(self._strangers) * _CLOSING_PAUSE / _CLOSING_SECONDS)
+        for connection, arrival in list(itertools.islice(self._strangers.items(), some)):
             if arrival > overdue:
                 break
             del self._strangers[connection]
