@@ -88,6 +88,13 @@ class App:
         for queue in self._questions.values():
             queue.give_up(error)
 
+    def close(self) -> None:
+        """Close all sessions and answer no more."""
+        self._sessions.close()
+        self._bodies.close()
+        for queue in self._questions.values():
+            queue.stop()
+
     @asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
         async with anyio.create_task_group() as tasks:

@@ -31,7 +31,7 @@ class BodyModel(BaseModel):
 class WorldBody(BodyModel):
     """Names an environment."""
 
-    env: str
+    env: str = Field(max_length=200)
     options: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -118,6 +118,10 @@ class BodyReader:
     def give_up(self, error: Exception) -> None:
         """Answer every request whose body is still being parsed with an error."""
         self._parser.give_up(error)
+
+    def close(self) -> None:
+        """Read no more."""
+        self._parser.stop()
 
     async def _receive(self, request: Request, limit: int) -> bytes:
         too_large = RefusedError(413, "TooLarge", f"The body is larger than the {limit} bytes that are taken here.")

@@ -80,6 +80,10 @@ class CallQueue:
                     future.set_exception(error)
             self._unfinished.clear()
 
+    def stop(self) -> None:
+        """End the thread after all calls; no call may follow."""
+        self._calls.put(None)
+
     def _work(self) -> None:
         while (entry := self._calls.get()) is not None:
             future, call = entry

@@ -137,7 +137,7 @@ class EnvServer:
                 ready()
             self._server.run(sockets=[self._socket])
         finally:
-            self._sessions.close()
+            self._app.close()
             for number, handler in before.items():
                 signal.signal(number, handler)
             self._socket.close()
@@ -178,8 +178,8 @@ class EnvServer:
         from step_envs.serve.sessions import SessionTable
 
         limits = self.limits
-        self._sessions = SessionTable(limits.max_sessions, limits.idle_seconds, limits.max_queue)
-        app = App(self.worlds, self._sessions, self.token, limits)
+        sessions = SessionTable(limits.max_sessions, limits.idle_seconds, limits.max_queue)
+        self._app = app = App(self.worlds, sessions, self.token, limits)
         files = _OTHER_FILES + limits.max_connections + _FILES_OF_A_SESSION * limits.max_sessions
         strangers = min(limits.max_unauthenticated, max(16, _allow_files(files + limits.max_unauthenticated) - files))
         connection: Any = partial(GuardedConnection, admission=Admission(limits, strangers))
