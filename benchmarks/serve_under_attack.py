@@ -56,7 +56,7 @@ gym.register("Slow-v0", entry_point=f"{__name__}:SlowEnv")
 """
 
 
-def play(number: int, url: str, token: str, think: float, over: Any, results: Any) -> None:
+def play(number: int, url: str, token: str, think: float, playing: Any, over: Any, results: Any) -> None:
     """Play until it is over; put (time, seconds) of each step and the errors into the results."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     choose = random.Random(number)
@@ -66,6 +66,7 @@ def play(number: int, url: str, token: str, think: float, over: Any, results: An
     env = gym.make("STeP-Remote-v0", url=url, token=token, env=world, admissible_actions=True, retries=0)
     _, info = env.reset(seed=number)
     done = False
+    playing.release()
     while not over.is_set():
         time.sleep(choose.uniform(0, 2 * think))
         began = time.monotonic()
@@ -195,13 +196,17 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder, served(Path(folder)) as (process, told):
         url, token = told["url"], told["token"]
         players = [
-            context.Process(target=play, args=(number, url, token, arguments.think, over, results), daemon=True)
+            context.Process(
+                target=play, args=(number, url, token, arguments.think, playing, over, results), daemon=True
+            )
             for number in range(CLIENTS)
         ]
         attacker = context.Process(target=attack, args=(url, running, over, opened), daemon=True)
         for one in (*players, attacker):
             one.start()
-        time.sleep(3 + CLIENTS)  # until all have imported what they need and play
+        for _ in players:
+            assert playing.acquire(timeout=120), "a client did not start"
+        time.sleep(2)
         phases: list[tuple[str, float, float]] = []
         for _ in range(arguments.rounds):
             for name in ("quiet", "attack"):

@@ -25,7 +25,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from step_envs.serve.limits import LARGEST_HEADER, Limits
 
 _UNREAD_ANSWER_SECONDS = 60.0
-_CLOSING_SECONDS, _CLOSING_PAUSE = 2.5, 0.01
+_CLOSING_SECONDS, _CLOSING_PAUSE = 5.0, 0.01
 
 
 class Admission:
