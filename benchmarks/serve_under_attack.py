@@ -187,12 +187,8 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     arguments = parser.parse_args()
     context = mp.get_context("spawn")
-    over, running, results, opened = (
-        context.Event(),
-        context.Event(),
-        context.Queue(),
-        context.Value("l", 0, lock=False),
-    )
+    over, running, playing = context.Event(), context.Event(), context.Semaphore(0)
+    results, opened = context.Queue(), context.Value("l", 0, lock=False)
     with tempfile.TemporaryDirectory() as folder, served(Path(folder)) as (process, told):
         url, token = told["url"], told["token"]
         players = [

@@ -86,7 +86,7 @@ class Admission:
         self._timer = None if wait is None else loop.call_later(wait, self._close_overdue, loop)
 
 
-class GuardedConnection(H11Protocol):
+class GuardedConnection(H11Protocol):  # type: ignore[misc]  # uvicorn is optional, and read as Any
     """One connection, closed when the other side takes too long.
 
     The application finds it as ``connection`` in the state of a request.
@@ -130,7 +130,7 @@ class GuardedConnection(H11Protocol):
 
     # What asyncio and uvicorn call.
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:
         """Give the other side its seconds."""
         super().connection_made(transport)
         self._admission.arrive(self)

@@ -184,7 +184,7 @@ class EnvServer:
         strangers = min(limits.max_unauthenticated, max(16, _allow_files(files + limits.max_unauthenticated) - files))
         connection: Any = partial(GuardedConnection, admission=Admission(limits, strangers))
 
-        class Server(uvicorn.Server):
+        class Server(uvicorn.Server):  # type: ignore[misc]  # uvicorn is optional, and read as Any
             """Ends as this module says, and not as uvicorn does."""
 
             def handle_exit(self, sig: int, frame: FrameType | None) -> None:
