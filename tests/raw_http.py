@@ -15,7 +15,7 @@ TOKEN = "marker-token-0123456789"
 def dial(url: str) -> socket.socket:
     """Open a connection."""
     address = urlsplit(url)
-    line = socket.create_connection((address.hostname, address.port), timeout=20)
+    line = socket.create_connection((address.hostname, address.port), timeout=120)
     line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return line
 
