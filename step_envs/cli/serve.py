@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 _LAST_SECONDS = 2.0
-"""Before them the server takes seven at most, see ``step_envs.serve.server``."""
+"""Before them the server takes five at most, see ``step_envs.serve.server``."""
 _SWITCH_SECONDS = 0.0005
 
 

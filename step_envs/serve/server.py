@@ -27,7 +27,7 @@ from step_envs.serve.worlds import Worlds
 SHORTEST_TOKEN = 16
 
 _START_SECONDS = 30.0
-_GRACE_SECONDS = 3
+_GRACE_SECONDS = 2
 _BACKLOG = 1024
 _ACCEPTED_AT_ONCE = 8
 _FILES_OF_A_SESSION = 8

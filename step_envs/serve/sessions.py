@@ -24,7 +24,7 @@ from step_envs.serve.protocol import RefusedError, describe_error, dump
 
 _REMEMBERED = 1000
 _SWEEP_PATIENCE = 1.0
-_CLOSING_PATIENCE = 2.0
+_CLOSING_PATIENCE = 1.0
 
 _log = logging.getLogger("step_envs.serve")
 
