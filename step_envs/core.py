@@ -88,7 +88,11 @@ class TextEnv(gym.Env[str, str], ABC):
     """True if the engine runs outside the interpreter, so that threads can drive several environments at once."""
 
     host_options: ClassVar[tuple[str, ...]] = ("data_path",)
-    """Arguments that name files or programs of the machine. A server of environments sets them, its clients may not."""
+    """Arguments that name files or programs of the machine, or make it write to its disk. A server of environments sets
+    them, its clients may not."""
+
+    client_limits: ClassVar[Mapping[str, int]] = {}
+    """The largest values that a client of a server may give for arguments that cost memory."""
 
     more_options: ClassVar[tuple[str, ...]] = ()
     """Arguments of another class that the constructor may make instead."""

@@ -1,80 +1,36 @@
-"""The server's requests and answers: an ASGI application on starlette."""
+"""The server's requests and answers: an ASGI application on starlette.
 
+Everything that may take long happens in a thread of its own: what is asked of a session in that session's, what is asked of
+a world in that world's. The event loop only reads, compares tokens and hands on, so that ``/health`` answers at once.
+"""
+
+import asyncio
 import hmac
 import json
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, Literal, TypeVar
+from typing import Any
 
 import anyio
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from step_envs.core import TextEnv
-from step_envs.errors import first_fault
+from step_envs.serve import bodies
+from step_envs.serve.bodies import BodyReader, check_json
+from step_envs.serve.call_queue import CallQueue
+from step_envs.serve.fault_log import FaultLog
+from step_envs.serve.limits import Limits
 from step_envs.serve.protocol import PROTOCOL, RefusedError, describe_error, dump
 from step_envs.serve.sessions import EnvSession, HttpAnswer, SessionTable
 from step_envs.serve.worlds import Worlds
 
-_BODY_SECONDS = 30.0
-_log = logging.getLogger("step_envs.serve")
-
-Body = TypeVar("Body", bound=BaseModel)
-
-
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class _WorldBody(_Body):
-    env: str
-    options: dict[str, Any] = Field(default_factory=dict)
-
-
-class _TasksBody(_WorldBody):
-    split: str | None = None
-    task_types: list[str] | None = None
-
-
-class _TaskBody(_WorldBody):
-    task_id: str
-
-
-class _OpenBody(_WorldBody):
-    key: str | None = Field(None, max_length=200)
-
-
-class _ResetBody(_Body):
-    call: int | None = Field(None, ge=1)
-    seed: int | None = Field(None, ge=0)
-    options: dict[str, Any] = Field(default_factory=dict)
-
-
-class _StepBody(_Body):
-    call: int | None = Field(None, ge=1)
-    action: str
-
-
-class _RestoreBody(_Body):
-    call: int | None = Field(None, ge=1)
-    snapshot: str
-
-
-class _AcceptsBody(_Body):
-    action: str
-
-
-class _OracleBody(_Body):
-    question: Literal["plan", "next_action", "thought", "is_informative"]
-    action: str = ""
-    snapshot: str | None = None
-    after: list[str] = Field(default_factory=list)
+_CLOSING_SECONDS = 2.0
 
 
 class App:
@@ -84,15 +40,17 @@ class App:
         worlds: What is offered.
         sessions: Where episodes are kept.
         token: What every request but ``/health`` must bear.
-        max_body: Most bytes of a request's body.
+        limits: How much is taken.
     """
 
-    def __init__(self, worlds: Worlds, sessions: SessionTable, token: str, max_body: int) -> None:
-        self._worlds, self._sessions = worlds, sessions
+    def __init__(self, worlds: Worlds, sessions: SessionTable, token: str, limits: Limits) -> None:
+        self._worlds, self._sessions, self._limits = worlds, sessions, limits
         self._authorization = b"Bearer " + token.encode("ascii")
-        self._max_body = max_body
-        # As many as can be at work at once: an engine that hangs holds nobody up but its own session.
-        self._threads = anyio.CapacityLimiter(sessions.limit + 8)
+        self._bodies = BodyReader(limits)
+        self._questions = {
+            env_id: CallQueue(f"answers about {env_id}", limits.max_connections) for env_id in worlds.ids
+        }
+        self._faults = FaultLog()
 
     def asgi(self) -> Starlette:
         """Make the application."""
@@ -122,18 +80,32 @@ class App:
             lifespan=self._lifespan,
         )
 
+    def give_up(self) -> None:
+        """Answer every request under way that the server is shutting down."""
+        error = RefusedError(503, "Busy", "The server is shutting down.", retry_after=5)
+        self._sessions.give_up(error)
+        self._bodies.give_up(error)
+        for queue in self._questions.values():
+            queue.give_up(error)
+
+    def close(self) -> None:
+        """Close all sessions and answer no more."""
+        self._sessions.close()
+        self._bodies.close()
+        for queue in self._questions.values():
+            queue.stop()
+
     @asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._sweep)
             yield
             tasks.cancel_scope.cancel()
-        await anyio.to_thread.run_sync(self._sessions.close)
 
     async def _sweep(self) -> None:
         while True:
             await anyio.sleep(min(self._sessions.idle_seconds / 4, 10.0))
-            await self._in_thread(self._sessions.sweep)
+            await anyio.to_thread.run_sync(self._sessions.sweep, abandon_on_cancel=True)
 
     def _guarded(
         self, handler: Callable[[Request], Awaitable[HttpAnswer]], *, open_to_all: bool
@@ -147,7 +119,7 @@ class App:
             except Exception as error:
                 told = describe_error(error)
                 if told is None:
-                    _log.exception("A request failed.")
+                    self._faults.record(error)
                     message = f"The server failed ({type(error).__name__}); its log says more."
                     told = 500, {"error": {"type": "InternalError", "message": message}}
                 if isinstance(error, RefusedError) and error.retry_after is not None:
@@ -166,30 +138,18 @@ class App:
                 "The token is missing or wrong: send the one that the server was started with as "
                 "'Authorization: Bearer TOKEN'.",
             )
+        if not request.state.connection.admit():
+            raise RefusedError(
+                503,
+                "Busy",
+                f"All {self._limits.max_connections} connections are in use: close some, send the requests of a session "
+                "over one connection, or start the server with more sessions (--max-sessions).",
+                retry_after=1,
+            )
 
-    async def _read(self, request: Request, cls: type[Body]) -> Body:
-        content = bytearray()
-        try:
-            with anyio.fail_after(_BODY_SECONDS):
-                async for chunk in request.stream():
-                    content += chunk
-                    if len(content) > self._max_body:
-                        raise RefusedError(
-                            413, "TooLarge", f"The body is larger than the {self._max_body} bytes that are taken here."
-                        )
-        except TimeoutError:
-            raise RefusedError(408, "TooSlow", f"The body was not whole within {_BODY_SECONDS:g} s.") from None
-        except ClientDisconnect:
-            raise RefusedError(400, "BadRequest", "The connection ended within the body.") from None
-        try:
-            return cls.model_validate(json.loads(content))
-        except ValidationError as error:
-            raise RefusedError(400, "BadRequest", f"The body is not right: {first_fault(error)}.") from None
-        except (ValueError, RecursionError):
-            raise RefusedError(400, "BadRequest", "The body is not JSON.") from None
-
-    async def _in_thread(self, do: Callable[[], Any]) -> Any:
-        return await anyio.to_thread.run_sync(do, limiter=self._threads)
+    async def _about_world(self, body: bodies.WorldBody, do: Callable[[], HttpAnswer]) -> HttpAnswer:
+        answer: HttpAnswer = await _result(self._questions[self._worlds.name_of(body.env)].submit(do))
+        return answer
 
     # What can be asked of the server.
 
@@ -207,16 +167,18 @@ class App:
                 "sessions": len(self._sessions),
                 "max_sessions": self._sessions.limit,
                 "idle_seconds": self._sessions.idle_seconds,
-                "max_body": self._max_body,
+                "max_body": self._limits.max_body,
+                "max_snapshot": self._limits.max_snapshot,
+                "max_queue": self._limits.max_queue,
             }
         )
 
     async def _describe(self, request: Request) -> HttpAnswer:
-        body = await self._read(request, _WorldBody)
-        return 200, dump(await self._in_thread(partial(self._worlds.describe, body.env, body.options)))
+        body = await self._bodies.read(request, bodies.WorldBody)
+        return await self._about_world(body, lambda: (200, dump(self._worlds.describe(body.env, body.options))))
 
     async def _tasks(self, request: Request) -> HttpAnswer:
-        body = await self._read(request, _TasksBody)
+        body = await self._bodies.read(request, bodies.TasksBody)
 
         def select() -> HttpAnswer:
             default = self._worlds.describe(body.env, body.options)["default_split"]
@@ -224,47 +186,51 @@ class App:
             ids = self._worlds.tasks(body.env, body.options).select(split, body.task_types)
             return 200, dump({"split": split, "ids": list(ids)})
 
-        answer: HttpAnswer = await self._in_thread(select)
-        return answer
+        return await self._about_world(body, select)
 
     async def _task(self, request: Request) -> HttpAnswer:
-        body = await self._read(request, _TaskBody)
+        body = await self._bodies.read(request, bodies.TaskBody)
 
         def look_up() -> HttpAnswer:
             tasks, task_id = self._worlds.tasks(body.env, body.options), body.task_id
             split = tasks.split_of(task_id)
             return 200, dump({"split": split, "type": tasks.type_of(task_id), "max_steps": tasks.max_steps(task_id)})
 
-        answer: HttpAnswer = await self._in_thread(look_up)
-        return answer
+        return await self._about_world(body, look_up)
 
     async def _open(self, request: Request) -> HttpAnswer:
-        body = await self._read(request, _OpenBody)
+        body = await self._bodies.read(request, bodies.OpenBody)
         make = partial(self._worlds.make, body.env, body.options)
-        name = await self._in_thread(partial(self._sessions.open, body.key, make))
+        name = await _result(self._sessions.open(body.key, make))
         return 201, dump({"session": name, "idle_seconds": self._sessions.idle_seconds})
 
     # What can be asked of a session.
 
     async def _end(self, request: Request) -> HttpAnswer:
-        await self._in_thread(partial(self._sessions.end, request.path_params["session"]))
+        # A call that hangs keeps the environment from being closed, and nobody from going on.
+        closed = asyncio.wrap_future(self._sessions.end(request.path_params["session"]))
+        await asyncio.wait({closed}, timeout=_CLOSING_SECONDS)
         return 200, dump({"closed": True})
 
     async def _use(self, request: Request, do: Callable[[EnvSession], HttpAnswer]) -> HttpAnswer:
-        answer: HttpAnswer = await self._in_thread(partial(self._sessions.use, request.path_params["session"], do))
+        answer: HttpAnswer = await _result(self._sessions.use(request.path_params["session"], do))
         return answer
 
     async def _reset(self, request: Request) -> HttpAnswer:
-        body = await self._read(request, _ResetBody)
+        body = await self._bodies.read(request, bodies.ResetBody)
 
         def reset(world: TextEnv) -> dict[str, Any]:
             return _told(world, *world.reset(seed=body.seed, options=body.options))
 
-        content = (body.seed, body.options)
-        return await self._use(request, lambda session: session.change("reset", body.call, content, reset))
+        return await self._use(
+            request,
+            lambda session: session.change(
+                "reset", body.call, json.dumps([body.seed, body.options], sort_keys=True), reset
+            ),
+        )
 
     async def _step(self, request: Request) -> HttpAnswer:
-        body = await self._read(request, _StepBody)
+        body = await self._bodies.read(request, bodies.StepBody)
 
         def step(world: TextEnv) -> dict[str, Any]:
             observation, reward, _, _, info = world.step(body.action)
@@ -273,9 +239,10 @@ class App:
         return await self._use(request, lambda session: session.change("step", body.call, body.action, step))
 
     async def _restore(self, request: Request) -> HttpAnswer:
-        body = await self._read(request, _RestoreBody)
+        body = await self._bodies.read(request, bodies.RestoreBody)
 
         def restore(world: TextEnv) -> dict[str, Any]:
+            check_json(body.snapshot)
             return _told(world, *world.restore(body.snapshot.encode("utf-8", "replace")))
 
         return await self._use(request, lambda session: session.change("restore", body.call, body.snapshot, restore))
@@ -290,17 +257,20 @@ class App:
         return await self._use(request, lambda s: (200, dump({"provenance": s.world().provenance()})))
 
     async def _accepts(self, request: Request) -> HttpAnswer:
-        body = await self._read(request, _AcceptsBody)
+        body = await self._bodies.read(request, bodies.AcceptsBody)
         return await self._use(request, lambda s: (200, dump({"accepts": s.world().accepts(body.action)})))
 
     async def _oracle(self, request: Request) -> HttpAnswer:
-        body = await self._read(request, _OracleBody)
+        body = await self._bodies.read(request, bodies.OracleBody)
 
         def ask(session: EnvSession) -> HttpAnswer:
             oracle = session.world().oracle
             answer: Any
             if body.question == "plan":
-                snapshot = None if body.snapshot is None else body.snapshot.encode("utf-8", "replace")
+                snapshot = None
+                if body.snapshot is not None:
+                    check_json(body.snapshot)
+                    snapshot = body.snapshot.encode("utf-8", "replace")
                 answer = oracle.plan(snapshot, after=body.after)
             elif body.question == "next_action":
                 answer = oracle.next_action()
@@ -311,6 +281,10 @@ class App:
             return 200, dump({"answer": answer})
 
         return await self._use(request, ask)
+
+
+async def _result(future: "Future[Any]") -> Any:
+    return await asyncio.wrap_future(future)
 
 
 def _told(world: TextEnv, observation: str, info: dict[str, Any]) -> dict[str, Any]:

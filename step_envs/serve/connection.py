@@ -19,7 +19,7 @@ from step_envs.serve.protocol import TOKEN_VARIABLE, dump, raise_again
 
 _FIRST_WAIT = 0.1
 _LONGEST_WAIT = 5.0
-_AGAIN = (502, 503, 504)
+_AGAIN = (429, 502, 503, 504)
 _LARGEST_ANSWER = 256 * 2**20
 
 

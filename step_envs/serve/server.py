@@ -1,5 +1,12 @@
-"""The server: where it listens, its token, its limits, and how it shuts down."""
+"""The server: where it listens, its token, and how it shuts down.
 
+It ends within ten seconds of a signal whatever is going on. Requests that are not whole are dropped at once. Those under
+way have ``_GRACE_SECONDS``; after that each is answered that the server is shutting down, and its thread, a daemon, is left
+to itself. Then all environments are closed, as far as they can be in ``sessions._CLOSING_PATIENCE``. A second signal
+changes nothing.
+"""
+
+import asyncio
 import ipaddress
 import os
 import secrets
@@ -7,21 +14,35 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib.util import find_spec
 from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypedDict, Unpack
 
 from step_envs.errors import missing_package
+from step_envs.serve.limits import LARGEST_HEADER, Limits
 from step_envs.serve.protocol import TOKEN_VARIABLE
 from step_envs.serve.worlds import Worlds
 
-LARGEST_BODY = 16 * 2**20
-"""Bytes; the longest action that ``TextSpace`` holds fits into it however JSON writes it."""
 SHORTEST_TOKEN = 16
 
 _START_SECONDS = 30.0
-_STOP_SECONDS = 10
+_GRACE_SECONDS = 2
+_BACKLOG = 1024
+_ACCEPTED_AT_ONCE = 8
+_FILES_OF_A_SESSION = 8
+_OTHER_FILES = 128
 _ENDING = (signal.SIGINT, signal.SIGTERM)
+
+
+class FurtherLimits(TypedDict, total=False):
+    """Arguments of ``EnvServer`` that it hands on to ``Limits``; see there for their meaning."""
+
+    max_snapshot: int
+    max_queue: int
+    header_seconds: float
+    body_seconds: float
+    max_unauthenticated: int
 
 
 class EnvServer:
@@ -36,9 +57,11 @@ class EnvServer:
         token: What clients must present; None takes ``STEP_ENVS_SERVE_TOKEN``, else makes one up.
         max_sessions: Most episodes at once.
         idle_seconds: Seconds without a request after which a session is closed.
-        max_body: Most bytes of a request's body.
+        max_body: Most bytes of a request's body; see ``limits.Limits`` for this and the other limits.
+        **limits: ``max_snapshot``, ``max_queue``, ``header_seconds``, ``body_seconds`` and ``max_unauthenticated``.
 
     Attributes:
+        limits: All limits.
         url: Where the server is.
         token: The token.
         made_token: Whether the token was made up here.
@@ -62,16 +85,13 @@ class EnvServer:
         token: str | None = None,
         max_sessions: int = 64,
         idle_seconds: float = 600.0,
-        max_body: int = LARGEST_BODY,
+        max_body: int = Limits.max_body,
+        **limits: Unpack[FurtherLimits],
     ) -> None:
         for package in ("starlette", "uvicorn"):
             if find_spec(package) is None:
                 raise missing_package(package, "Serving environments", "serve")
-        if max_sessions < 1 or not idle_seconds > 0 or max_body < 1:
-            raise ValueError(
-                "max_sessions, idle_seconds and max_body must be more than 0, "
-                f"got {max_sessions}, {idle_seconds}, {max_body}."
-            )
+        self.limits = Limits(max_sessions, float(idle_seconds), max_body, **limits)
         given = token or os.environ.get(TOKEN_VARIABLE)
         self.made_token = not given
         self.token = given or secrets.token_urlsafe(32)
@@ -80,10 +100,9 @@ class EnvServer:
         if " " in self.token:
             raise ValueError("The token must hold no space.")
         self.worlds = Worlds(env_ids, options)
-        self._limits = (max_sessions, float(idle_seconds), max_body)
         try:
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            self._socket = socket.create_server((host, port), family=family, backlog=1024)
+            self._socket = socket.create_server((host, port), family=family, backlog=_BACKLOG)
         except OSError as error:
             raise ValueError(f"Cannot listen at {host}, port {port}: {error.strerror or error}.") from error
         # Accepted connections inherit it; asyncio only sets it where a socket names its protocol, and without it every
@@ -118,12 +137,17 @@ class EnvServer:
                 ready()
             self._server.run(sockets=[self._socket])
         finally:
+            self._app.close()
             for number, handler in before.items():
                 signal.signal(number, handler)
             self._socket.close()
 
-    def _end(self, _number: int, _frame: FrameType | None) -> None:
+    def stop(self) -> None:
+        """Make ``run`` return within ten seconds; may be called from any thread and from a signal handler, also before."""
         self._server.should_exit = True
+
+    def _end(self, _number: int, _frame: FrameType | None) -> None:
+        self.stop()
 
     def __enter__(self) -> Self:
         """Start serving in a thread of its own."""
@@ -142,32 +166,76 @@ class EnvServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Stop serving and close all sessions."""
-        self._server.should_exit = True
+        self.stop()
         if self._thread is not None:
             self._thread.join()
 
     def _make(self) -> Any:
         import uvicorn
 
+        from step_envs.serve.admission import Admission, GuardedConnection
         from step_envs.serve.app import App
         from step_envs.serve.sessions import SessionTable
 
-        max_sessions, idle_seconds, max_body = self._limits
-        app = App(self.worlds, SessionTable(max_sessions, idle_seconds), self.token, max_body)
-        config = uvicorn.Config(
-            app.asgi(),
-            http="h11",
-            loop="asyncio",
-            ws="none",
-            lifespan="on",
-            # No line a request: addresses hold the names of sessions.
-            access_log=False,
-            log_level="warning",
-            log_config=None,
-            server_header=False,
-            proxy_headers=False,
-            timeout_keep_alive=75,
-            timeout_graceful_shutdown=_STOP_SECONDS,
-            limit_concurrency=4 * max_sessions + 64,
+        limits = self.limits
+        sessions = SessionTable(limits.max_sessions, limits.idle_seconds, limits.max_queue)
+        self._app = app = App(self.worlds, sessions, self.token, limits)
+        files = _OTHER_FILES + limits.max_connections + _FILES_OF_A_SESSION * limits.max_sessions
+        strangers = min(limits.max_unauthenticated, max(16, _allow_files(files + limits.max_unauthenticated) - files))
+        connection: Any = partial(GuardedConnection, admission=Admission(limits, strangers))
+
+        class Server(uvicorn.Server):  # type: ignore[misc]  # uvicorn is optional, and read as Any
+            """Ends as this module says, and not as uvicorn does."""
+
+            def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+                # uvicorn would take the second one for impatience, skip half of what is to be done, and raise both again.
+                self.should_exit = True
+
+            async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+                await super().startup(sockets)
+                for one in sockets or ():
+                    one.listen(_BACKLOG)
+
+            async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+                asyncio.get_running_loop().call_later(_GRACE_SECONDS, app.give_up)
+                await super().shutdown(sockets)
+
+        return Server(
+            uvicorn.Config(
+                app.asgi(),
+                http=connection,
+                loop="asyncio",
+                ws="none",
+                lifespan="on",
+                # No line a request: addresses hold the names of sessions. And no warnings: anybody can cause them, so that
+                # they could fill the disk of the host.
+                access_log=False,
+                log_level="error",
+                log_config=None,
+                server_header=False,
+                proxy_headers=False,
+                timeout_keep_alive=75,
+                # asyncio accepts so many connections before it looks after anybody else; how many may wait to be accepted
+                # is set in startup().
+                backlog=_ACCEPTED_AT_ONCE,
+                timeout_graceful_shutdown=_GRACE_SECONDS + 1,
+                h11_max_incomplete_event_size=LARGEST_HEADER,
+            )
         )
-        return uvicorn.Server(config)
+
+
+def _allow_files(wanted: int) -> int:
+    """Let this process open as many files as are wanted, if the system permits; return how many it may open."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return wanted
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return wanted
+    more = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (more, hard))
+    except (ValueError, OSError):  # macOS has a second, lower limit
+        return soft
+    return more

@@ -1,7 +1,10 @@
-"""The environments that a server offers, the options that clients may set, and their descriptions."""
+"""The environments that a server offers, the options that clients may set, and their descriptions.
+
+A client may set what changes its own episodes. What names something on the host, makes it write to its disk or terminal, or
+makes it keep any amount of memory, is for whoever starts the server (``host_options`` and ``client_limits`` of a world).
+"""
 
 import json
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import lru_cache
@@ -16,6 +19,8 @@ from step_envs.serve.protocol import PROTOCOL, RefusedError
 from step_envs.tasks import TaskSet
 
 _TASK_SETS_KEPT = 16
+_HOST_OPTIONS = ("render_mode",)
+"""Of all worlds: ``render_mode="human"`` prints every step to the terminal of the host, or into its log."""
 
 
 class Worlds:
@@ -43,7 +48,6 @@ class Worlds:
             for name in self._options:
                 if known is not None and name not in known:
                     raise unknown_name(f"option of {env_id}", name, known)
-        self._lock = threading.Lock()
         self._task_set = lru_cache(_TASK_SETS_KEPT)(self._find_tasks)
 
     @property
@@ -61,7 +65,7 @@ class Worlds:
         made = self._allowed(env_id, options)
         try:
             # Only the name: Gymnasium would import the module that a client may have written before it.
-            world = gym.make(env_id.rpartition(":")[2], **made).unwrapped
+            world = gym.make(self.name_of(env_id), **made).unwrapped
         except TypeError as error:
             raise ValueError(f"{env_id} cannot be made with {dict(options)}: {error}.") from error
         assert isinstance(world, TextEnv)
@@ -84,26 +88,44 @@ class Worlds:
     def tasks(self, env_id: str, options: Mapping[str, Any]) -> TaskSet:
         """Return the tasks of an environment; those last asked for are kept."""
         made = self._allowed(env_id, options)
-        with self._lock:
-            return self._task_set(env_id.rpartition(":")[2], json.dumps(made, sort_keys=True))
+        return self._task_set(self.name_of(env_id), json.dumps(made, sort_keys=True))
 
     def _find_tasks(self, env_id: str, options: str) -> TaskSet:
         return self._class(env_id).task_set(**json.loads(options))
 
-    def _class(self, env_id: str) -> type[TextEnv]:
+    def name_of(self, env_id: str) -> str:
+        """Return the name of an environment that a client asks for.
+
+        Raises:
+            UnknownNameError: There is no such environment here.
+        """
         name = env_id.rpartition(":")[2]
         if name not in self._classes:
             raise unknown_name("environment of this server", env_id, self._classes)
-        return self._classes[name]
+        return name
+
+    def _class(self, env_id: str) -> type[TextEnv]:
+        return self._classes[self.name_of(env_id)]
 
     def _allowed(self, env_id: str, options: Mapping[str, Any]) -> dict[str, Any]:
         cls = self._class(env_id)
         known = option_names(cls)
-        for name in options:
-            if name in cls.host_options or name in self._options:
+        for name, value in options.items():
+            if name in cls.host_options or name in _HOST_OPTIONS or name in self._options:
                 raise RefusedError(
-                    400, "NotYours", f"The option {name!r} is the server's to set (--env-option), not a client's."
+                    400,
+                    "NotYours",
+                    f"The option {name!r} is the server's to set, not a client's: leave it out, or start the server with "
+                    f"--env-option {name}=VALUE.",
                 )
             if known is not None and name not in known:
                 raise unknown_name(f"option of {env_id}", name, known)
+            most = cls.client_limits.get(name)
+            if most is not None and isinstance(value, int | float) and value > most:
+                raise RefusedError(
+                    400,
+                    "NotYours",
+                    f"The option {name!r} is at most {most} for a client: take a smaller number, or start the server with "
+                    f"--env-option {name}=NUMBER.",
+                )
         return {**self._options, **options}

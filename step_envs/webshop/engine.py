@@ -354,6 +354,8 @@ class ShopEngine:
             if self._num_prev_obs >= back and len(self._prev_obs) >= back:
                 parts.append(self._prev_obs[-back])
         self._prev_obs.append(observation)
+        # Only what can be shown again is kept: an episode need not have a step limit.
+        del self._prev_obs[: -self._num_prev_obs or None], self._prev_actions[: -self._num_prev_actions or None]
         return SEPARATOR.join(reversed(parts))
 
     def _details(self, extra: dict[str, Any]) -> dict[str, Any]:

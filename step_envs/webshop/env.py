@@ -65,7 +65,8 @@ class WebShopEnv(ShopEnv):
 
     reset_options: ClassVar[tuple[str, ...]] = ("task_id", "goal")
     more_options: ClassVar[tuple[str, ...]] = ("site_url", "site_goals", "site_timeout")
-    host_options: ClassVar[tuple[str, ...]] = ("data_path", "backend", "size", *more_options)
+    host_options: ClassVar[tuple[str, ...]] = ("data_path", "backend", "size", "catalogue_seed", *more_options)
+    client_limits: ClassVar[Mapping[str, int]] = {"num_prev_obs": 20, "num_prev_actions": 20}
 
     def __new__(cls, *, backend: str = "local", **kwargs: Any) -> Any:
         """Make the environment that the backend asks for."""

@@ -1,5 +1,6 @@
 """The cache of the engine's own solutions: it forgives."""
 
+import itertools
 import json
 import multiprocessing
 from pathlib import Path
@@ -73,3 +74,17 @@ def test_cache_is_whole_while_many_write(tmp_path: Path) -> None:
     assert lengths <= {0, 500, 1000, 1500}
     assert GoldPlanCache(folder=tmp_path).read(TASK)
     assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 1
+
+
+def test_the_plans_of_one_task_do_not_fill_the_disk(tmp_path: Path) -> None:
+    cache = GoldPlanCache(folder=tmp_path)
+    names = ["teleportAction", "openDoors", "selfWateringFlowerPots", "openContainers"]
+    for order in itertools.permutations(names):
+        cache.write(ActionHistory("boil", 3, ",".join(order), ()), ["wait"])
+    assert sum(path.is_file() for path in tmp_path.rglob("*")) == 8
+    # What is there is still replaced, and other variations have files of their own.
+    first = ActionHistory("boil", 3, ",".join(names), ())
+    cache.write(first, ["look around"])
+    assert cache.read(first) == ["look around"]
+    cache.write(ActionHistory("boil", 30, "easy", ()), ["wait"])
+    assert cache.read(ActionHistory("boil", 30, "easy", ())) == ["wait"]

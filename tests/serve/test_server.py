@@ -173,7 +173,7 @@ def test_the_longest_action_passes_and_a_larger_body_does_not(server: EnvServer)
     # The client does not send so long an action; a program of one's own may.
     status, told, _ = ask(server, "POST", f"{session(server)}/step", {"action": "🧪" * 2 * MAX_TEXT_LENGTH})
     assert status == 413
-    assert told["error"]["message"] == "The body is larger than the 16777216 bytes that are taken here."
+    assert told["error"]["message"] == "The body is larger than the 131072 bytes that are taken here."
     assert session(server)
 
 
@@ -224,7 +224,7 @@ def test_a_world_that_cannot_be_closed_keeps_no_other_from_being_closed(caplog: 
     for end in (SessionTable.sweep, SessionTable.close):
         sessions = SessionTable(3, 60.0)
         for name in ("bad", "good"):
-            sessions.open(None, lambda name=name: World(name))  # type: ignore[misc, return-value]
+            sessions.open(None, lambda name=name: World(name)).result()  # type: ignore[misc, return-value]
         sessions.idle_seconds = 0.001
         time.sleep(0.01)
         end(sessions)

@@ -18,6 +18,7 @@ from step_envs.sciworld.java.jars import engine_digest
 from step_envs.sciworld.planning.action_history import ActionHistory
 
 _SCHEMA = "sciworld-gold/1"
+_MOST_SIMPLIFICATIONS = 8
 _log = logging.getLogger(__name__)
 
 
@@ -55,8 +56,14 @@ class GoldPlanCache:
         return actions if all(isinstance(action, str) for action in actions) else None
 
     def write(self, task: ActionHistory, actions: list[str]) -> None:
-        """Keep the list of a task."""
+        """Keep the list of a task, unless there are many of the same task and variation with other simplifications.
+
+        Any order of any names is a simplification. Whoever may choose it, as a client of a server may, could otherwise fill
+        the disk with the plans of one task.
+        """
         path = self.path(task)
+        if not path.exists() and sum(1 for _ in path.parent.glob(f"{task.variation}.*.json")) >= _MOST_SIMPLIFICATIONS:
+            return
         text = json.dumps({"schema": _SCHEMA, "task": _identity(task), "actions": actions}, indent=0)
         try:
             write_whole(path, text)
