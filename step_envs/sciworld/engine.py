@@ -37,7 +37,7 @@ __all__ = ["DEFAULT_BACKEND", "Backend", "EngineReply", "Simulator"]
 Backend = Literal["fast", "stock"]
 """How the engine is run: with its slow parts replaced, or as it is. Both give the same bytes."""
 
-DEFAULT_BACKEND: Backend = "stock"
+DEFAULT_BACKEND: Backend = "fast"
 
 Answer = TypeVar("Answer")
 

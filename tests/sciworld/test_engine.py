@@ -48,6 +48,14 @@ def simulator() -> Iterator[Simulator]:
     one.close()
 
 
+@pytest.fixture(scope="module", params=["fast", "stock"])
+def either(request: pytest.FixtureRequest) -> Iterator[Simulator]:
+    """A simulator of each backend in turn."""
+    one = Simulator(backend=request.param)
+    yield one
+    one.close()
+
+
 def play(simulator: Simulator, task: tuple[str, int, str], actions: list[str]) -> list[EngineReply]:
     return [simulator.load(*task), *(simulator.step(action) for action in actions)]
 
@@ -72,7 +80,9 @@ def transcripts(test_data: Path) -> list[dict[str, Any]]:
 
 @pytest.mark.slow
 @pytest.mark.parity
-def test_every_transcript_replays_in_all_that_was_recorded(simulator: Simulator, test_data: Path) -> None:
+def test_every_transcript_replays_in_all_that_was_recorded(either: Simulator, test_data: Path) -> None:
+    simulator = either
+
     def check(reply: EngineReply, recorded: dict[str, Any], where: str) -> None:
         found = {
             "obs": reply.observation,
@@ -104,10 +114,10 @@ def test_every_transcript_replays_in_all_that_was_recorded(simulator: Simulator,
 
 @pytest.mark.slow
 @pytest.mark.parity
-def test_every_transcript_replays_where_nobody_asks_for_more(simulator: Simulator, test_data: Path) -> None:
+def test_every_transcript_replays_where_nobody_asks_for_more(either: Simulator, test_data: Path) -> None:
     for number, episode in reversed(list(enumerate(transcripts(test_data)))):
         task = (episode["task"], episode["variation"], episode["simplification"])
-        replies = play(simulator, task, [step["action"] for step in episode["steps"]])
+        replies = play(either, task, [step["action"] for step in episode["steps"]])
         found = [(reply.observation, reply.score, reply.moves) for reply in replies]
         recorded = [(step["obs"], step["score"], step["moves"]) for step in [episode["reset"], *episode["steps"]]]
         assert found == recorded, f"episode {number}"

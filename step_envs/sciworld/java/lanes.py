@@ -13,7 +13,7 @@ Whoever waits for a turn waits in Python and not in Java: waiting does not count
 import queue
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 _MOST_LANES = 8  # a lane takes 15 to 25 MiB of Java's memory
 _SIMULATORS_BEFORE_NEXT_LANE = 2  # an environment and its oracle seldom work at the same time
@@ -33,7 +33,8 @@ class Lanes:
         self._make_locks()
 
     def _make_locks(self) -> None:
-        self._lock = threading.Lock()
+        # A simulator may be garbage-collected, and leave, in the middle of another one's call of ``join``.
+        self._lock = threading.RLock()
         self._turns = [threading.RLock() for _ in range(self._count)]
         # The lane given back last is given first: its code is compiled.
         self._gold_lanes: queue.LifoQueue[int] = queue.LifoQueue()
@@ -56,7 +57,7 @@ class Lanes:
         with self._lock:
             self._users[lane] -= 1
 
-    def turn(self, lane: int) -> threading.RLock:  # type: ignore[valid-type]
+    def turn(self, lane: int) -> AbstractContextManager[bool]:
         """Return the lock to hold during a call into a lane."""
         return self._turns[lane]
 

@@ -42,7 +42,12 @@ final class Lane {
 
     /** Makes an engine inside this lane. */
     synchronized LaneEngine newEngine() throws ReflectiveOperationException {
-        return (LaneEngine) loader.loadClass(ENGINE).getMethod("create").invoke(null);
+        try {
+            return (LaneEngine) loader.loadClass(ENGINE).getMethod("create").invoke(null);
+        } catch (ReflectiveOperationException | LinkageError fault) {
+            giveUp();
+            throw fault;
+        }
     }
 
     /** Makes one call; gives the lane up if the call throws. */
