@@ -45,12 +45,11 @@ def pair() -> Iterator[BackendPair]:
     one.close()
 
 
-def test_a_few_episodes_are_equal_in_all_that_can_be_asked(pair: BackendPair) -> None:
-    pair.play_at_random(ComparedEpisode("test-conductivity", 502, "openDoors,openContainers"), 6)
-    pair.play_at_random(ComparedEpisode("grow-fruit", 7, "easy"), 6)
-    pair.play_gold_path(ComparedEpisode("find-plant", 4, ""))
+def test_two_short_episodes_are_equal_in_all_that_can_be_asked(pair: BackendPair) -> None:
+    pair.play_at_random(ComparedEpisode("test-conductivity", 502, "easy"), 6)
+    pair.play_at_random(ComparedEpisode("grow-fruit", 7, ""), 6)
     assert pair.comparison.differences == []
-    assert pair.comparison.counts["step"] > 12
+    assert pair.comparison.counts["step"] == 12
     assert pair.comparison.counts["list"] > 2
 
 
@@ -65,7 +64,8 @@ def test_a_tenth_of_the_comparison_finds_no_difference() -> None:
     assert comparison.counts["step"] >= 1000
 
 
-def test_a_snapshot_of_one_backend_restores_in_the_other(pair: BackendPair) -> None:
+@pytest.mark.slow
+def test_a_snapshot_of_one_backend_restores_in_the_other() -> None:
     envs: list[Any] = [gym.make(ID, backend=backend).unwrapped for backend in ("stock", "fast")]
     states = []
     for env, other in (envs, reversed(envs)):
