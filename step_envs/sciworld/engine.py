@@ -281,8 +281,8 @@ class Simulator:
         """
         if not self._finalizer.alive:
             raise EngineError("This ScienceWorld simulator is closed.")
-        deaths = 0
-        message, cause = "", None
+        deaths, message = 0, ""
+        cause: Exception | None = None
         for _ in range(_MAX_STARTS):
             asked = False
             try:
