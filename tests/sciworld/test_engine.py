@@ -19,8 +19,8 @@ import pytest
 
 from step_envs.errors import EngineError, UnknownNameError
 from step_envs.sciworld.engine import EngineReply, Simulator, _utf8_text
-from step_envs.sciworld.java.engine_copy import EngineCopy
 from step_envs.sciworld.java.jvm import shared_jvm
+from step_envs.sciworld.java.stock_copy import StockCopy
 
 ROOT = Path(__file__).parents[2]
 
@@ -44,6 +44,14 @@ EPISODES = [(BEES, BEES_ACTIONS), (PLANTS, PLANTS_ACTIONS), (CIRCUIT, CIRCUIT_AC
 @pytest.fixture(scope="module")
 def simulator() -> Iterator[Simulator]:
     one = Simulator()
+    yield one
+    one.close()
+
+
+@pytest.fixture(scope="module", params=["fast", "stock"])
+def either(request: pytest.FixtureRequest) -> Iterator[Simulator]:
+    """A simulator of each backend in turn."""
+    one = Simulator(backend=request.param)
     yield one
     one.close()
 
@@ -72,7 +80,9 @@ def transcripts(test_data: Path) -> list[dict[str, Any]]:
 
 @pytest.mark.slow
 @pytest.mark.parity
-def test_every_transcript_replays_in_all_that_was_recorded(simulator: Simulator, test_data: Path) -> None:
+def test_every_transcript_replays_in_all_that_was_recorded(either: Simulator, test_data: Path) -> None:
+    simulator = either
+
     def check(reply: EngineReply, recorded: dict[str, Any], where: str) -> None:
         found = {
             "obs": reply.observation,
@@ -104,10 +114,10 @@ def test_every_transcript_replays_in_all_that_was_recorded(simulator: Simulator,
 
 @pytest.mark.slow
 @pytest.mark.parity
-def test_every_transcript_replays_where_nobody_asks_for_more(simulator: Simulator, test_data: Path) -> None:
+def test_every_transcript_replays_where_nobody_asks_for_more(either: Simulator, test_data: Path) -> None:
     for number, episode in reversed(list(enumerate(transcripts(test_data)))):
         task = (episode["task"], episode["variation"], episode["simplification"])
-        replies = play(simulator, task, [step["action"] for step in episode["steps"]])
+        replies = play(either, task, [step["action"] for step in episode["steps"]])
         found = [(reply.observation, reply.score, reply.moves) for reply in replies]
         recorded = [(step["obs"], step["score"], step["moves"]) for step in [episode["reset"], *episode["steps"]]]
         assert found == recorded, f"episode {number}"
@@ -209,9 +219,9 @@ def test_simulators_differ_in_their_simplifications(simulator: Simulator) -> Non
     other.close()
 
 
-def test_simulators_share_the_library_and_not_the_generator(simulator: Simulator) -> None:
-    other = Simulator()
-    loads = [one.load("boil", 0, "") for one in (simulator, other)]
+def test_stock_simulators_share_the_library_and_not_the_generator() -> None:
+    several = [Simulator(backend="stock") for _ in range(2)]
+    loads = [one.load("boil", 0, "") for one in several]
     assert loads[0] == loads[1]
 
     def is_private(one: Simulator, name: str) -> bool:
@@ -229,8 +239,9 @@ def test_simulators_share_the_library_and_not_the_generator(simulator: Simulator
         ("scienceworld.runtime.AgentInterface", True),
         ("util.UniqueIdentifier", True),
     ]:
-        assert [is_private(one, name) for one in (simulator, other)] == [private, private], name
-    other.close()
+        assert [is_private(one, name) for one in several] == [private, private], name
+    for one in several:
+        one.close()
 
 
 @pytest.mark.slow
@@ -447,11 +458,11 @@ def test_sixteen_simulators_fit_in_a_gigabyte() -> None:
 
 def test_no_more_questions_are_under_way_than_there_are_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """More than the processors can work on would each take so long that they seem to hang."""
-    simulators = [Simulator() for _ in range(3)]
+    simulators = [Simulator(backend="stock") for _ in range(3)]
     under_way, most = 0, 0
-    look = EngineCopy.look
+    look = StockCopy.look
 
-    def slow_look(copy: EngineCopy) -> str:
+    def slow_look(copy: StockCopy) -> str:
         nonlocal under_way, most
         under_way += 1
         most = max(most, under_way)
@@ -459,7 +470,7 @@ def test_no_more_questions_are_under_way_than_there_are_turns(monkeypatch: pytes
         under_way -= 1
         return look(copy)
 
-    monkeypatch.setattr(EngineCopy, "look", slow_look)
+    monkeypatch.setattr(StockCopy, "look", slow_look)
     monkeypatch.setattr(shared_jvm(), "call_slots", threading.Semaphore(2))
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(lambda simulator: simulator.load("boil", 0), simulators))

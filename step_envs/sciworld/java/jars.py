@@ -7,9 +7,14 @@ loads the engine and the generator. Measured with 16 copies, that halves the tim
 processor time and 100 MB.
 
 Java's class loaders ask their parent first, so a class that each copy must have for itself may not be in the shared jar at
-all. That is why the halves are files of their own, made once from the installed jar and kept in the cache folder.
+all. That is why the halves are files of their own, made once from the installed jar and kept in the cache folder. The name
+of each ends with a digest of its content: a file that was damaged is found out and made again.
+
+The fast backend loads the same halves, and before them the classes that it replaces (``engine_patch``) and its own
+(``classes/``, compiled from ``src/``).
 """
 
+import contextlib
 import hashlib
 import io
 import logging
@@ -20,18 +25,22 @@ from functools import lru_cache
 from pathlib import Path
 
 from step_envs.cache import cache_folder
-from step_envs.errors import StoreError
+from step_envs.errors import EngineError, StoreError
 from step_envs.files import write_whole
+from step_envs.sciworld.java.engine_patch import ENGINE_DIGEST, patched_classes
 from step_envs.sciworld.java.installation import find_engine_jar
 
 _log = logging.getLogger(__name__)
 
 # Part of the file names: to be increased whenever the content of the halves changes.
-_VERSION = 1
+_VERSION = 2
 _LIBRARY = "scala/"
 _RANDOM = ("scala/util/Random.class", "scala/util/Random$.class")
 # The engine's jar contains a py4j of its own, which is never used.
 _UNUSED = "py4j/"
+_OUR_CLASSES = Path(__file__).parent / "classes"
+LANES_JAR = _OUR_CLASSES / "lanes.jar"
+"""What Python calls in the Java process for the fast backend; loaded once for all lanes."""
 
 
 @dataclass(frozen=True)
@@ -58,16 +67,68 @@ def engine_jars() -> EngineJars:
     jar = find_engine_jar()
     folder = cache_folder().absolute() / "sciworld"
     stem = f"engine-{engine_digest()[:16]}-{_VERSION}"
-    own, shared = folder / f"{stem}-own.jar", folder / f"{stem}-shared.jar"
-    if os.access(own, os.R_OK) and os.access(shared, os.R_OK):
-        return EngineJars(own, shared)
+    halves = [_kept(folder, f"{stem}-{name}") for name in ("own", "shared")]
     try:
-        write_whole(shared, _half_of(jar, shared=True))
-        write_whole(own, _half_of(jar, shared=False))
+        own = halves[0] or _keep(folder, f"{stem}-own", _half_of(jar, shared=False))
+        shared = halves[1] or _keep(folder, f"{stem}-shared", _half_of(jar, shared=True))
     except StoreError as error:
         _log.warning("Cannot write to %s (%s): every simulator loads the Scala library for itself.", folder, error)
         return EngineJars(own=jar, shared=None)
     return EngineJars(own, shared)
+
+
+def _keep(folder: Path, stem: str, content: bytes) -> Path:
+    path = folder / f"{stem}-{hashlib.sha256(content).hexdigest()[:16]}.jar"
+    write_whole(path, content)
+    return path
+
+
+def _kept(folder: Path, stem: str) -> Path | None:
+    """Return the jar of a stem whose content is what its name says; None if there is none."""
+    for path in sorted(folder.glob(f"{stem}-*.jar")):
+        with contextlib.suppress(OSError):
+            if hashlib.sha256(path.read_bytes()).hexdigest()[:16] == path.stem.rpartition("-")[2]:
+                return path
+    return None
+
+
+def check_fast_backend() -> None:
+    """Check that the fast backend can be used with the installed engine.
+
+    Raises:
+        DependencyNotInstalled: The engine is not installed.
+        EngineError: It is not the engine that the fast backend was made for, or our classes are missing.
+    """
+    if engine_digest() != ENGINE_DIGEST:
+        raise EngineError(
+            f"The fast backend of ScienceWorld patches the engine of scienceworld 1.2.3, and {find_engine_jar()} is "
+            f'another one (sha256 {engine_digest()[:16]}...): install scienceworld==1.2.3, or use backend="stock".'
+        )
+    for jar in (LANES_JAR, _OUR_CLASSES / "fast_engine.jar"):
+        if not jar.is_file():
+            raise EngineError(
+                f'The fast backend of ScienceWorld lacks {jar}: install step-envs again, or use backend="stock".'
+            )
+
+
+def lane_class_path(jars: EngineJars, folder: Path) -> str:
+    """Return the class path of a lane of the fast backend.
+
+    The patched classes are written anew for each process, into its own folder: that takes 10 ms, and a file of an earlier
+    version, or one that another process is writing, cannot be met.
+
+    Args:
+        jars: The halves of the engine that the process loads.
+        folder: Where to write the patched classes.
+
+    Raises:
+        DependencyNotInstalled: The engine is not installed.
+        EngineError: See ``check_fast_backend``.
+    """
+    check_fast_backend()
+    patched = folder / "patched_classes.jar"
+    write_whole(patched, patched_classes(jars.own))
+    return os.pathsep.join(map(str, (patched, _OUR_CLASSES / "fast_engine.jar", jars.own)))
 
 
 def engine_digest() -> str:

@@ -23,7 +23,8 @@ from typing import IO
 
 from step_envs.errors import EngineError
 from step_envs.sciworld.java.installation import find_gateway_jar, find_java
-from step_envs.sciworld.java.jars import EngineJars, engine_jars
+from step_envs.sciworld.java.jars import LANES_JAR, EngineJars, engine_jars, lane_class_path
+from step_envs.sciworld.java.lanes import Lanes
 
 HEAP_VARIABLE = "STEP_ENVS_JAVA_HEAP"
 """Environment variable with the heap limit of the Java process in MiB."""
@@ -60,6 +61,10 @@ class JvmDeadError(Exception):
 
 class JvmTimeoutError(Exception):
     """The Java process did not answer in time."""
+
+
+class LaneLostError(Exception):
+    """The lane of a simulator was given up after a fault in a call of another simulator."""
 
 
 @dataclass(frozen=True)
@@ -121,12 +126,14 @@ class Jvm:
         # One thread may ask how the process ended while another one already replaces it.
         self._log_lock = threading.Lock()
         self._message_at_stop = "stopped"
-        classpath = [str(jar) for jar in (find_gateway_jar(), self.jars.shared) if jar is not None]
+        classpath = [str(jar) for jar in (find_gateway_jar(), self.jars.shared, LANES_JAR) if jar is not None]
+        self._lane_class_path: str | None = None
         environment = {k: v for k, v in os.environ.items() if k not in _INHERITED_OPTIONS}
         # Java's memory that is not heap: the C library would keep a pool for each thread.
         environment.setdefault("MALLOC_ARENA_MAX", "2")
         # The engine writes a file into the temporary folder with every task, under the same name for all users.
         folder = tempfile.mkdtemp(prefix="step-envs-java-")
+        self._folder = folder
         self._remove_folder = weakref.finalize(self, _remove_folder, folder, self.owner)
         try:
             self._process = subprocess.Popen(
@@ -164,6 +171,16 @@ class Jvm:
     def alive(self) -> bool:
         """True if the process runs and belongs to this Python process, not to one that this was forked from."""
         return self.owner == os.getpid() and self._process.poll() is None
+
+    def lane_class_path(self) -> str:
+        """Return what a lane of the fast backend loads its classes from.
+
+        Raises:
+            EngineError: The installed engine is not the one that the fast backend was made for.
+        """
+        if self._lane_class_path is None:
+            self._lane_class_path = lane_class_path(self.jars, Path(self._folder))
+        return self._lane_class_path
 
     def discard(self, objects: list[str]) -> None:
         """Record Java objects that nobody needs any more; the next engine copy frees them.
@@ -296,13 +313,15 @@ class SharedJvm:
         java: The Java executable.
 
     Attributes:
-        call_slots: Must be held during a call into the process. More calls at once than processors would not end sooner,
-            and each would take so long that it seems to hang.
+        call_slots: Must be held during a call of the stock backend. More calls at once than processors would not end
+            sooner, and each would take so long that it seems to hang.
+        lanes: The lanes of the fast backend; the turn of a lane must be held during a call into it.
     """
 
     def __init__(self, java: Path) -> None:
         self.java = java
         self.call_slots = _call_slots()
+        self.lanes = Lanes(_processors())
         self._lock = threading.RLock()
         self._holders = 0
         self._jvm: Jvm | None = None
@@ -342,6 +361,7 @@ class SharedJvm:
     def after_fork(self) -> None:
         """Forget the parent's process in a forked child, and replace locks that nobody would ever release there."""
         self.call_slots = _call_slots()
+        self.lanes.after_fork()
         self._lock = threading.RLock()
         if self._jvm is not None:
             self._jvm.forget()
@@ -349,8 +369,12 @@ class SharedJvm:
 
 
 def _call_slots() -> threading.Semaphore:
+    return threading.Semaphore(_processors() + 1)
+
+
+def _processors() -> int:
     usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
-    return threading.Semaphore((len(usable) or os.cpu_count() or 1) + 1)
+    return len(usable) or os.cpu_count() or 1
 
 
 _shared: dict[Path, SharedJvm] = {}

@@ -8,6 +8,7 @@ when it was put on disk.
 
 import os
 
+from step_envs.sciworld.engine import DEFAULT_BACKEND, Backend
 from step_envs.sciworld.planning.action_history import ActionHistory
 from step_envs.sciworld.planning.gold_plans import GoldPlanCache
 from step_envs.sciworld.planning.plan_compression import VERSION, compress_plan, extract_steps
@@ -25,13 +26,14 @@ class Planner:
     Args:
         java: See ``Simulator``.
         timeout: See ``Simulator``.
+        backend: See ``Simulator``.
 
     Attributes:
         simulator: Where actions are tried out.
     """
 
-    def __init__(self, java: str | os.PathLike[str] | None, timeout: float) -> None:
-        self.simulator = ReplaySimulator(java, timeout)
+    def __init__(self, java: str | os.PathLike[str] | None, timeout: float, backend: Backend = DEFAULT_BACKEND) -> None:
+        self.simulator = ReplaySimulator(java, timeout, backend)
         self._gold_plans = GoldPlanCache("gold")
         self._compressed_plans = GoldPlanCache(f"way-{VERSION}")
         self._plans: dict[ActionHistory, list[str] | None] = {}

@@ -8,7 +8,7 @@ and a state that continues the present one is reached without starting again.
 import os
 from dataclasses import dataclass
 
-from step_envs.sciworld.engine import EngineReply, Simulator
+from step_envs.sciworld.engine import DEFAULT_BACKEND, Backend, EngineReply, Simulator
 from step_envs.sciworld.planning.action_history import ActionHistory
 from step_envs.sciworld.planning.rooms import room_of
 
@@ -54,15 +54,17 @@ class ReplaySimulator:
     Args:
         java: See ``Simulator``.
         timeout: See ``Simulator``.
+        backend: See ``Simulator``.
 
     Attributes:
         steps: Steps that the engine has taken so far: a measure of effort that does not depend on the machine.
     """
 
-    def __init__(self, java: str | os.PathLike[str] | None, timeout: float) -> None:
+    def __init__(self, java: str | os.PathLike[str] | None, timeout: float, backend: Backend = DEFAULT_BACKEND) -> None:
         self.steps = 0
         self._java = java
         self._timeout = timeout
+        self._backend = backend
         self._simulator: Simulator | None = None
         self._at: ActionHistory | None = None
         self._views: dict[ActionHistory, StateView] = {}
@@ -111,7 +113,7 @@ class ReplaySimulator:
 
     def _go(self, state: ActionHistory) -> Simulator:
         if self._simulator is None:
-            self._simulator = Simulator(self._java, self._timeout)
+            self._simulator = Simulator(self._java, self._timeout, self._backend)
         simulator = self._simulator
         # If the engine fails on the way, its state is unknown: then the next call starts the task again.
         at, self._at = self._at, None
