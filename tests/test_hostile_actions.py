@@ -121,7 +121,7 @@ def test_very_many_hostile_actions_are_answered(world: TextEnv) -> None:
 @pytest.mark.timeout(3600)
 def test_sciworld_answers_hostile_actions() -> None:
     env = gym.make(SCIWORLD, max_steps=None)
-    attack(env.unwrapped, 600)  # type: ignore[arg-type]
+    attack(env.unwrapped, 2_000)  # type: ignore[arg-type]
     env.close()
 
 
