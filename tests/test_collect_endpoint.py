@@ -250,6 +250,7 @@ def test_a_dry_run_at_a_dead_endpoint_is_no_estimate(tmp_path: Path) -> None:
         printed, complained = process.communicate(timeout=300)
     assert (process.returncode, printed) == (3, "")
     assert "requests in a row" in complained
+    assert not (tmp_path / "run").exists()
 
 
 # Kills.

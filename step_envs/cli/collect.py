@@ -163,6 +163,10 @@ def _dry_run(config: "CollectConfig", out: Path, console: Console, *, as_json: b
     from step_envs.collection.estimates import estimate
     from step_envs.errors import BudgetSpentError, EndpointError
 
+    if not config.asks_models():
+        free = "Neither agent nor teacher is a model behind an endpoint: this run costs nothing."
+        typer.echo(json.dumps({"episodes": config.episodes, "cost": 0.0, "requests": 0}) if as_json else free)
+        return
     try:
         found = estimate(config, out)
     except (BudgetSpentError, EndpointError) as error:

@@ -4,6 +4,7 @@ Prices and token counts alone do not tell: how many steps an episode takes, and 
 playing. The answers are kept in the run's cache, so that the sample is not paid a second time.
 """
 
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
@@ -15,9 +16,11 @@ from typing import Any
 from step_envs.collection.collector import check_folder
 from step_envs.collection.config import CollectConfig, EpisodePlan
 from step_envs.collection.rollouts import rollout
+from step_envs.errors import EndpointError
 from step_envs.trajectory import Trajectory, Usage
 
-_FILES_OF_MODELS = ("responses.sqlite", "bill.jsonl")
+_BILL = "bill.jsonl"
+_FILES_OF_MODELS = ("responses.sqlite", _BILL)
 """Beginnings of the names of the files that asking models leaves in a folder."""
 
 SAMPLED = 10
@@ -86,8 +89,14 @@ def estimate(config: CollectConfig, out: Path, **changes: Any) -> Estimate:
     check_folder(config, out, resume=True)
     kept = _is_ours(out)
     elsewhere = nullcontext(str(out)) if kept else TemporaryDirectory()
+    is_new = kept and not out.exists()
     with elsewhere as folder:
-        return _estimate(config, Path(folder), planned, chosen, kept=kept)
+        try:
+            return _estimate(config, Path(folder), planned, chosen, kept=kept)
+        except EndpointError:
+            if is_new and not (out / _BILL).stat().st_size:
+                shutil.rmtree(out)  # nobody answered, so there is nothing to keep
+            raise
 
 
 def _is_ours(out: Path) -> bool:

@@ -45,7 +45,7 @@ class App:
 
     def __init__(self, worlds: Worlds, sessions: SessionTable, token: str, limits: Limits) -> None:
         self._worlds, self._sessions, self._limits = worlds, sessions, limits
-        self._authorization = b"Bearer " + token.encode("ascii")
+        self._token = token.encode("ascii")
         self._bodies = BodyReader(limits)
         self._questions = {
             env_id: CallQueue(f"answers about {env_id}", limits.max_connections) for env_id in worlds.ids
@@ -131,7 +131,8 @@ class App:
 
     def _authorize(self, request: Request) -> None:
         given = next((value for name, value in request.scope["headers"] if name == b"authorization"), b"")
-        if not hmac.compare_digest(given, self._authorization):
+        scheme, _, token = given.partition(b" ")
+        if scheme.lower() != b"bearer" or not hmac.compare_digest(token.strip(b" "), self._token):
             raise RefusedError(
                 401,
                 "Unauthorized",

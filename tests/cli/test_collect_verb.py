@@ -35,3 +35,14 @@ def test_collect_and_view_go_together(tmp_path: Path) -> None:
     shown = json.loads(call("view", out, "--json").output)
     assert shown["summary"] == json.loads(made.stdout)
     assert len(shown["trajectories"]) == 2
+
+
+def test_a_dry_run_without_a_model_costs_nothing(tmp_path: Path) -> None:
+    common = ("collect", "--out", tmp_path / "run", "--env", "STeP-ALFWorld-v0", "--episodes", 5, "--dry-run")
+    said = call(*common)
+    assert (said.exit_code, said.stdout) == (
+        0,
+        "Neither agent nor teacher is a model behind an endpoint: this run costs nothing.\n",
+    )
+    assert json.loads(call(*common, "--json").stdout) == {"episodes": 5, "cost": 0.0, "requests": 0}
+    assert not (tmp_path / "run").exists()

@@ -3,6 +3,8 @@
 import importlib.util
 import multiprocessing
 import os
+import subprocess
+import sys
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -17,10 +19,10 @@ from backend_comparison import BackendPair, ComparedEpisode, compare
 import step_envs  # noqa: F401  (registers the ids)
 from step_envs.errors import EngineError, UnknownNameError
 from step_envs.sciworld.engine import Simulator
-from step_envs.sciworld.java import jars
+from step_envs.sciworld.java import jars, jvm
 from step_envs.sciworld.java.class_file import ClassFile
 from step_envs.sciworld.java.engine_patch import patched_classes
-from step_envs.sciworld.java.installation import find_engine_jar
+from step_envs.sciworld.java.installation import find_engine_jar, find_java
 from step_envs.sciworld.java.jvm import shared_jvm
 from step_envs.sciworld.java.lanes import Lanes
 
@@ -214,6 +216,25 @@ def jar_script() -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
+@pytest.mark.parametrize("variable", ["TMPDIR", "XDG_CACHE_HOME"])
+def test_folders_of_any_name_hold_the_engine(variable: str, locale: str, tmp_path: Path) -> None:
+    folder = tmp_path / "a b:c é%20"
+    folder.mkdir()
+    code = "import gymnasium, step_envs; print(gymnasium.make('STeP-SciWorld-v0').reset(seed=0)[0][:7])"
+    environment = os.environ | {variable: str(folder), "LC_ALL": locale, "PYTHONUTF8": "1"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
+    assert done.stdout == "This ro\n", done.stderr
+
+
+def test_a_jar_that_java_cannot_be_told_of_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    odd = tmp_path / "a:b" / "lanes.jar"
+    monkeypatch.setattr(jvm, "LANES_JAR", odd)
+    with pytest.raises(EngineError, match=rf"^Java cannot load {odd}, which has ':' in its name: move it to another"):
+        jvm.Jvm(find_java())
 
 
 @pytest.mark.slow

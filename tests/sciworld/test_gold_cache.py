@@ -30,8 +30,8 @@ def test_cache_keeps_what_it_is_given(tmp_path: Path) -> None:
         b"\xff\xfe",
         b"[]",
         b'{"schema": "sciworld-gold/0"}',
-        json.dumps({"schema": "sciworld-gold/1", "task": ["melt", 3, "easy"], "actions": ["wait"]}).encode(),
-        json.dumps({"schema": "sciworld-gold/1", "task": ["boil", 3, "easy"], "actions": [1]}).encode(),
+        json.dumps({"schema": "sciworld-gold/2", "task": ["melt", 3, "easy"], "actions": ["wait"]}).encode(),
+        json.dumps({"schema": "sciworld-gold/2", "task": ["boil", 3, "easy"], "actions": [1]}).encode(),
     ],
 )
 def test_cache_takes_a_damaged_file_for_an_absent_one(tmp_path: Path, damage: bytes) -> None:
@@ -41,6 +41,13 @@ def test_cache_takes_a_damaged_file_for_an_absent_one(tmp_path: Path, damage: by
     assert cache.read(TASK) is None
     cache.write(TASK, ["wait"])
     assert cache.read(TASK) == ["wait"]
+
+
+def test_a_changed_plan_is_not_believed(tmp_path: Path) -> None:
+    cache = GoldPlanCache(folder=tmp_path)
+    cache.write(TASK, ["wait"])
+    cache.path(TASK).write_text(cache.path(TASK).read_text().replace('"wait"', '"look"'))
+    assert cache.read(TASK) is None
 
 
 def test_cache_without_a_writable_folder_says_so_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -121,6 +121,10 @@ def test_a_session_asked_for_twice_with_one_key_is_one(server: EnvServer) -> Non
     assert session(server, key="k1") == session(server, key="k1") != session(server, key="k2")
 
 
+def test_the_scheme_of_the_token_may_be_written_in_any_case(server: EnvServer) -> None:
+    assert ask(server, "GET", "/v1", Authorization=f"bearer {TOKEN}")[0] == 200
+
+
 @pytest.mark.parametrize("given", ["", "Bearer ", "Bearer wrong-token-0123456789", f"bearer{TOKEN}", "Bearer \xff"])
 def test_without_the_token_nothing_is_told(given: str, server: EnvServer) -> None:
     for method, path in (("GET", "/v1"), ("POST", "/v1/sessions"), ("DELETE", "/v1/sessions/x")):

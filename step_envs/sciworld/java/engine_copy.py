@@ -43,6 +43,7 @@ class EngineCopy(ABC):
         timeout: Seconds that a call may take.
 
     Raises:
+        EngineError: Java cannot load the engine.
         JvmDeadError: The process is dead. Every method may raise this.
         JvmTimeoutError: The process does not answer in time. Every method may raise this.
         LaneLostError: The engine is gone, through a fault that is not its own. Every method may raise this.
@@ -73,9 +74,12 @@ class EngineCopy(ABC):
                 jvm.stdout_closed = True
             self._runtime = self._keep(java.lang.Runtime.getRuntime())
             self._server = self._start()
-        except BaseException:
+        except BaseException as error:
+            fault = self.java_message(error)
             self.close()
-            raise
+            if fault is None:
+                raise
+            raise EngineError(f"ScienceWorld's engine cannot be loaded: {fault}") from error
 
     @abstractmethod
     def _start(self) -> Any:

@@ -67,6 +67,10 @@ def engine_jars() -> EngineJars:
     jar = find_engine_jar()
     folder = cache_folder().absolute() / "sciworld"
     stem = f"engine-{engine_digest()[:16]}-{_VERSION}"
+    if os.pathsep in str(folder):
+        # The shared half is named in Java's class path.
+        _log.warning("%s has %r in its name: every simulator loads the Scala library for itself.", folder, os.pathsep)
+        return EngineJars(own=jar, shared=None)
     halves = [_kept(folder, f"{stem}-{name}") for name in ("own", "shared")]
     try:
         own = halves[0] or _keep(folder, f"{stem}-own", _half_of(jar, shared=False))
@@ -112,7 +116,7 @@ def check_fast_backend() -> None:
 
 
 def lane_class_path(jars: EngineJars, folder: Path) -> str:
-    """Return the class path of a lane of the fast backend.
+    """Return what a lane of the fast backend loads its classes from: addresses of jars, one a line.
 
     The patched classes are written anew for each process, into its own folder: that takes 10 ms, and a file of an earlier
     version, or one that another process is writing, cannot be met.
@@ -128,7 +132,8 @@ def lane_class_path(jars: EngineJars, folder: Path) -> str:
     check_fast_backend()
     patched = folder / "patched_classes.jar"
     write_whole(patched, patched_classes(jars.own))
-    return os.pathsep.join(map(str, (patched, _OUR_CLASSES / "fast_engine.jar", jars.own)))
+    # Not a class path as Java's option -cp has it, which has no way to write a colon in the name of a folder.
+    return "\n".join(path.absolute().as_uri() for path in (patched, _OUR_CLASSES / "fast_engine.jar", jars.own))
 
 
 def engine_digest() -> str:

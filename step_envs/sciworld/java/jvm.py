@@ -102,6 +102,20 @@ class GarbageLimit:
             self._collect_at = used_bytes + used_bytes // 8 + _GARBAGE_BYTES
 
 
+def _class_path(jars: list[Path]) -> str:
+    """Return the value of Java's option ``-cp``.
+
+    Raises:
+        EngineError: A name contains what separates names.
+    """
+    for jar in jars:
+        if os.pathsep in str(jar):
+            raise EngineError(
+                f"Java cannot load {jar}, which has {os.pathsep!r} in its name: move it to another folder."
+            )
+    return os.pathsep.join(map(str, jars))
+
+
 class Jvm:
     """A running Java process with a py4j gateway that listens on loopback only.
 
@@ -126,9 +140,11 @@ class Jvm:
         # One thread may ask how the process ended while another one already replaces it.
         self._log_lock = threading.Lock()
         self._message_at_stop = "stopped"
-        classpath = [str(jar) for jar in (find_gateway_jar(), self.jars.shared, LANES_JAR) if jar is not None]
+        classpath = _class_path([jar for jar in (find_gateway_jar(), self.jars.shared, LANES_JAR) if jar is not None])
         self._lane_class_path: str | None = None
         environment = {k: v for k, v in os.environ.items() if k not in _INHERITED_OPTIONS}
+        # In the locale C, Java would not find files with letters beyond ASCII in their names.
+        environment["LC_ALL"] = "C.UTF-8"
         # Java's memory that is not heap: the C library would keep a pool for each thread.
         environment.setdefault("MALLOC_ARENA_MAX", "2")
         # The engine writes a file into the temporary folder with every task, under the same name for all users.
@@ -142,7 +158,7 @@ class Jvm:
                     *_flags(),
                     f"-Djava.io.tmpdir={folder}",
                     "-cp",
-                    os.pathsep.join(classpath),
+                    classpath,
                     "py4j.GatewayServer",
                     "--die-on-broken-pipe",
                     "--enable-auth",

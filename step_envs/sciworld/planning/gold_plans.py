@@ -4,6 +4,7 @@ Computing one takes from 0.1 s to 20 s, and it depends on nothing but the engine
 once and kept in a small file of its own, which many processes may read and write at the same time.
 """
 
+import hashlib
 import json
 import logging
 import re
@@ -17,7 +18,7 @@ from step_envs.files import write_whole
 from step_envs.sciworld.java.jars import engine_digest
 from step_envs.sciworld.planning.action_history import ActionHistory
 
-_SCHEMA = "sciworld-gold/1"
+_SCHEMA = "sciworld-gold/2"
 _MOST_SIMPLIFICATIONS = 8
 _log = logging.getLogger(__name__)
 
@@ -25,8 +26,8 @@ _log = logging.getLogger(__name__)
 class GoldPlanCache:
     """Action lists by task, one small JSON file each.
 
-    A file that cannot be read counts as absent. A folder that cannot be written costs time, not correctness: it is reported
-    once to the log.
+    A file that cannot be read, or that was changed, counts as absent: a wrong plan would become wrong corrections. A folder
+    that cannot be written costs time, not correctness: it is reported once to the log.
 
     Args:
         kind: Name of the folder of these lists, e.g. ``"gold"``. It carries a version where the lists depend on this
@@ -48,12 +49,12 @@ class GoldPlanCache:
             saved = read_json(self.path(task))
         except StoreError:
             return None
-        if not isinstance(saved, dict) or saved.get("task") != _identity(task):
+        if not isinstance(saved, dict):
             return None
         actions = saved.get("actions")
-        if not (saved.get("schema") == _SCHEMA and isinstance(actions, list)):
+        if not (isinstance(actions, list) and all(isinstance(action, str) for action in actions)):
             return None
-        return actions if all(isinstance(action, str) for action in actions) else None
+        return actions if saved == _file_of(task, actions) else None
 
     def write(self, task: ActionHistory, actions: list[str]) -> None:
         """Keep the list of a task, unless there are many of the same task and variation with other simplifications.
@@ -64,7 +65,7 @@ class GoldPlanCache:
         path = self.path(task)
         if not path.exists() and sum(1 for _ in path.parent.glob(f"{task.variation}.*.json")) >= _MOST_SIMPLIFICATIONS:
             return
-        text = json.dumps({"schema": _SCHEMA, "task": _identity(task), "actions": actions}, indent=0)
+        text = json.dumps(_file_of(task, actions), indent=0)
         try:
             write_whole(path, text)
         except StoreError as error:
@@ -81,5 +82,6 @@ class GoldPlanCache:
         return folder / task.task / f"{task.variation}.{simplification}.json"
 
 
-def _identity(task: ActionHistory) -> list[Any]:
-    return [task.task, task.variation, task.simplification]
+def _file_of(task: ActionHistory, actions: list[str]) -> dict[str, Any]:
+    content = {"schema": _SCHEMA, "task": [task.task, task.variation, task.simplification], "actions": actions}
+    return content | {"sha256": hashlib.sha256(json.dumps(content).encode()).hexdigest()}

@@ -2,6 +2,7 @@ package stepenvs.lanes;
 
 import java.io.File;
 import java.net.MalformedURLException;
+import java.net.URI;
 import java.net.URL;
 import java.net.URLClassLoader;
 import java.util.HashMap;
@@ -70,14 +71,19 @@ final class Lane {
         }
     }
 
+    /** Reads the addresses of the jars, one a line; a file that is not there would be passed over in silence. */
     private static URL[] urls(String classPath) {
-        String[] paths = classPath.split(File.pathSeparator);
-        URL[] urls = new URL[paths.length];
-        for (int i = 0; i < paths.length; i++) {
+        String[] addresses = classPath.split("\n");
+        URL[] urls = new URL[addresses.length];
+        for (int i = 0; i < addresses.length; i++) {
+            URI address = URI.create(addresses[i]);
+            if (!new File(address).isFile()) {
+                throw new IllegalArgumentException("Java cannot read the file of " + address);
+            }
             try {
-                urls[i] = new File(paths[i]).toURI().toURL();
+                urls[i] = address.toURL();
             } catch (MalformedURLException error) {
-                throw new IllegalArgumentException(paths[i], error);
+                throw new IllegalArgumentException(addresses[i], error);
             }
         }
         return urls;
