@@ -246,6 +246,7 @@ def test_a_dry_run_at_a_dead_endpoint_is_no_estimate(tmp_path: Path) -> None:
         with pytest.raises(EndpointDownError, match=r"has failed 5 requests in a row"):
             estimate(config(server.url, ",max_retries=1", episodes=100), tmp_path)
         assert len(server.requests) == 10
+        assert list(tmp_path.iterdir()) == []
         process = start(tmp_path / "run", server.url, "--episodes", "100", "--dry-run")
         printed, complained = process.communicate(timeout=300)
     assert (process.returncode, printed) == (3, "")

@@ -160,12 +160,12 @@ def _filter_summary(out: Path) -> str:
 
 def _dry_run(config: "CollectConfig", out: Path, console: Console, *, as_json: bool) -> None:
     from step_envs.cli.render import visible
-    from step_envs.collection.estimates import estimate
+    from step_envs.collection.estimates import COSTS_NOTHING, estimate
     from step_envs.errors import BudgetSpentError, EndpointError
 
     if not config.asks_models():
-        free = "Neither agent nor teacher is a model behind an endpoint: this run costs nothing."
-        typer.echo(json.dumps({"episodes": config.episodes, "cost": 0.0, "requests": 0}) if as_json else free)
+        nothing = json.dumps({"episodes": config.episodes, "cost": 0.0, "requests": 0})
+        typer.echo(nothing if as_json else COSTS_NOTHING)
         return
     try:
         found = estimate(config, out)

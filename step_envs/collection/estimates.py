@@ -4,7 +4,6 @@ Prices and token counts alone do not tell: how many steps an episode takes, and 
 playing. The answers are kept in the run's cache, so that the sample is not paid a second time.
 """
 
-import shutil
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
@@ -22,6 +21,9 @@ from step_envs.trajectory import Trajectory, Usage
 _BILL = "bill.jsonl"
 _FILES_OF_MODELS = ("responses.sqlite", _BILL)
 """Beginnings of the names of the files that asking models leaves in a folder."""
+
+COSTS_NOTHING = "Neither agent nor teacher is a model behind an endpoint: this run costs nothing."
+"""Said of a collection that asks no model."""
 
 SAMPLED = 10
 """Number of episodes that are played for an estimate."""
@@ -82,20 +84,25 @@ def estimate(config: CollectConfig, out: Path, **changes: Any) -> Estimate:
     """
     config = config.with_changes(**changes)
     if not config.asks_models():
-        raise ValueError("Neither agent nor teacher is a model behind an endpoint: this run costs nothing.")
+        raise ValueError(COSTS_NOTHING)
     planned = config.episodes_to_play()
     count = min(SAMPLED, len(planned))
     chosen = [planned[i * len(planned) // count] for i in range(count)]
     check_folder(config, out, resume=True)
     kept = _is_ours(out)
     elsewhere = nullcontext(str(out)) if kept else TemporaryDirectory()
-    is_new = kept and not out.exists()
+    was_there, had_files = out.exists(), any((out / name).exists() for name in _FILES_OF_MODELS)
     with elsewhere as folder:
         try:
             return _estimate(config, Path(folder), planned, chosen, kept=kept)
         except EndpointError:
-            if is_new and not (out / _BILL).stat().st_size:
-                shutil.rmtree(out)  # nobody answered, so there is nothing to keep
+            if kept and not had_files and not (out / _BILL).stat().st_size:
+                # Nobody answered, so there is nothing to keep.
+                for file in out.iterdir():
+                    if file.name.startswith(_FILES_OF_MODELS):
+                        file.unlink()
+                if not was_there:
+                    out.rmdir()
             raise
 
 

@@ -1,4 +1,4 @@
-"""Who may hold a connection open, and for how long.
+"""Limits who may hold a connection to the server open, and for how long.
 
 Whoever can reach the port can open a thousand connections and send nothing, or half a header, or a byte now and then. If
 all connections count alike, nobody else gets in. So a connection is a stranger's until a request on it has shown the token:
