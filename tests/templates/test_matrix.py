@@ -1,5 +1,6 @@
 """Every chat template that packages ship, with small and real tokenizers: masks are what a server would have generated."""
 
+import re
 from functools import cache
 
 import pytest
@@ -12,6 +13,10 @@ from collect_templates import collect
 from mask_matrix import row_of, tokenizers_for
 
 pytestmark = pytest.mark.templates
+
+# A sentence that refuses has to say what to do; words that it quotes do not count.
+ADVICE = re.compile(r"\b(?:choose|give|leave|make|pass|put|set|switch|take|train|use|want|write)\b")
+QUOTED = re.compile(r"'[^']*'")
 
 TEMPLATES = {template.id: template for template in collect()}
 
@@ -27,7 +32,9 @@ def test_masks_are_what_a_server_would_have_the_model_generate(template):
     assert {(row.tokenizer, title): why for row in rows for title, why in row.wrong.items()} == {}
     for row in rows:
         for title, sentence in row.refused.items():
-            assert ": " in sentence, f"{title}: a refusal has to say what to do, got {sentence!r}"
+            assert ADVICE.search(QUOTED.sub("", sentence)), (
+                f"{title}: a refusal has to say what to do, got {sentence!r}"
+            )
     if template.startswith("trl ") and template not in _documented():
         pytest.skip("the page was written with another version of TRL")
     tokens = 4

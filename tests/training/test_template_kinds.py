@@ -158,8 +158,7 @@ def conversations(draw, thoughts: bool):
 @given(st.sampled_from(["bytes_bos", "metaspace_first"]), kinds(), conversations(thoughts=False))
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 def test_labels_are_what_a_model_would_generate_for_templates_of_every_kind(tokens, kind, messages):
-    # What a thought section, a header and the words of a reply must not be is empty all together.
-    assume(kind.header or kind.user[1])
+    assume(kind.header or kind.user[1])  # otherwise nothing says where a turn of the user ends
     check(tokens, kind, messages)
 
 
