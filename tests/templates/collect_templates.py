@@ -11,6 +11,7 @@ import io
 import json
 import os
 import re
+import shutil
 import tarfile
 import urllib.parse
 import urllib.request
@@ -167,6 +168,7 @@ def unpacked(package: Package) -> Path:
     except OSError:
         if not folder.is_dir():
             raise
+        shutil.rmtree(making)
     return folder
 
 
