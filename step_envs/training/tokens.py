@@ -14,20 +14,27 @@ reply.
 Source of the algorithm: the loss of STeP (arXiv 2505.20023, equation 3), where the turns judged wrong carry no loss.
 """
 
+import re
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, TypedDict
+from typing import Any, Literal, NamedTuple, TypedDict, get_args
 
-from step_envs.agents.local.chat_template import SHIELD, ChatTemplate, Continuation
-from step_envs.errors import TemplateError
+from step_envs.agents.local.chat_messages import THOUGHT, plain_message, read_messages, role_of
+from step_envs.agents.local.chat_template import SHIELD, ChatTemplate
+from step_envs.agents.local.continuation import Continuation, find_continuation
+from step_envs.errors import TemplateError, unknown_name
+from step_envs.replies import visible_thought
 from step_envs.trajectory import Trajectory
 
 IGNORED = -100
 """Label of a token that is not trained on; torch and transformers use the same value."""
 
 Mode = Literal["conversation", "turns"]
+Thoughts = Literal["text", "section"]
+"""Where the thought of a reply goes: it stays text, or goes into the template's own section for thoughts."""
 
+_THOUGHT_LABEL = re.compile(r"\A\s*Thought:|</?think>")
 _LONGEST_CHARACTER = 8  # tokens: a character has at most four bytes, and some tokenizers put a mark before each
 
 _PROBE = (
@@ -86,6 +93,9 @@ class TrajectoryEncoder:
         tokenizer: A fast Hugging Face tokenizer with a chat template.
         template_kwargs: More variables for the template, e.g. ``{"enable_thinking": False}``; serve the model with the
             same ones.
+        thoughts: ``section`` puts the ``Thought:`` of a trained reply into the template's own section for thoughts, as a
+            reasoning model writes it, and leaves earlier thoughts out, as they are when such a model plays. ``text``
+            leaves replies as they are.
 
     Attributes:
         report: The mode that the probe chose, and why.
@@ -93,11 +103,22 @@ class TrajectoryEncoder:
 
     Raises:
         TemplateError: The tokenizer is not a fast one, has no chat template, or its template can be used in neither mode.
+        UnknownNameError: ``thoughts`` is neither of the two.
     """
 
-    def __init__(self, tokenizer: Any, template_kwargs: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, tokenizer: Any, template_kwargs: Mapping[str, Any] | None = None, *, thoughts: Thoughts = "text"
+    ) -> None:
+        if thoughts not in get_args(Thoughts):
+            raise unknown_name("way to write thoughts", thoughts, get_args(Thoughts))
         self.tokenizer = tokenizer
         self._template = ChatTemplate(tokenizer, template_kwargs)
+        self._in_section = thoughts == "section"
+        if self._in_section and self._template.section is None:
+            raise TemplateError(
+                f"The chat template of {self._template.name} has no section for thoughts: switch thoughts on "
+                '(template_kwargs), or leave them text (thoughts="text").'
+            )
         if not getattr(tokenizer, "is_fast", False):
             raise TemplateError("Exact masks need a fast tokenizer, one that knows where in the text its tokens are.")
         self._special_ids = {
@@ -106,12 +127,13 @@ class TrajectoryEncoder:
         self.fell_back = 0
         self.report = self._probe()
 
-    def encode(self, messages: Sequence[Mapping[str, Any]]) -> list[Sample]:
+    def encode(self, messages: Sequence[Mapping[str, Any]] | Mapping[str, Any]) -> list[Sample]:
         """Turn a conversation into samples.
 
         Args:
-            messages: ``role``, ``content`` and ``loss`` (0 to 1) of every turn, as from ``Trajectory.messages()``; a
-                missing ``loss`` is 0.
+            messages: ``role``, ``content`` and ``loss`` (0 to 1) of every turn, as from ``Trajectory.messages()``, or
+                ``from`` and ``value`` as in ShareGPT; a missing ``loss`` is 0. ``reasoning_content`` and ``tool_calls``
+                are encoded as the template writes them.
 
         Returns:
             One sample in the mode ``conversation``, else one per trained turn; no sample if no turn is trained on.
@@ -120,10 +142,16 @@ class TrajectoryEncoder:
             TemplateError: The template refuses the conversation, changes a reply, or does not say where a reply ends.
             ValueError: A loss is not from 0 to 1, or lies on a turn that is not the assistant's.
         """
-        messages = list(messages)
+        messages = read_messages(messages)
         weights = [_loss_of(message, index) for index, message in enumerate(messages)]
         if not any(weights):
             return []
+        if self._in_section:
+            return [
+                self._encode_turn(self._with_thought_apart(messages[: index + 1]), index, weight)
+                for index, weight in enumerate(weights)
+                if weight
+            ]
         shielded = self._template.shield(messages)
         if self.report.mode == "conversation":
             try:
@@ -150,8 +178,8 @@ class TrajectoryEncoder:
 
     def length(self, messages: Sequence[Mapping[str, Any]]) -> int:
         """Count the tokens of a conversation that ends with a reply, in the mode that needs more tokens."""
-        shielded = self._template.shield(messages)
-        reply = self._template.continuation(shielded, len(shielded) - 1)
+        shielded = self._with_thought_apart(messages) if self._in_section else self._template.shield(messages)
+        reply = find_continuation(self._template, shielded, len(shielded) - 1)
         return max(
             len(self._tokenize(text).ids) for text in (self._template.render(shielded), reply.prompt + reply.text)
         )
@@ -173,7 +201,32 @@ class TrajectoryEncoder:
                 pass
             raise
 
+    def _with_thought_apart(self, messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Put the thought of the last reply into a key of its own, and leave out the thoughts of earlier replies."""
+        apart: list[Mapping[str, Any]] = []
+        for index, message in enumerate(messages):
+            plain = plain_message(message, index)
+            if plain["role"] == "assistant":
+                content = plain["content"]
+                head = visible_thought(content)
+                thought = _THOUGHT_LABEL.sub("", head).strip() if head != content else ""
+                if thought:
+                    plain["content"] = content[len(head) :]
+                if index < len(messages) - 1:
+                    plain.pop(THOUGHT, None)
+                elif thought:
+                    plain.setdefault(THOUGHT, thought)
+            apart.append(plain)
+        return self._template.shield(apart)
+
     def _try_modes(self, probe: Sequence[Mapping[str, str]]) -> TemplateReport:
+        if self._in_section:
+            for index in range(1, len(probe), 2):
+                self._encode_turn(self._with_thought_apart(probe[: index + 1]), index, 1.0)
+            return TemplateReport(
+                "turns",
+                "One sample for each trained turn: its thought is in the section that the template has for thoughts.",
+            )
         messages = self._template.shield(probe)
         try:
             self._encode_conversation(messages, [float(message["role"] == "assistant") for message in messages])
@@ -185,14 +238,14 @@ class TrajectoryEncoder:
             "conversation", "One sample for a conversation: the template only adds to what it laid out."
         )
 
-    def _encode_conversation(self, messages: list[dict[str, str]], weights: list[float]) -> Sample:
+    def _encode_conversation(self, messages: list[dict[str, Any]], weights: list[float]) -> Sample:
         whole = self._template.render(messages)
         replies: list[tuple[Continuation, float]] = []
         for index, message in enumerate(messages):
             # No prompt asks for a reply at the very beginning, but a reply may stand there as context.
             if message["role"] != "assistant" or (index == 0 and not weights[0]):
                 continue
-            reply = self._template.continuation(messages, index)
+            reply = find_continuation(self._template, messages, index)
             if not reply.as_rendered:
                 raise _NotOneSampleError(
                     "the template shows a past reply in another form than the generation prompt asks for"
@@ -215,8 +268,8 @@ class TrajectoryEncoder:
                 by_token[start:end] = [weight] * (end - start)
         return self._remove_shields(whole, text, labels, by_token)
 
-    def _encode_turn(self, messages: list[dict[str, str]], index: int, weight: float) -> Sample:
-        reply = self._template.continuation(messages, index)
+    def _encode_turn(self, messages: list[dict[str, Any]], index: int, weight: float) -> Sample:
+        reply = find_continuation(self._template, messages, index)
         prompt, whole = self._tokenize(reply.prompt), self._tokenize(reply.prompt + reply.text)
         start = len(prompt.ids)
         if whole.ids[:start] == prompt.ids:
@@ -320,10 +373,11 @@ _MOST_ENCODERS = 16  # each keeps its tokenizer in memory
 
 
 def tokenize_trajectory(
-    trajectory_or_messages: Trajectory | Sequence[Mapping[str, Any]],
+    trajectory_or_messages: Trajectory | Sequence[Mapping[str, Any]] | Mapping[str, Any],
     tokenizer: Any,
     *,
     template_kwargs: Mapping[str, Any] | None = None,
+    thoughts: Thoughts = "text",
 ) -> list[Sample]:
     """Turn a trajectory into ids, labels and weights for a trainer.
 
@@ -331,10 +385,12 @@ def tokenize_trajectory(
     token. Text in the conversation that looks like a special token of the template stays text.
 
     Args:
-        trajectory_or_messages: A trajectory, or messages with ``role``, ``content`` and ``loss`` (0 to 1).
+        trajectory_or_messages: A trajectory; or messages with ``role``, ``content`` and ``loss`` (0 to 1), or ShareGPT's
+            ``from``, ``value`` and ``loss``; or a row that holds them under ``messages`` or ``conversations``.
         tokenizer: A fast Hugging Face tokenizer with a chat template.
         template_kwargs: More variables for the template, e.g. ``{"enable_thinking": False}``; serve the model with the
             same ones.
+        thoughts: ``section`` writes the thought of a reply into the template's own section; see ``TrajectoryEncoder``.
 
     Returns:
         One sample if the template allows it, else one per trained turn; see ``TrajectoryEncoder``. No sample if no turn is
@@ -347,21 +403,24 @@ def tokenize_trajectory(
     messages = (
         trajectory_or_messages.messages() if isinstance(trajectory_or_messages, Trajectory) else trajectory_or_messages
     )
-    return encoder_for(tokenizer, template_kwargs).encode(messages)
+    return encoder_for(tokenizer, template_kwargs, thoughts=thoughts).encode(messages)
 
 
-def encoder_for(tokenizer: Any, template_kwargs: Mapping[str, Any] | None = None) -> TrajectoryEncoder:
+def encoder_for(
+    tokenizer: Any, template_kwargs: Mapping[str, Any] | None = None, *, thoughts: Thoughts = "text"
+) -> TrajectoryEncoder:
     """Return the encoder of a tokenizer; the same one as long as its chat template and its special tokens do not change."""
     parts = (
         getattr(tokenizer, "chat_template", None),
         sorted((template_kwargs or {}).items()),
         getattr(tokenizer, "special_tokens_map", None),
         len(tokenizer) if hasattr(tokenizer, "__len__") else 0,
+        thoughts,
     )
     # An encoder keeps its tokenizer alive, so no other tokenizer can get the same id while the encoder is in this table.
     key = id(tokenizer), repr(parts)
     if key not in _encoders:
-        encoder = TrajectoryEncoder(tokenizer, template_kwargs)
+        encoder = TrajectoryEncoder(tokenizer, template_kwargs, thoughts=thoughts)
         while len(_encoders) >= _MOST_ENCODERS:
             del _encoders[next(iter(_encoders))]
         _encoders[key] = encoder
@@ -372,6 +431,6 @@ def _loss_of(message: Mapping[str, Any], index: int) -> float:
     weight = float(message.get("loss") or 0.0)
     if not 0 <= weight <= 1:
         raise ValueError(f"The loss of turn {index} is {weight:g}; it must be from 0 to 1.")
-    if weight and message["role"] != "assistant":
-        raise ValueError(f"Turn {index} of role {message['role']!r} carries a loss; only the assistant's turns can.")
+    if weight and role_of(message) != "assistant":
+        raise ValueError(f"Turn {index} of role {role_of(message)!r} carries a loss; only the assistant's turns can.")
     return weight

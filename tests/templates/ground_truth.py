@@ -64,8 +64,9 @@ _SPECIAL = re.compile(
     r"<\|[^|<>\s{}'\"]+\|>|<\|turn>|<turn\|>|<｜[^｜<>{}']+｜>|</?(?:start|end)_of_turn>|<bos>|<eos>|\[/?gMASK\]|<sop>"
     r"|\[/?(?:SYSTEM_PROMPT|TOOL_CALLS|TOOL_RESULTS|TOOL_CONTENT|AVAILABLE_TOOLS|ARGS|CALL_ID|THINK|IMG)\]"
 )
-_THOUGHT_KEYS = ("reasoning_content", "reasoning", "thinking")
+_THOUGHT_KEYS = ("reasoning_content", "reasoning", "thinking", "parts")
 _OPEN = re.compile(r"<think>\s*$")
+_LEAD = re.compile(r"<\|START_(?:RESPONSE|TEXT)\|>\s*$")
 
 
 class NoTruthError(Exception):
@@ -95,7 +96,20 @@ def render(tokenizer, messages, *, prompt=False):
     try:
         return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=prompt)
     except Exception as error:
+        as_text = [_with_arguments_as_text(message) for message in messages]
+        if as_text != messages:
+            # Some templates want the arguments of a call as the text of them, as OpenAI's interface has them.
+            return render(tokenizer, as_text, prompt=prompt)
         raise NoTruthError(f"the template refuses the conversation: {type(error).__name__}: {error}") from error
+
+
+def _with_arguments_as_text(message):
+    calls = [
+        call | {"function": call["function"] | {"arguments": json.dumps(call["function"]["arguments"])}}
+        for call in message.get("tool_calls", [])
+        if isinstance(call["function"]["arguments"], dict)
+    ]
+    return message | {"tool_calls": calls} if calls else message
 
 
 def forms_of(tokenizer, messages):
@@ -158,6 +172,11 @@ def _pair(tokenizer, form, index, family, thought, words, calls, *, together=Fal
     prompt = render(tokenizer, form[:index], prompt=True)
     whole = render(tokenizer, form[: index + 1])
     needle = calls[0]["function"]["name"] if calls else words
+    question = prompt[-50:]
+    place = whole.rfind(question)
+    if not whole.startswith(prompt) and place > 0 and needle in whole[place + len(question) :]:
+        # What differs is far before the question (muse-glimmer describes its tools in prompts only).
+        whole = prompt + whole[place + len(question) :]
     if whole.startswith(prompt):
         tail = whole[len(prompt) :]
         place = tail.rfind(needle)
@@ -168,6 +187,9 @@ def _pair(tokenizer, form, index, family, thought, words, calls, *, together=Fal
             end = place + len(needle) if not calls else _end_of_call(tail, calls)
             reply = _stopped(tokenizer, form, index, family, tail, end)
             opened = len(re.findall(r"<think>", reply)) + bool(_OPEN.search(prompt))
+            if opened > 1 and _OPEN.search(prompt) and reply.lstrip().startswith("<think>"):
+                # The prompt has opened the thought, and the model goes on with it.
+                return prompt, reply.lstrip().removeprefix("<think>").lstrip()
             if opened > 1 or reply.count("</think>") > 1:
                 raise NoTruthError("the template opens a thought twice")
             if _OPEN.search(prompt) and "</think>" not in reply:
@@ -177,15 +199,17 @@ def _pair(tokenizer, form, index, family, thought, words, calls, *, together=Fal
             raise NoTruthError("the template shows the thought not once")
     if not together or calls:
         raise NoTruthError("the template shows the reply in another form than its prompt asks for")
-    if thought and prompt.rstrip().endswith("</think>"):
-        raise NoTruthError("the prompt has closed the thought already")
     place = whole.rfind(needle)
     if place < 0:
         raise NoTruthError("the template does not show the reply unchanged")
     before, after = whole[:place].rstrip(), whole[place + len(needle) :]
-    if thought and not whole.startswith(prompt) and thought in before[-len(thought) - 40 :]:
-        raise NoTruthError("the template has another place for thoughts")
     reply = form[index]["content"].strip()
+    # Behind an open or an empty thought in the reply's own tags, the reply is what the model says as it is.
+    own = _OPEN.search(prompt) or prompt.rstrip().endswith("</think>") or reply in whole
+    if thought and not own and thought in before[-len(thought) - 40 :]:
+        raise NoTruthError("the template has another place for thoughts")
+    if _LEAD.search(before) and not _LEAD.search(prompt):
+        reply = _LEAD.search(before)[0] + reply
     if _OPEN.search(prompt):
         if not thought:
             raise NoTruthError("the prompt opens a thought, which the reply does not close")
@@ -204,7 +228,8 @@ def _stopped(tokenizer, form, index, family, tail, place):
     if found is None:
         plain = [*form[:index], {"role": "assistant", "content": "-"}]
         shown = render(tokenizer, plain)
-        following = render(tokenizer, [*plain, {"role": "user", "content": "-"}])
+        role = "tool" if form[index].get("tool_calls") else "user"
+        following = render(tokenizer, [*plain, {"role": role, "content": "-"}])
         header = pattern.match(following, len(shown)) if following.startswith(shown) else None
         if header is None:
             raise NoTruthError("nothing says where a reply ends")
@@ -254,6 +279,9 @@ def _split(message, key):
     if message["role"] != "assistant" or not thought:
         return message
     rest = {name: value for name, value in message.items() if name != "reasoning_content"}
+    if key == "parts":
+        parts = [{"type": "thinking", "thinking": thought}, {"type": "text", "text": words}]
+        return rest | {"content": parts}
     return rest | {"content": words, key: thought}
 
 

@@ -17,10 +17,26 @@ def conversation(replies, losses=None, *, observation="Observation: box {} is em
     return messages
 
 
-def prompt_ids(tokenizer, messages, index):
-    """What a server gives the model before the reply ``messages[index]``, by the library's own way."""
+def prompt_ids(tokenizer, messages, index, *, thoughts_apart=False):
+    """What a server gives the model before the reply ``messages[index]``, by the library's own way.
+
+    ``thoughts_apart``: as a server that takes thoughts out of replies gets them back, in a field of their own.
+    """
     before = [{"role": message["role"], "content": message["content"]} for message in messages[:index]]
+    for message in before:
+        thought, words = thought_and_words(message["content"])
+        if thoughts_apart and thought and message["role"] == "assistant":
+            message |= {"content": words, "reasoning_content": thought}
     return tokenizer.apply_chat_template(before, add_generation_prompt=True, tokenize=True)["input_ids"]
+
+
+def thought_and_words(reply):
+    """Split a reply that begins with a thought in tags; the thought is empty if there is none."""
+    text = reply.strip()
+    if not text.startswith("<think>"):
+        return "", text
+    thought, _, words = text.removeprefix("<think>").partition("</think>")
+    return thought.strip(), words.strip()
 
 
 def trained_runs(sample):
@@ -44,18 +60,27 @@ def check(tokenizer, messages, *, decodes=True):
     trained = [index for index, message in enumerate(messages) if message["loss"]]
     assert len(runs) == len(trained)
     for (sample, start, ids), index in zip(runs, trained, strict=True):
-        assert sample["input_ids"][:start] == prompt_ids(tokenizer, messages, index)
+        assert sample["input_ids"][:start] in (
+            prompt_ids(tokenizer, messages, index),
+            prompt_ids(tokenizer, messages, index, thoughts_apart=True),
+        )
         assert sample["input_ids"][start : start + len(ids)] == ids
         assert set(sample["weights"][start : start + len(ids)]) == {messages[index]["loss"]}
-        special = [number for number in ids if number in tokenizer.added_tokens_decoder]
-        assert special[-1] == ids[-1], "the reply ends with the token that ends a turn"
-        # gpt-oss and muse have the model name a channel first, which takes special tokens of its own.
-        assert len(special) == 1 or ids.index(special[-2]) < len(ids) - len(special) - 3
+        added = {number for number, token in tokenizer.added_tokens_decoder.items() if str(token).strip()}
+        special = [at for at, number in enumerate(ids) if number in added]
+        assert special[-1] == len(ids) - 1, "the reply ends with the token that ends a turn"
+        ending = len(ids)
+        while ending - 1 in special:
+            ending -= 1
+        inside = [at for at in special if at < ending]
+        thought, words = map(letters, thought_and_words(messages[index]["content"]))
         if decodes:
-            text = tokenizer.decode(ids[:-1], skip_special_tokens=False)
-            reply = messages[index]["content"]
-            # A thought that the prompt has opened, or that the template puts there, is not the reply's.
-            assert letters(text).endswith(letters(reply).removeprefix("<think>"))
+            text = letters(tokenizer.decode(ids[:ending], skip_special_tokens=False))
+            assert text.endswith(words)
+            assert thought in text[: len(text) - len(words)]
+            # gpt-oss and muse have the model name a channel before the words, which takes special tokens of its own.
+            behind = letters(tokenizer.decode(ids[inside[-1] + 1 : ending] if inside else ids[:ending]))
+            assert behind.endswith(words)
     for sample in samples:
         assert len(sample["input_ids"]) == len(sample["labels"]) == len(sample["weights"])
         assert [label != IGNORED for label in sample["labels"]] == [weight > 0 for weight in sample["weights"]]

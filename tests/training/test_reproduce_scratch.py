@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 pytest.importorskip("transformers", reason="the extra train is not installed")
 
 from step_envs.agents.local.chat_template import ChatTemplate
+from step_envs.agents.local.continuation import find_continuation
 from step_envs.training.experiments.stages import world_names
 from step_envs.training.tiny_model import ASSISTANT, END, SPECIAL, TinyModelSize, learn_tokenizer, make_tiny_model
 from step_envs.training.tiny_model_text import copying_texts, language_rows
@@ -55,7 +56,7 @@ def test_the_template_shows_a_model_what_it_will_be_asked(tokenizer):
         {"role": "user", "content": "Observation: Nothing happens.", "loss": 0.0},
         {"role": "assistant", "content": "Thought: then\nAction: go", "loss": 1.0},
     ]
-    continuation = ChatTemplate(tokenizer).continuation(messages, 3)
+    continuation = find_continuation(ChatTemplate(tokenizer), messages, 3)
     assert continuation.as_rendered and continuation.prompt.endswith(ASSISTANT)
     assert continuation.text == f"Thought: then\nAction: go{END}"
     encoder = encoder_for(tokenizer)

@@ -17,6 +17,7 @@ from transformers.utils import logging
 from step_envs.agents.local.cache import CacheShape, shape_of
 from step_envs.agents.local.chat_template import SHIELD, ChatTemplate
 from step_envs.agents.local.checkpoint import check_checkpoint, checkpoint_folder, load_tokenizer
+from step_envs.agents.local.continuation import find_continuation
 from step_envs.errors import DataError, TemplateError
 from step_envs.replies import ends_in_thought
 
@@ -149,7 +150,9 @@ class LocalModel:
             ends += named if isinstance(named, list) else [named]
         try:
             # Chat models end a turn with another token than a text, and not all of their configurations say so.
-            ends.append(self._encode(self._template.continuation(_ASKED, 1).text, add_special_tokens=False).ids[-1])
+            ends.append(
+                self._encode(find_continuation(self._template, _ASKED, 1).text, add_special_tokens=False).ids[-1]
+            )
         except TemplateError:
             if not any(number is not None for number in ends):
                 raise
