@@ -15,7 +15,7 @@ from mask_matrix import row_of, tokenizers_for
 pytestmark = pytest.mark.templates
 
 # A sentence that refuses has to say what to do; words that it quotes do not count.
-ADVICE = re.compile(r"\b(?:choose|give|leave|make|pass|put|set|switch|take|train|use|want|write)\b")
+ADVICE = re.compile(r"\b(?:choose|give|leave|make|pass|put|set|switch|take|train|use|want|write)\b", re.IGNORECASE)
 QUOTED = re.compile(r"'[^']*'")
 
 # The names come from the page, so that no package is downloaded before one of these tests is asked for.

@@ -4,5 +4,6 @@
 attention caches from turn to turn; ``model`` is the model with its tokenizer; ``checkpoint`` finds the files.
 
 ``chat_messages`` reads messages in every form, ``chat_template`` turns them into text, and ``continuation`` finds in the
-text what a model would generate; training uses all three. These, ``agent`` and ``checkpoint`` can be imported without torch.
+text what a model would generate; training uses all three. These, ``agent`` and ``checkpoint`` can be imported without
+torch.
 """

@@ -142,11 +142,11 @@ class ChatTemplate:
         # A template is somebody else's program: whatever error it ends in, the conversation is what it cannot render.
         except (JinjaError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             roles = dict.fromkeys(message["role"] for message in messages)
-            hint = (
-                'Templates without a system role want trajectories of the style "eto".'
-                if "system" in roles
-                else "Give it the variables that it needs with template_kwargs."
-            )
+            hint = "Give it the variables that it needs with template_kwargs."
+            if "system" in roles:
+                hint = 'Templates without a system role want trajectories of the style "eto".'
+            elif "tool" in roles:
+                hint = "Use the template of a model that calls tools, or write calls and their answers as text."
             raise TemplateError(
                 f"The chat template of {self.name} refuses a conversation of the roles {', '.join(roles)}: {error}. {hint}"
             ) from error
