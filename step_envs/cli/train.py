@@ -69,6 +69,9 @@ def train(
     trainer: Annotated[
         list[str] | None, typer.Option(help="Field of TRL's SFTConfig as name=value; repeatable.")
     ] = None,
+    audit: Annotated[
+        bool, typer.Option("--audit/--no-audit", help="Log loss and gradient norm by kind of turn, and draw them.")
+    ] = True,
     download: Annotated[
         bool, typer.Option("--download", help="Download the model if it is not on this machine.")
     ] = False,
@@ -84,6 +87,9 @@ def train(
     A template that rewrites the history (Qwen3's removes thoughts) needs one row per trained turn, with several times the
     tokens. --chat-template trains with another template, and saves it with the result, so that a server shows the model
     the same text.
+
+    Loss and gradient norm are logged by kind of turn (expert, agent, correction, error) and drawn as audit.png beside the
+    checkpoint; the gradient of error turns is exactly 0 if they are excluded. This takes about 5 % of the time.
 
     A training that was stopped continues from its last checkpoint. On several GPUs: accelerate launch -m step_envs.cli
     train ... Needs pip install "step-envs[train]".
@@ -125,6 +131,7 @@ def train(
         masking=chosen.masking,
         error_weight=chosen.error_weight,
         max_length=chosen.max_length,
+        kinds=chosen.audit,
     )
     for line in report.lines():
         console.print(line, markup=False, soft_wrap=True)

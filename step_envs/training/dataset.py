@@ -7,8 +7,9 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from step_envs.errors import missing_package
-from step_envs.training.masking import Masking, begins_at, masked_messages
+from step_envs.training.masking import Masking, begins_at, masked_messages, remaining_turns
 from step_envs.training.tokens import IGNORED, Sample, TrajectoryEncoder, encoder_for
+from step_envs.training.turn_kinds import KINDS, encode_with_kinds, without_kinds
 from step_envs.training.windowing import windows
 from step_envs.trajectory import Trajectory
 
@@ -32,6 +33,8 @@ class DatasetReport(BaseModel):
         left_out: Trained turns that exceed ``max_length`` even alone with the task; they are not in the rows.
         masking: The mask.
         error_weight: Weight of error turns under the mask ``partial``.
+        tokens_by_kind: With ``kinds``: tokens of each kind of turn in the rows, trained or not.
+        trained_by_kind: With ``kinds``: how many of these tokens are trained.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -51,6 +54,8 @@ class DatasetReport(BaseModel):
     left_out: int = 0
     masking: Masking = "partial"
     error_weight: float = Field(0.0, ge=0, le=1)
+    tokens_by_kind: dict[str, int] = Field(default_factory=dict)
+    trained_by_kind: dict[str, int] = Field(default_factory=dict)
 
     def lines(self) -> list[str]:
         """Write the same figures as sentences, for a terminal."""
@@ -60,6 +65,11 @@ class DatasetReport(BaseModel):
             f"of them trained ({share:.1%}), the longest row {self.longest:,}.",
             self.reason,
         ]
+        if self.tokens_by_kind:
+            shares = (
+                f"{kind} {self.trained_by_kind[kind]:,} of {count:,}" for kind, count in self.tokens_by_kind.items()
+            )
+            text.append(f"Trained tokens by kind of turn: {', '.join(shares)}.")
         if self.fell_back:
             text.append(f"{self.fell_back:,} trajectories were encoded turn by turn all the same: their tokens merge.")
         if self.untrained:
@@ -81,6 +91,7 @@ def build_dataset(
     error_weight: float = 0.0,
     max_length: int | None = None,
     template_kwargs: Mapping[str, Any] | None = None,
+    kinds: bool = False,
 ) -> tuple[Any, DatasetReport]:
     """Make the rows for ``finetune``.
 
@@ -91,10 +102,12 @@ def build_dataset(
         error_weight: Weight of error turns under the mask ``partial``.
         max_length: The most tokens of a row; longer trajectories are cut into windows. None sets no limit.
         template_kwargs: Further variables for the chat template.
+        kinds: Also mark the kind of turn of every token, so that ``finetune`` audits what is trained; see
+            ``training.turn_kinds``. It takes up to twice the time where trajectories have errors.
 
     Returns:
         A ``datasets.Dataset`` with the columns ``input_ids``, ``labels`` and, where a weight is neither 0 nor 1,
-        ``weights``; and the report.
+        ``weights``, and, where asked for, ``kinds``; and the report.
 
     Raises:
         TemplateError: The chat template cannot be used, or not with these conversations.
@@ -109,22 +122,26 @@ def build_dataset(
     report = DatasetReport(
         mode=encoder.report.mode, reason=encoder.report.reason, masking=masking, error_weight=error_weight
     )
-    samples: list[Sample] = []
+    rows: list[tuple[Sample, list[int]]] = []
     for trajectory in trajectories:
         report.trajectories += 1
         messages = masked_messages(trajectory, masking, error_weight=error_weight)
         if not any(message["loss"] for message in messages):
             report.untrained += 1
             continue
+        if kinds:
+            for message, turn in zip(messages, remaining_turns(trajectory, masking), strict=True):
+                message["kind"] = turn.kind
         fell_back = encoder.fell_back
-        samples += _rows(encoder, messages, begins_at(trajectory), max_length, report)
+        rows += _rows(encoder, messages, begins_at(trajectory), max_length, report)
         # Count the trajectory once, even if it was cut into several windows.
         report.fell_back += encoder.fell_back > fell_back
-    if not samples:
+    if not rows:
         raise ValueError(
             f"Nothing to train on: none of {report.trajectories} trajectories gives a row "
             f"({report.untrained} without a trained turn, {report.left_out} turns too long)."
         )
+    samples = [sample for sample, _ in rows]
     report.rows = len(samples)
     for sample in samples:
         report.tokens += len(sample["input_ids"])
@@ -137,30 +154,56 @@ def build_dataset(
     }
     if report.trained_weight != report.trained_tokens:
         columns["weights"] = [sample["weights"] for sample in samples]
+    if kinds:
+        columns["kinds"] = [codes for _, codes in rows]
+        _count_kinds(rows, report)
     return datasets.Dataset.from_dict(columns), report
+
+
+def _count_kinds(rows: Sequence[tuple[Sample, list[int]]], report: DatasetReport) -> None:
+    for code, kind in enumerate(KINDS, 1):
+        trained = [
+            label != IGNORED
+            for sample, codes in rows
+            for label, of in zip(sample["labels"], codes, strict=True)
+            if of == code
+        ]
+        if trained:
+            report.tokens_by_kind[kind], report.trained_by_kind[kind] = len(trained), sum(trained)
 
 
 def _rows(
     encoder: TrajectoryEncoder, messages: list[dict[str, Any]], head: int, max_length: int | None, report: DatasetReport
-) -> list[Sample]:
-    samples = encoder.encode(messages)
-    if max_length is None or all(len(sample["input_ids"]) <= max_length for sample in samples):
+) -> list[tuple[Sample, list[int]]]:
+    samples = _encode(encoder, messages)
+    if max_length is None or all(len(sample["input_ids"]) <= max_length for sample, _ in samples):
         return samples
     report.windowed += 1
+
+    def length(conversation: Sequence[Mapping[str, Any]]) -> int:
+        return encoder.length(without_kinds(conversation))
+
     if len(samples) == 1 and encoder.report.mode == "conversation":
-        cut = windows(messages, head, max_length, encoder.length)
+        cut = windows(messages, head, max_length, length)
         report.left_out += cut.left_out
-        rows = [row for window in cut.messages for row in encoder.encode(window)]
+        rows = [row for window in cut.messages for row in _encode(encoder, window)]
     else:
         rows = []
         for index, message in enumerate(messages):
             if message["loss"]:
                 alone = [dict(other) | {"loss": 0.0} for other in messages[:index]] + [message]
-                cut = windows(alone, head, max_length, encoder.length)
+                cut = windows(alone, head, max_length, length)
                 report.left_out += cut.left_out
-                rows += [row for window in cut.messages for row in encoder.encode(window)]
+                rows += [row for window in cut.messages for row in _encode(encoder, window)]
     report.windows += len(rows)
     return rows
+
+
+def _encode(encoder: TrajectoryEncoder, messages: Sequence[Mapping[str, Any]]) -> list[tuple[Sample, list[int]]]:
+    """Encode a conversation; without kinds in the messages, the second list of every row is empty."""
+    if messages and "kind" in messages[0]:
+        return encode_with_kinds(encoder, messages)
+    return [(sample, []) for sample in encoder.encode(messages)]
 
 
 def mix(

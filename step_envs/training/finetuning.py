@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -19,11 +19,13 @@ from step_envs.agents.local.checkpoint import checkpoint_folder, load_tokenizer
 from step_envs.errors import DataError, StoreError, missing_package
 from step_envs.file_reading import read_json
 from step_envs.run_folder import RunFolder, write_model
+from step_envs.training.mask_audit import plan_audits, write_audit
 from step_envs.training.tokens import IGNORED
 
 RECORD = "finetune.json"
 """File in the folder of a checkpoint: its settings, and whether the training is complete."""
 _WAIT_SECONDS = 120.0
+_SMALL_LOOP_FIELDS = frozenset({"adam_beta1", "adam_beta2", "adam_epsilon", "include_num_input_tokens_seen"})
 _CONFLICT = "{folder} holds a training with another {field} ({saved}, not {asked}): name another folder."
 
 
@@ -53,6 +55,9 @@ class FinetuneConfig(BaseModel):
         logging_steps: Steps between entries of the log.
         report_to: Logging backends of the trainer, e.g. ``["tensorboard"]``.
         trainer: More fields of ``SFTConfig``, e.g. ``{"optim": "adafactor"}``.
+        audit: Log loss and gradient norm by kind of turn, for rows with ``kinds``; see ``training.mask_audit``.
+        loop: ``trl``: TRL's trainer. ``small``: the faster loop for tiny models, in one process, without LoRA; batches are
+            rows of similar length, with ``packing`` as many as fit into ``batch_size * max_length`` tokens.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -77,6 +82,18 @@ class FinetuneConfig(BaseModel):
     logging_steps: int = Field(10, ge=1)
     report_to: tuple[str, ...] = ()
     trainer: dict[str, Any] = Field(default_factory=dict)
+    audit: bool = True
+    loop: Literal["trl", "small"] = "trl"
+
+    @model_validator(mode="after")
+    def _fits_the_loop(self) -> "FinetuneConfig":
+        if self.loop == "small":
+            unknown = sorted(set(self.trainer) - _SMALL_LOOP_FIELDS)
+            if self.lora_rank or self.gradient_checkpointing:
+                raise ValueError('loop="small" has no LoRA and no gradient checkpointing: use loop="trl"')
+            if unknown:
+                raise ValueError(f'loop="small" does not know the trainer\'s {", ".join(unknown)}: use loop="trl"')
+        return self
 
     @model_validator(mode="after")
     def _packed_into_something(self) -> "FinetuneConfig":
@@ -129,7 +146,8 @@ def finetune(
     ``accelerate launch``, all processes that were started train together.
 
     Args:
-        dataset: A ``datasets.Dataset`` with ``input_ids``, ``labels`` and optionally ``weights``.
+        dataset: A ``datasets.Dataset`` with ``input_ids``, ``labels`` and optionally ``weights`` and ``kinds``. With
+            ``kinds``, training is audited: ``audit.json`` and ``audit.png`` are written beside the checkpoint.
         model: The checkpoint to start from: a folder, or a name on the hub.
         out: Folder of the result; it also holds the checkpoints during training.
         config: How to train.
@@ -155,7 +173,7 @@ def finetune(
     try:
         import torch
         from transformers import AutoModelForCausalLM, set_seed
-        from trl import SFTConfig, SFTTrainer, pack_dataset
+        from trl import SFTConfig
     except ImportError as error:
         raise missing_package(error.name or "trl", "Fine-tuning", "train") from error
 
@@ -170,7 +188,29 @@ def finetune(
     tokenizer = tokenizer if tokenizer is not None else load_tokenizer(folder)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
-    weighted = "weights" in dataset.column_names
+    if not config.audit and "kinds" in dataset.column_names:
+        dataset = dataset.remove_columns("kinds")
+    make_trainer = _small_trainer if config.loop == "small" else _trl_trainer
+    trainer = make_trainer(network, dataset, config, SFTConfig(**_trainer_options(config, out, on_gpu)), tokenizer)
+    _stop_where_turns_end(network, dataset, tokenizer)
+    on_trainer(trainer)
+    trainer.train(resume_from_checkpoint=_last_checkpoint(out))
+    trainer.save_model(str(out))
+    trainer.save_state()
+    if trainer.is_world_process_zero():
+        tokenizer.save_pretrained(str(out))
+        results = {"complete": True, "figures": _figures(trainer), "versions": _versions()}
+        write_audit(trainer.state.log_history, out)
+        write_model(out / RECORD, record.model_copy(update=results))
+    if config.loop == "trl":
+        trainer.accelerator.wait_for_everyone()
+    return out
+
+
+def _trl_trainer(network: Any, dataset: Any, config: FinetuneConfig, args: Any, tokenizer: Any) -> Any:
+    from trl import SFTTrainer, pack_dataset
+
+    weighted, audited_rows = ("weights" in dataset.column_names), ("kinds" in dataset.column_names)
     dataset = dataset.shuffle(seed=config.seed)
     if config.packing:
         from step_envs.training.packing import refuse_mixing_attention
@@ -182,24 +222,33 @@ def finetune(
         from step_envs.training.weighted_loss import WeightedSFTTrainer
 
         trainer_class = WeightedSFTTrainer
-    trainer = trainer_class(
-        model=network,
-        args=SFTConfig(**_trainer_options(config, out, on_gpu)),
-        train_dataset=dataset,
-        processing_class=tokenizer,
-        peft_config=_lora_config(config),
+    if audited_rows:
+        from step_envs.training.audited_trainer import audited
+
+        plan = plan_audits(config.batch_size * config.accumulate, config.logging_steps)
+        trainer_class = audited(trainer_class, plan)
+    return trainer_class(
+        model=network, args=args, train_dataset=dataset, processing_class=tokenizer, peft_config=_lora_config(config)
     )
-    _stop_where_turns_end(network, dataset, tokenizer)
-    on_trainer(trainer)
-    trainer.train(resume_from_checkpoint=_last_checkpoint(out))
-    trainer.save_model(str(out))
-    trainer.save_state()
-    if trainer.is_world_process_zero():
-        tokenizer.save_pretrained(str(out))
-        results = {"complete": True, "figures": _figures(trainer), "versions": _versions()}
-        write_model(out / RECORD, record.model_copy(update=results))
-    trainer.accelerator.wait_for_everyone()
-    return out
+
+
+def _small_trainer(network: Any, dataset: Any, config: FinetuneConfig, args: Any, tokenizer: Any) -> Any:
+    from step_envs.training.small_model_loop import SmallModelTrainer, plan_steps
+
+    steps = plan_steps(
+        [len(ids) for ids in dataset["input_ids"]],
+        rows=config.batch_size,
+        tokens=config.batch_size * (config.max_length or 0) if config.packing else None,
+        accumulate=config.accumulate,
+        epochs=config.epochs,
+        max_steps=config.max_steps,
+        seed=config.seed,
+    )
+    audit = None
+    if "kinds" in dataset.column_names:
+        rows = sum(len(batch) for step in steps for batch in step) / len(steps)
+        audit = plan_audits(max(1, int(rows)), config.logging_steps)
+    return SmallModelTrainer(network, args, dataset, steps, audit)
 
 
 def remove_trainer_checkpoints(out: Path) -> None:
@@ -315,7 +364,7 @@ def _check_rows(dataset: Any, config: FinetuneConfig) -> None:
     missing = {"input_ids", "labels"} - set(dataset.column_names)
     if missing:
         raise DataError(f"The rows lack {', '.join(sorted(missing))}: make them with build_dataset.")
-    extra = set(dataset.column_names) - {"input_ids", "labels", "weights"}
+    extra = set(dataset.column_names) - {"input_ids", "labels", "weights", "kinds"}
     if extra:
         raise DataError(f"The rows have columns the trainer does not know: {', '.join(sorted(extra))}.")
     if not len(dataset):
@@ -338,6 +387,8 @@ def _fingerprint(dataset: Any) -> str:
     """Hash the content of the rows, so that equal rows have the same hash however they were made."""
     import hashlib
 
+    # The audit does not change what is trained, so kinds are no reason to refuse to go on with a training.
+    dataset = dataset.select_columns([name for name in dataset.column_names if name != "kinds"])
     digest = hashlib.sha256()
     for batch in dataset.with_format(None).iter(batch_size=512):
         digest.update(json.dumps(batch, sort_keys=True).encode())

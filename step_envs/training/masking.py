@@ -4,13 +4,14 @@ A trajectory is recorded with the weights of the mask ``partial``. The other mas
 wrong, so they are computed from the recorded turns and nothing has to be collected again.
 """
 
+from collections.abc import Iterator
 from typing import Any, cast, get_args
 
 from step_envs.errors import unknown_name
 from step_envs.loss_weights import Masking, turn_weight
-from step_envs.trajectory import Trajectory
+from step_envs.trajectory import Trajectory, Turn
 
-__all__ = ["Masking", "begins_at", "check_masking", "masked_messages"]
+__all__ = ["Masking", "begins_at", "check_masking", "masked_messages", "remaining_turns"]
 
 
 def check_masking(name: str) -> Masking:
@@ -49,17 +50,22 @@ def masked_messages(
     if error_weight and masking != "partial":
         raise ValueError(f'error_weight goes with masking="partial", not with {masking!r}.')
     messages: list[dict[str, Any]] = []
-    answers_error = False
-    for turn in trajectory.turns:
-        if turn.role == "assistant":
-            answers_error = turn.kind == "error"
-        if masking == "drop" and answers_error and turn.kind in ("error", "observation"):
-            continue
+    for turn in remaining_turns(trajectory, masking):
         loss = turn.loss
         if turn.kind == "error":
             loss = turn_weight("error", masking=masking, error_weight=error_weight)
         messages.append({"role": turn.role, "content": turn.content, "loss": loss})
     return messages
+
+
+def remaining_turns(trajectory: Trajectory, masking: Masking) -> Iterator[Turn]:
+    """Iterate over the turns that remain under a mask, one for each message of ``masked_messages``."""
+    answers_error = False
+    for turn in trajectory.turns:
+        if turn.role == "assistant":
+            answers_error = turn.kind == "error"
+        if masking != "drop" or not answers_error or turn.kind not in ("error", "observation"):
+            yield turn
 
 
 def begins_at(trajectory: Trajectory) -> int:

@@ -63,10 +63,13 @@ class WithWeights:
 
     Args:
         collate: The trainer's own collator, padding or flattening.
+
+    Attributes:
+        base: That collator.
     """
 
     def __init__(self, collate: Callable[[list[dict[str, Any]]], dict[str, Any]]) -> None:
-        self._collate = collate
+        self.base = self._collate = collate
 
     def __call__(self, examples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Make a batch."""

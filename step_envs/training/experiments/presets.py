@@ -109,11 +109,8 @@ class Preset(BaseModel):
                 raise ValueError("save_steps must be a multiple of logging_steps, or the log depends on interruptions")
         if self.base.lora_rank or self.training.lora_rank:
             raise ValueError("lora_rank must not be set: arms go on from whole checkpoints")
-        if (self.base.batch_size, self.base.accumulate, self.base.max_length) != (
-            self.training.batch_size,
-            self.training.accumulate,
-            self.training.max_length,
-        ):
+        parts = ("batch_size", "accumulate", "max_length", "packing", "loop")
+        if any(getattr(self.base, part) != getattr(self.training, part) for part in parts):
             raise ValueError("base and training must have batches of one size, or their steps are not one compute")
         return self
 
@@ -142,19 +139,21 @@ class Preset(BaseModel):
 
 # This count is saved with checkpoints, unlike TRL's own, so it does not depend on interruptions.
 _COUNTED = {"include_num_input_tokens_seen": "all"}
+# TRL's trainer for a named model, with the same number of tokens per step as the loop for tiny models.
+_NAMED_MODEL: dict[str, Any] = {"loop": "trl", "batch_size": 1, "accumulate": 2, "trainer": _COUNTED}
 
 
 def _small(steps: int, learning_rate: float, **further: Any) -> FinetuneConfig:
     options: dict[str, Any] = {
-        "batch_size": 1,
-        "accumulate": 2,
+        "loop": "small",
+        "batch_size": 2,
+        "accumulate": 1,
         "packing": True,
         "max_length": 512,
         "warmup": 0.05,
         "weight_decay": 0.01,
         "logging_steps": 25,
         "gradient_checkpointing": False,
-        "trainer": _COUNTED,
     }
     return FinetuneConfig(max_steps=steps, learning_rate=learning_rate, **options | further)
 
@@ -261,6 +260,8 @@ def preset(name: str, *, model: str | None = None, download: bool = False) -> Pr
     }
     for part in ("base", "training"):
         config: FinetuneConfig = getattr(chosen, part)
+        if config.loop == "small":
+            config = config.model_copy(update=_NAMED_MODEL)
         changes[part] = config.model_copy(update=pretrained | {"max_length": max(config.max_length or 0, 2048)})
     return Preset.model_validate(chosen.model_copy(update=changes).model_dump())
 
