@@ -43,6 +43,11 @@ def train(
             help="Template to train with instead of the model's own; saved with the result.", show_default=False
         ),
     ] = None,
+    template_option: Annotated[
+        list[str] | None,
+        typer.Option(help="Variable of the template as name=value, e.g. enable_thinking=false; repeatable."),
+    ] = None,
+    thoughts: Annotated[str, typer.Option(help="Thoughts of replies: text or section; see above.")] = "text",
     packing: Annotated[
         bool, typer.Option("--packing", help="Put several trajectories into one row; needs --max-length.")
     ] = False,
@@ -86,7 +91,10 @@ def train(
 
     A template that rewrites the history (Qwen3's removes thoughts) needs one row per trained turn, with several times the
     tokens. --chat-template trains with another template, and saves it with the result, so that a server shows the model
-    the same text.
+    the same text. So are the variables given with --template-option.
+
+    A reasoning model writes its thought into a section of its template. With --thoughts section, "Thought: ..." of the
+    trajectories is trained there; with text, it stays a part of the reply.
 
     Loss and gradient norm are logged by kind of turn (expert, agent, correction, error) and drawn as audit.png beside the
     checkpoint; the gradient of error turns is exactly 0 if they are excluded. This takes about 5 % of the time.
@@ -102,7 +110,12 @@ def train(
 
     Example: step-envs train runs/boil --model Qwen/Qwen2.5-0.5B-Instruct --out checkpoints/boil --lora-rank 16 --dry-run
     """
-    from step_envs.agents.local.checkpoint import checkpoint_folder, load_tokenizer, read_template
+    from step_envs.agents.local.checkpoint import (
+        checkpoint_folder,
+        load_tokenizer,
+        read_template,
+        with_template_options,
+    )
     from step_envs.cli.config_file import settings
     from step_envs.run_folder import write_model
     from step_envs.specs import read_option
@@ -115,7 +128,10 @@ def train(
     for value, missing in ((runs, "a run to train on"), (model, "the checkpoint to start from with --model")):
         if not value and config is None:
             raise ValueError(f"Name {missing}, or a file of settings with --config.")
-    extra = {"trainer": dict(read_option(pair, "--trainer") for pair in trainer or [])}
+    extra = {
+        "trainer": dict(read_option(pair, "--trainer") for pair in trainer or []),
+        "template_options": dict(read_option(pair, "--template-option") for pair in template_option or []),
+    }
     chosen = settings(ctx, TrainConfig, config, options=extra)
     console = Console(stderr=True, quiet=not _first_process())
     selection = chosen.select()
@@ -125,12 +141,15 @@ def train(
     tokenizer = load_tokenizer(folder)
     if chosen.chat_template is not None:
         tokenizer.chat_template = read_template(chosen.chat_template)
+    if chosen.template_options:
+        tokenizer.chat_template = with_template_options(tokenizer.chat_template, chosen.template_options)
     dataset, report = build_dataset(
         selection.kept,
         tokenizer,
         masking=chosen.masking,
         error_weight=chosen.error_weight,
         max_length=chosen.max_length,
+        thoughts=chosen.thoughts,
         kinds=chosen.audit,
     )
     for line in report.lines():

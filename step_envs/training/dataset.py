@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from step_envs.errors import missing_package
 from step_envs.training.masking import Masking, begins_at, masked_messages, remaining_turns
-from step_envs.training.tokens import IGNORED, Sample, TrajectoryEncoder, encoder_for
+from step_envs.training.tokens import IGNORED, Sample, Thoughts, TrajectoryEncoder, encoder_for
 from step_envs.training.turn_kinds import KINDS, encode_with_kinds, without_kinds
 from step_envs.training.windowing import windows
 from step_envs.trajectory import Trajectory
@@ -91,6 +91,7 @@ def build_dataset(
     error_weight: float = 0.0,
     max_length: int | None = None,
     template_kwargs: Mapping[str, Any] | None = None,
+    thoughts: Thoughts = "text",
     kinds: bool = False,
 ) -> tuple[Any, DatasetReport]:
     """Make the rows for ``finetune``.
@@ -102,6 +103,8 @@ def build_dataset(
         error_weight: Weight of error turns under the mask ``partial``.
         max_length: The most tokens of a row; longer trajectories are cut into windows. None sets no limit.
         template_kwargs: Further variables for the chat template.
+        thoughts: ``section`` writes the ``Thought:`` of a reply into the template's own section for thoughts; see
+            ``TrajectoryEncoder``.
         kinds: Also mark the kind of turn of every token, so that ``finetune`` audits what is trained; see
             ``training.turn_kinds``. It takes up to twice the time where trajectories have errors.
 
@@ -118,7 +121,7 @@ def build_dataset(
         import datasets
     except ImportError as error:
         raise missing_package("datasets", "Training", "train") from error
-    encoder = encoder_for(tokenizer, template_kwargs)
+    encoder = encoder_for(tokenizer, template_kwargs, thoughts=thoughts)
     report = DatasetReport(
         mode=encoder.report.mode, reason=encoder.report.reason, masking=masking, error_weight=error_weight
     )

@@ -9,6 +9,7 @@ from step_envs.store import read_trajectories
 from step_envs.training.filters import Selection, select
 from step_envs.training.finetuning import FinetuneConfig
 from step_envs.training.masking import Masking, check_masking
+from step_envs.training.tokens import Thoughts
 
 
 class TrainConfig(FinetuneConfig):
@@ -19,6 +20,9 @@ class TrainConfig(FinetuneConfig):
         model: Checkpoint to start from: a folder, or a name on the hub.
         download: Download the model if it is not on this machine.
         chat_template: File with the chat template to train with; None is the model's own.
+        template_options: Variables of the chat template, e.g. ``{"enable_thinking": False}``; written into the template
+            that is saved with the result.
+        thoughts: ``text`` trains ``Thought: ...`` as it is; ``section`` puts it where the template has thoughts.
         masking: How error turns are trained on; see ``masked_messages``.
         error_weight: Weight of error turns under the mask ``partial``, from 0 to 1.
         min_score: Drop trajectories with a lower final score.
@@ -30,6 +34,8 @@ class TrainConfig(FinetuneConfig):
     model: str
     download: bool = False
     chat_template: Path | None = None
+    template_options: dict[str, bool | int | float | str] = Field(default_factory=dict)
+    thoughts: Thoughts = "text"
     masking: Annotated[Masking, BeforeValidator(check_masking)] = "partial"
     error_weight: float = Field(0.0, ge=0, le=1)
     min_score: float = 1.0

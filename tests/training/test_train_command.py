@@ -108,3 +108,33 @@ def test_the_configurations_for_several_gpus_are_ones_accelerate_knows(name):
     config = load_config_from_file(str(ROOT / "examples" / "accelerate" / f"{name}.yaml"))
     assert config.num_processes == 8
     assert config.distributed_type.name == {"ddp": "MULTI_GPU", "fsdp": "FSDP"}[name]
+
+
+def test_options_of_the_template_are_saved_with_it(run, checkpoint, tmp_path):
+    qwen = tmp_path / "qwen.jinja"
+    qwen.write_text(make_tokenizer("bytes", "qwen3_5_think").chat_template)
+    arguments = ["train", str(run), "--model", str(checkpoint), "--chat-template", str(qwen), "--max-steps", "1"]
+    out = tmp_path / "model"
+    options = ["--template-option", "enable_thinking=false", "--template-option", 'note="a"', "--out", str(out)]
+    done = CliRunner().invoke(app, [*arguments, *options])
+    assert done.exit_code == 0, done.output
+    saved = transformers.AutoTokenizer.from_pretrained(out)
+    asked = [{"role": "user", "content": "a"}]
+    assert saved.apply_chat_template(asked, tokenize=False, add_generation_prompt=True).endswith("</think>\n\n")
+    assert json.loads((out / "train.json").read_text())["template_options"] == {"enable_thinking": False, "note": "a"}
+    refused = CliRunner().invoke(app, [*arguments, "--template-option", "not-a-name=1", "--out", str(tmp_path / "no")])
+    assert refused.exit_code == 2
+    assert "The option 'not-a-name' of a chat template must be" in " ".join(refused.stderr.split())
+
+
+def test_thoughts_are_trained_in_the_section_of_the_template(run, checkpoint, tmp_path):
+    qwen = tmp_path / "qwen.jinja"
+    qwen.write_text(make_tokenizer("bytes", "qwen3").chat_template)
+    arguments = ["train", str(run), "--model", str(checkpoint), "--thoughts", "section", "--dry-run", "--json"]
+    done = CliRunner().invoke(app, [*arguments, "--chat-template", str(qwen)])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["rows"]["mode"] == "turns"
+    assert "its thought is in the section that the template has for thoughts" in " ".join(done.stderr.split())
+    refused = CliRunner().invoke(app, arguments)
+    assert refused.exit_code == 2
+    assert "has no section for thoughts" in " ".join(refused.stderr.split())

@@ -4,6 +4,8 @@
 not. So a name is resolved to the folder of the Hugging Face cache first, and only folders are loaded.
 """
 
+import json
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -153,3 +155,27 @@ def read_template(path: Path) -> str:
         return read_text(path, limit=_MOST_TEMPLATE_BYTES, fault=DataError)
     except DataError as error:
         raise DataError(f"The chat template {path} cannot be read: {error}") from error
+
+
+def with_template_options(template: Any, options: Mapping[str, Any]) -> str:
+    """Write variables of a chat template into the template itself.
+
+    A template that is trained with ``enable_thinking=False`` has to be served with it; inside the template, which is saved
+    with the checkpoint, no server can forget it.
+
+    Args:
+        template: The template.
+        options: Name -> text, number, or True or False.
+
+    Raises:
+        DataError: The tokenizer has no single template, or an option is something else.
+    """
+    if not isinstance(template, str):
+        raise DataError("Options of a chat template need a tokenizer with one template: give one with --chat-template.")
+    for name, value in options.items():
+        if not name.isidentifier() or not isinstance(value, (bool, int, float, str)):
+            raise DataError(
+                f"The option {name!r} of a chat template must be text, a number, true or false, got {value!r}."
+            )
+    lines = [f"{{%- set {name} = {json.dumps(value)} -%}}" for name, value in options.items()]
+    return "".join([*lines, template])

@@ -100,17 +100,29 @@ class _ShownReply:
             text = self._with_words(text, before, behind)
             # White space alone is what the model writes only if it is asked in just this way.
             return Continuation(self.prompt, text if as_rendered or before.strip() else text.lstrip(), as_rendered)
+        return Continuation(self.prompt, self._put_together(question, asked, shown), False)
+
+    def _put_together(self, question: Message, asked: str, shown: str) -> str:
+        """Write a reply behind a prompt that the template does not show before past replies.
+
+        Args:
+            question: The message before the reply, with a mark as its content.
+            asked: What the template shows behind the mark in the prompt.
+            shown: What it shows there in the conversation with the reply.
+        """
         if self.calls:
             self._refuse(
                 "shows a reply with tool calls in another form than its prompt asks for: switch thoughts on or off "
                 "(template_kwargs), or write calls as text."
             )
         before, behind = self._around(question)
+        if not shown.removesuffix(behind).rstrip().endswith(self.words):
+            self._refuse_change(shown)
         if self.opened:
-            return Continuation(self.prompt, self._after_opening(behind), False)
+            return self._after_opening(behind)
         # The prompt ends a thought that past replies are shown without, or white space differs.
         ahead, inside = _apart(asked, before)
-        if self.in_tags.startswith(_OPEN) and _ENDS_CLOSED.search(asked) and asked.rstrip().endswith(_CLOSE):
+        if self.in_tags.startswith(_OPEN) and asked.rstrip().endswith(_CLOSE):
             # Behind an empty thought in the tags that the reply uses, the reply is what the model says without thinking.
             inside = self.in_tags
         elif self.thought or self.in_tags.startswith(_OPEN):
@@ -120,7 +132,7 @@ class _ShownReply:
                 f"shows a past reply in another form than its prompt asks for ({_short(ahead)} stands before it): use "
                 "another template."
             )
-        return Continuation(self.prompt, f"{inside.lstrip()}{self.words}{self._ending(behind)}", False)
+        return f"{inside.lstrip()}{self.words}{self._ending(behind)}"
 
     def _usual(self, text: str) -> str | None:
         """Cut the usual reply behind its end: the content, one token that ends it, and at most white space after that."""
