@@ -45,12 +45,13 @@ def draw_audit(audits: Mapping[str, Audit], file: Path) -> None:
                         label=kind,
                         clip_on=False,
                     )
-                axes.set_ylim(bottom=0)
                 axes.grid(axis="y", color="#e3e3e3", linewidth=0.7)
                 if column == 0:
                     axes.set_ylabel(label)
             grid[0][column].set_title(title, fontsize=9)
             grid[1][column].set_xlabel("optimizer step")
+        for axes in grid[:, 0]:
+            axes.set_ylim(bottom=0)  # once all columns, which share the axis, are drawn
         grid[0][0].legend(frameon=False, fontsize=7)
         # Without this, the file would name the version of matplotlib, and differ between machines for that alone.
         figure.savefig(file, metadata={"Software": None})

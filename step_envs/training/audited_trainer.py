@@ -26,7 +26,7 @@ def audited(trainer_class: type[Any], plan: AuditPlan) -> type[Any]:
 
         def __init__(self, *arguments: Any, **named: Any) -> None:
             super().__init__(*arguments, **named)
-            self.data_collator = WithKinds(self.data_collator)
+            self.data_collator = WithKinds(getattr(self, "data_collator"))  # noqa: B009  (set by a class not followed)
             self._audit_figures: dict[str, float] = {}
 
         def get_batch_samples(self, *arguments: Any, **named: Any) -> tuple[list[dict[str, Any]], Any]:

@@ -90,7 +90,9 @@ class FinetuneConfig(BaseModel):
         if self.loop == "small":
             unknown = sorted(set(self.trainer) - _SMALL_LOOP_FIELDS)
             if self.lora_rank or self.gradient_checkpointing:
-                raise ValueError('loop="small" has no LoRA and no gradient checkpointing: use loop="trl"')
+                raise ValueError(
+                    'lora_rank must not be set with loop="small", nor gradient_checkpointing: use loop="trl"'
+                )
             if unknown:
                 raise ValueError(f'loop="small" does not know the trainer\'s {", ".join(unknown)}: use loop="trl"')
         return self

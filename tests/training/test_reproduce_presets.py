@@ -46,6 +46,10 @@ def test_a_named_model_takes_the_place_of_one_from_nothing():
     assert chosen.pretraining is None and chosen.model == "runs/some-model" and chosen.style == "eto"
     assert "pretrain" not in {step.name for step in plan_steps(chosen)}
     assert chosen.training.learning_rate == 2e-5
+    # The loop for tiny models is not for this one; a step has as many tokens as before.
+    small, large = preset("cpu").training, chosen.training
+    assert (small.loop, large.loop) == ("small", "trl")
+    assert small.batch_size * small.accumulate == large.batch_size * large.accumulate
 
 
 def test_a_preset_can_be_changed_in_part():
@@ -64,6 +68,7 @@ def test_a_preset_can_be_changed_in_part():
         ({"base.max_steps": 5000}, "below training.max_steps"),
         ({"base.max_steps": None}, "need max_steps"),
         ({"training.batch_size": 3}, "batches of one size"),
+        ({"training.loop": "trl"}, "batches of one size"),
         ({"training.lora_rank": 8}, "lora_rank must not be set"),
         ({"training.save_steps": 33}, "multiple of logging_steps"),
         ({"pretraining": None}, "either a model is named, or pretraining"),

@@ -167,7 +167,9 @@ def test_every_row_is_trained_once_an_epoch_and_no_batch_is_too_large(lengths, t
 
 
 def test_what_the_loop_does_not_support_is_refused(tokenizer, checkpoint, tmp_path, monkeypatch):
-    with pytest.raises(ValueError, match=r'loop="small" has no LoRA and no gradient checkpointing: use loop="trl"'):
+    with pytest.raises(
+        ValueError, match=r'lora_rank must not be set with loop="small", nor gradient_checkpointing: use loop="trl"'
+    ):
         config(lora_rank=2)
     with pytest.raises(ValueError, match=r"loop=\"small\" does not know the trainer's optim: use loop"):
         config(trainer={"optim": "adafactor"})

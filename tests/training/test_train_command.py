@@ -69,6 +69,22 @@ def test_a_model_is_trained_and_the_next_step_named(run, checkpoint, tmp_path):
     assert done.exit_code == 0, done.output
     assert f"Try it: step-envs eval --agent local:model={out}" in done.stdout
     assert transformers.AutoModelForCausalLM.from_pretrained(out).num_parameters() > 0
+    assert "Trained tokens by kind of turn: agent " in done.stderr
+    # Both steps come before the first entry of the log, so there is nothing to draw.
+    assert not (out / "audit.json").exists()
+
+
+@pytest.mark.parametrize("audit", [True, False])
+def test_what_was_trained_is_logged_by_kind_of_turn(run, checkpoint, tmp_path, audit):
+    out = tmp_path / "model"
+    arguments = ["train", str(run), "--model", str(checkpoint), "--out", str(out), "--max-steps", "2"]
+    arguments += ["--masking", "none", "--trainer", "logging_steps=1", *([] if audit else ["--no-audit"])]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    history = json.loads((out / "trainer_state.json").read_text())["log_history"]
+    assert ("grad_norm/agent" in history[0]) == ("loss/agent" in history[0]) == audit
+    assert (out / "audit.png").exists() == (out / "audit.json").exists() == audit
+    assert ("Trained tokens by kind of turn" in done.stderr) == audit
 
 
 @pytest.mark.parametrize(
