@@ -11,7 +11,16 @@ import pytest
 from gymnasium.error import DependencyNotInstalled
 
 from step_envs.errors import StoreError, UnknownNameError
-from step_envs.exports import FORMATS, export, message_row, sharegpt_row, table_row, to_dataset
+from step_envs.exports import (
+    FORMATS,
+    UntrainedReplies,
+    export,
+    message_row,
+    sharegpt_row,
+    table_row,
+    to_dataset,
+    turn_rows,
+)
 from step_envs.store import TrajectoryStore
 from step_envs.trajectory import Actor, Kind, Role, Trajectory, Turn, Usage, Verdict
 
@@ -19,6 +28,7 @@ HOSTILE = "\x1b[31mred\x1b[0m [red]markup[/red] \u202eright to left\u202c \x00\r
 STORED = HOSTILE.replace("\ud83e", "\ufffd")
 FILES = {
     "messages": "rows.jsonl",
+    "turns": "turns.jsonl",
     "sharegpt": "rows.json",
     "parquet": "rows.parquet",
     "datasets": "rows",
@@ -121,15 +131,49 @@ def no_rest(folder: Path) -> bool:
 
 def test_messages_are_what_training_needs_and_every_row_has_the_same_keys(run: Path, tmp_path: Path) -> None:
     out = tmp_path / "new" / "rows.jsonl"
-    assert export(run, out) == 4
+    assert export(run, out) == 3
     rows = [json.loads(line) for line in out.read_bytes().split(b"\n")[:-1]]
-    assert [row["id"] for row in rows] == ["boil/3", "melt/0", "boil/3#2", "boil/4"]
-    assert rows[0]["messages"] == trajectory().messages()
-    assert [message["loss"] for message in rows[0]["messages"]] == [0, 0, 0, 0, 0, 1, 0, 0.5, 0]
+    # Trainers skip a row that ends on an observation, and one without a reply has nothing to train on.
+    assert [row["id"] for row in rows] == ["boil/3", "boil/3#2", "boil/4"]
+    assert rows[0]["messages"] == trajectory().messages()[:-1]
+    assert [message["loss"] for message in rows[0]["messages"]] == [0, 0, 0, 0, 0, 1, 0, 0.5]
     assert len({tuple(row) for row in rows}) == 1
     assert {tuple(message) for row in rows for message in row["messages"]} == {("role", "content", "loss")}
-    assert rows[1]["teacher"] is None and rows[1]["seed"] is None and rows[0]["teacher"] == "oracle"
-    assert rows[2]["messages"][3]["content"] == f"Action: {STORED}" and rows[2]["instruction"] == STORED
+    assert rows[0]["seed"] is None and rows[0]["teacher"] == "oracle"
+    assert rows[1]["messages"][3]["content"] == f"Action: {STORED}" and rows[1]["instruction"] == STORED
+
+
+def test_turns_are_rows_that_end_on_a_trained_turn(run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "rows.jsonl"
+    assert export(run, out, "turns") == 6
+    rows = [json.loads(line) for line in out.read_bytes().split(b"\n")[:-1]]
+    assert [row["id"] for row in rows[:4]] == ["boil/3/5", "boil/3/7", "boil/3#2/5", "boil/3#2/7"]
+    assert [(row["turn"], row["kind"], row["action"], row["loss"]) for row in rows[:2]] == [
+        (5, "correction", "look", 1.0),
+        (7, "agent", "boil", 0.5),
+    ]
+    spoken = [{"role": one["role"], "content": one["content"]} for one in trajectory().messages()]
+    assert [row["messages"] for row in rows[:2]] == [spoken[:6], spoken[:8]]
+    assert len({tuple(row) for row in rows}) == 1
+    assert [row["id"] for row in turn_rows(trajectory(), "mine")] == ["mine/5", "mine/7"]
+
+
+def test_what_other_trainers_would_train_is_counted_and_said_by_name() -> None:
+    untrained = UntrainedReplies()
+    untrained.add(trajectory())
+    assert untrained.figures() == {
+        "errors": 1,
+        "others": 1,
+        "partly": 1,
+        "trained_by": ["axolotl", "LLaMA-Factory", "SkyRL", "TRL", "verl"],
+    }
+    assert untrained.sentences() == [
+        "2 replies must not be trained (1 error). LLaMA-Factory, SkyRL, TRL and verl ignore the weights and would train "
+        "them, and so would axolotl unless you set message_field_training: loss: use --format turns for these, or "
+        "step-envs train.",
+        "1 reply has a weight between 0 and 1, which ms-swift counts as 1: use step-envs train.",
+    ]
+    assert UntrainedReplies().sentences() == []
 
 
 def test_sharegpt_ends_on_a_reply_and_leaves_out_who_never_replied(run: Path, tmp_path: Path) -> None:
@@ -242,7 +286,7 @@ def test_an_empty_run_gives_an_empty_export_that_can_be_read(form: str, tmp_path
     (tmp_path / "trajectories.jsonl").touch()
     out = tmp_path / FILES[form]
     assert export(tmp_path, out, form) == 0
-    if form == "messages":
+    if form in ("messages", "turns"):
         assert out.read_bytes() == b""
     elif form == "sharegpt":
         assert json.loads(out.read_bytes()) == []
@@ -269,13 +313,13 @@ def test_a_corrupt_line_leaves_what_was_there(form: str, run: Path, tmp_path: Pa
 def test_half_a_line_at_the_end_is_passed_over(run: Path, tmp_path: Path) -> None:
     with (run / "trajectories.jsonl").open("ab") as file:
         file.write(trajectory().to_json().encode()[:100])
-    assert export(run, tmp_path / "rows.jsonl") == 4
+    assert export(run, tmp_path / "rows.jsonl") == 3
 
 
 def test_several_runs_go_into_one_file(run: Path, tmp_path: Path) -> None:
-    assert export([run, run / "trajectories.jsonl"], tmp_path / "rows.jsonl") == 8
+    assert export([run, run / "trajectories.jsonl"], tmp_path / "rows.jsonl") == 6
     ids = [json.loads(line)["id"] for line in (tmp_path / "rows.jsonl").read_bytes().split(b"\n")[:-1]]
-    assert len(set(ids)) == 8
+    assert len(set(ids)) == 6
 
 
 def test_only_what_is_to_be_kept(run: Path, tmp_path: Path) -> None:
@@ -367,5 +411,5 @@ def test_a_long_store_is_never_held_whole(form: str, tmp_path: Path) -> None:
     sample = trajectory()
     # Minari makes a folder of every episode, which takes its time.
     episodes = 700 if form == "minari" else 1500
-    assert export(many(), tmp_path / FILES[form], form) == episodes
+    assert export(many(), tmp_path / FILES[form], form) == episodes * (2 if form == "turns" else 1)
     assert most < 600

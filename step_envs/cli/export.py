@@ -3,9 +3,12 @@
 import json
 from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+_WITH_WEIGHTS = ("messages", "sharegpt", "parquet", "datasets")
+"""Formats whose weights other trainers may ignore."""
 
 
 def export(
@@ -14,7 +17,7 @@ def export(
     ],
     out: Annotated[Path, typer.Option(help="File to write; for datasets and minari, the folder.", show_default=False)],
     form: Annotated[
-        str, typer.Option("--format", help="messages, sharegpt, parquet, datasets or minari; see above.")
+        str, typer.Option("--format", help="messages, turns, sharegpt, parquet, datasets or minari; see above.")
     ] = "messages",
     outcome: Annotated[
         list[str] | None,
@@ -29,6 +32,8 @@ def export(
     """Write trajectories in another format, with the loss weight of every turn.
 
     messages: JSON Lines of {"messages": [{"role", "content", "loss"}], ...}.
+
+    turns: JSON Lines, one for each trained turn, which is the last message; for trainers that know no weights.
 
     sharegpt: a JSON list of {"id", "conversations": [{"from", "value", "loss"}]}, as ETO's data.
 
@@ -53,6 +58,7 @@ def export(
 
     from step_envs.cli.inputs import selector
     from step_envs.cli.render import filter_sentence
+    from step_envs.exports import UntrainedReplies
     from step_envs.exports import export as write
     from step_envs.training.filters import broken_rule
     from step_envs.trajectory import Trajectory
@@ -60,6 +66,7 @@ def export(
     wanted = selector(outcome)
     rules: Counter[str | None] = Counter()
     kept = 0
+    untrained = UntrainedReplies()
     with Console(stderr=True).status("Reading ...") as status:
 
         def keep(trajectory: Trajectory) -> bool:
@@ -67,6 +74,8 @@ def export(
             rules[broken_rule(trajectory)] += 1
             chosen = wanted(trajectory)
             kept += chosen
+            if chosen:
+                untrained.add(trajectory)
             status.update(f"{rules.total()} trajectories read, {kept} kept")
             return chosen
 
@@ -74,7 +83,9 @@ def export(
     read = rules.total()
     by_filter = not outcome or "kept" in outcome
     if as_json:
-        answer = {"out": str(out), "format": form, "read": read, "kept": kept, "rows": rows}
+        answer: dict[str, Any] = {"out": str(out), "format": form, "read": read, "kept": kept, "rows": rows}
+        if form in _WITH_WEIGHTS:
+            answer["untrained_replies"] = untrained.figures()
         dropped = {rule: number for rule, number in rules.items() if rule is not None}
         typer.echo(
             json.dumps(answer | ({"paper_filter": {"kept": rules[None], "dropped": dropped}} if by_filter else {}))
@@ -85,6 +96,12 @@ def export(
         typer.echo(f"{filter_sentence(rules.elements())}{hint}")
     elif kept < read:
         typer.echo(f"{read - kept:,} did not end in the outcome asked for and are left out.")
+    if form == "turns":
+        typer.echo(f"{out}: {rows:,} trained turns of {kept:,} trajectories")
+        return
     typer.echo(f"{out}: {rows} of {read} trajectories as {form}")
     if rows < kept:
         typer.echo(f"{kept - rows} hold no reply and have no row.")
+    if form in _WITH_WEIGHTS:
+        for sentence in untrained.sentences():
+            typer.echo(sentence)

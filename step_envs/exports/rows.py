@@ -1,6 +1,7 @@
 """The rows of the exports: one trajectory as one record, with the same keys whatever the trajectory."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from step_envs.trajectory import Actor, Trajectory, Turn, Usage
@@ -17,7 +18,7 @@ def message_row(trajectory: Trajectory, row_id: str | None = None) -> dict[str, 
 
     Returns:
         What identifies the episode and how it ended, and ``messages``: ``role``, ``content`` and ``loss`` (0 to 1) of every
-        turn. The keys are the same in every row.
+        turn up to the last reply, because trainers skip rows that end on an observation. Every row has the same keys.
     """
     return {
         "id": trajectory.task_id if row_id is None else row_id,
@@ -37,8 +38,36 @@ def message_row(trajectory: Trajectory, row_id: str | None = None) -> dict[str, 
         "stop_reason": trajectory.stop_reason,
         "errors": trajectory.errors,
         "unknown_verdicts": trajectory.unknown_verdicts,
-        "messages": trajectory.messages(),
+        "messages": trajectory.messages()[: _ends_at(trajectory)],
     }
+
+
+def turn_rows(trajectory: Trajectory, row_id: str | None = None) -> Iterator[dict[str, Any]]:
+    """Make the rows of the ``turns`` form: one for every trained turn, which is the last message of its row.
+
+    Args:
+        trajectory: The episode.
+        row_id: Its name in the file; None takes the task id.
+
+    Yields:
+        ``id``, the episode's name and the number of the turn in it; what identifies the episode; ``turn``, ``kind``,
+        ``action`` and ``loss`` (above 0, to 1) of the trained turn; and ``messages``: ``role`` and ``content`` of all turns
+        up to it. Trainers that train the last message of a row, and know no weights, train exactly this turn.
+    """
+    whole = message_row(trajectory, row_id)
+    about = {name: whole[name] for name in ("env_id", "task_id", "task_type", "split", "episode", "score", "success")}
+    messages = [{"role": turn.role, "content": turn.content} for turn in trajectory.turns]
+    for number, turn in enumerate(trajectory.turns):
+        if turn.loss:
+            yield {
+                "id": f"{whole['id']}/{number}",
+                **about,
+                "turn": number,
+                "kind": turn.kind,
+                "action": turn.action,
+                "loss": turn.loss,
+                "messages": messages[: number + 1],
+            }
 
 
 def table_row(trajectory: Trajectory, row_id: str | None = None) -> dict[str, Any]:
@@ -49,10 +78,12 @@ def table_row(trajectory: Trajectory, row_id: str | None = None) -> dict[str, An
         row_id: Its name in the file; None takes the task id.
 
     Returns:
-        ``message_row`` and the rest of the record: ``turns`` says of each message what kind it is, its action, reward,
-        score and verdict; ``protocol``, ``versions``, ``agent_config`` and ``teacher_config``, whose keys vary, are JSON.
+        ``message_row`` with all messages, and the rest of the record: ``turns`` says of each message what kind it is, its
+        action, reward, score and verdict; ``protocol``, ``versions``, ``agent_config`` and ``teacher_config``, whose keys
+        vary, are JSON.
     """
     return message_row(trajectory, row_id) | {
+        "messages": trajectory.messages(),
         "terminated": trajectory.terminated,
         "truncated": trajectory.truncated,
         "turns": [_turn_row(turn) for turn in trajectory.turns],
@@ -75,16 +106,20 @@ def sharegpt_row(trajectory: Trajectory, row_id: str | None = None) -> dict[str,
         ``id`` and ``conversations``: ``from`` (``system``, ``human`` or ``gpt``), ``value`` and ``loss`` (0 to 1) of every
         turn up to the last reply, since nothing answers the observation after it. None where there is no reply.
     """
-    replies = [i for i, turn in enumerate(trajectory.turns) if is_reply(turn)]
-    if not replies:
+    end = _ends_at(trajectory)
+    if not end:
         return None
     return {
         "id": trajectory.task_id if row_id is None else row_id,
         "conversations": [
-            {"from": _SPEAKERS[turn.role], "value": turn.content, "loss": turn.loss}
-            for turn in trajectory.turns[: replies[-1] + 1]
+            {"from": _SPEAKERS[turn.role], "value": turn.content, "loss": turn.loss} for turn in trajectory.turns[:end]
         ],
     }
+
+
+def _ends_at(trajectory: Trajectory) -> int:
+    """Count the turns up to the last reply that acts; 0 if there is none."""
+    return max((number for number, turn in enumerate(trajectory.turns, 1) if is_reply(turn)), default=0)
 
 
 def is_reply(turn: Turn) -> bool:

@@ -13,7 +13,9 @@ from step_envs.store import TrajectoryStore
 def test_export_writes_the_episodes_asked_for(run: Path, tmp_path: Path) -> None:
     out = tmp_path / "rows.jsonl"
     result = call("export", run, "--out", out, "--outcome", "success", "--json")
-    assert json.loads(result.stdout) == {"out": str(out), "format": "messages", "read": 3, "kept": 2, "rows": 2}
+    said = json.loads(result.stdout)
+    assert said.pop("untrained_replies")["trained_by"] == ["axolotl", "LLaMA-Factory", "SkyRL", "TRL", "verl"]
+    assert said == {"out": str(out), "format": "messages", "read": 3, "kept": 2, "rows": 2}
     assert [json.loads(line)["task_id"] for line in out.read_text().splitlines()] == ["boil/3", "boil/4"]
     again = call("export", run, "--out", out)
     assert again.exit_code == 2 and "is already there" in again.stderr
