@@ -20,7 +20,8 @@ def test_export_writes_the_episodes_asked_for(run: Path, tmp_path: Path) -> None
     again = call("export", run, "--out", out)
     assert again.exit_code == 2 and "is already there" in again.stderr
     replaced = call("export", run, run, "--out", out, "--overwrite")
-    assert replaced.exit_code == 0 and replaced.stdout.endswith("rows.jsonl: 6 of 6 trajectories as messages\n")
+    assert replaced.exit_code == 0 and "rows.jsonl: 6 of 6 trajectories as messages\n" in replaced.stdout
+    assert "errors). LLaMA-Factory, SkyRL, TRL and verl ignore the weights and would train them" in replaced.stdout
 
 
 def test_export_says_what_got_no_row(run: Path, tmp_path: Path) -> None:
