@@ -97,7 +97,8 @@ def train(
     trajectories is trained there; with text, it stays a part of the reply.
 
     Loss and gradient norm are logged by kind of turn (expert, agent, correction, error) and drawn as audit.png beside the
-    checkpoint; the gradient of error turns is exactly 0 if they are excluded. This adds about 5 % of work.
+    checkpoint; the gradient of error turns is exactly 0 if they are excluded. It is planned to add about 5 % of work, and
+    adds more with small batches.
 
     A training that was stopped continues from its last checkpoint. On several GPUs: accelerate launch -m step_envs.cli
     train ... Needs pip install "step-envs[train]".
