@@ -165,7 +165,9 @@ def test_train_takes_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_reproduce_takes_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("change.toml").write_text("seeds = [7]\n[training]\nmax_steps = 9\n[training.trainer]\noptim = 'adafactor'\n")
+    changes = "seeds = [7]\n[base]\nloop = 'trl'\n[training]\nmax_steps = 9\nloop = 'trl'\n"
+    changes += "[training.trainer]\noptim = 'adafactor'\n"
+    Path("change.toml").write_text(changes)
     shown = json.loads(call("reproduce", "--show", "--preset", "smoke", "--config", "change.toml", "--out", "x").stdout)
     assert (shown["name"], shown["seeds"], shown["training"]["max_steps"]) == ("smoke", [7], 9)
     assert shown["training"]["trainer"] == {"optim": "adafactor"}
@@ -178,6 +180,10 @@ def test_reproduce_takes_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     for text, sentence in (
         ("seedz = [7]", "In wrong.toml: Unknown part of the preset 'seedz'. Did you mean 'seed', 'seeds'"),
         ("tasks = 3", "In wrong.toml: tasks: Input should be greater than or equal to 12, got 3."),
+        (
+            "training = {trainer = {optim = 'adafactor'}}",
+            'loop="small" does not know the trainer\'s optim: use loop="trl"',
+        ),
     ):
         Path("wrong.toml").write_text(text)
         wrong = call("reproduce", "--show", "--config", "wrong.toml", "--out", "x")

@@ -67,8 +67,8 @@ def test_a_preset_can_be_changed_in_part():
     [
         ({"base.max_steps": 5000}, "below training.max_steps"),
         ({"base.max_steps": None}, "need max_steps"),
-        ({"training.batch_size": 3}, "batches of one size"),
-        ({"training.loop": "trl"}, "batches of one size"),
+        ({"training.batch_size": 3}, "base and training must have the same batch_size, or"),
+        ({"training.loop": "trl"}, "base and training must have the same loop, or"),
         ({"training.lora_rank": 8}, "lora_rank must not be set"),
         ({"training.save_steps": 33}, "multiple of logging_steps"),
         ({"pretraining": None}, "either a model is named, or pretraining"),

@@ -111,7 +111,8 @@ class Preset(BaseModel):
             raise ValueError("lora_rank must not be set: arms go on from whole checkpoints")
         parts = ("batch_size", "accumulate", "max_length", "packing", "loop")
         if any(getattr(self.base, part) != getattr(self.training, part) for part in parts):
-            raise ValueError("base and training must have batches of one size, or their steps are not one compute")
+            different = ", ".join(part for part in parts if getattr(self.base, part) != getattr(self.training, part))
+            raise ValueError(f"base and training must have the same {different}, or their steps are not one compute")
         return self
 
     def task_ids(self, purpose: Literal["golden", "play", "samples", "held_out"]) -> tuple[str, ...]:
