@@ -7,12 +7,14 @@ out of each is kept in a cache folder (``STEP_ENVS_TEMPLATES``, otherwise the us
 
 import ast
 import hashlib
+import http.client
 import io
 import json
 import os
 import re
 import shutil
 import tarfile
+import time
 import urllib.parse
 import urllib.request
 import zipfile
@@ -108,6 +110,8 @@ PACKAGES = (
     ),
 )
 
+_ATTEMPTS = 3
+
 # Templates that do not lay out a conversation for a model that writes: they rank or embed, or read one picture.
 _NO_CHAT = re.compile(r"rerank|embed|vlm2vec|dse_|blip|_ocr|llava|diffusion|idefics|smolvlm|pixtral")
 
@@ -185,8 +189,15 @@ def _download(package: Package) -> bytes:
 
 
 def _read(url: str) -> bytes:
-    with urllib.request.urlopen(url, timeout=300) as answer:
-        return answer.read()
+    for attempt in range(_ATTEMPTS):
+        try:
+            with urllib.request.urlopen(url, timeout=300) as answer:
+                return answer.read()
+        except (OSError, http.client.HTTPException):
+            if attempt + 1 == _ATTEMPTS:
+                raise
+            time.sleep(10)
+    raise AssertionError("unreachable")
 
 
 def _members(package: Package, data: bytes):
