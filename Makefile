@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 # Most of the three million lines that pip would compile are never imported; Python compiles the others when they are.
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
 
-.PHONY: demo test test-slow test-all test-packaging test-editor test-original test-ray test-serve test-templates test-training test-browser docs docs-serve lint format benchmark clean
+.PHONY: demo test test-slow test-all test-packaging test-editor test-original test-ray test-serve test-templates test-loaders test-training test-browser docs docs-serve lint format benchmark clean
 
 demo: $(VENV)/core  ## play real tasks with a teacher watching, and show what comes out
 	@$(BIN)/step-envs collect --out runs/demo --resume --episodes 12 --agent novice:error_rate=0.2 --seed 1 \
@@ -15,7 +15,7 @@ demo: $(VENV)/core  ## play real tasks with a teacher watching, and show what co
 	@echo 'Next: look at all of them in a browser ($(BIN)/step-envs view runs/demo writes the page), read what was trained in another one ($(BIN)/step-envs view runs/demo --episode 3), or play yourself: $(BIN)/step-envs play'
 
 # Tests that need more than the extra dev, or that are asked for by name; each has a target below.
-OTHERS := train or ray or original or packaging or editor or serve or browser or templates
+OTHERS := train or ray or original or packaging or editor or serve or browser or templates or loaders
 PARALLEL := --numprocesses logical --maxprocesses 4
 # Short tests of one file share what is expensive to make, so a file stays in one process. A file of long tests would keep
 # one process busy while the others wait, so there a process takes over what another has not begun.
@@ -48,6 +48,18 @@ test-training: $(VENV)/train  ## masks, fine-tuning, evaluation and the local ag
 
 test-templates: $(VENV)/train  ## masks for every chat template that packages ship, which it downloads (installs torch)
 	OMP_NUM_THREADS=1 RAYON_NUM_THREADS=1 $(BIN)/python -m pytest $(LONG) -m templates tests/templates
+
+# A loader with the versions that it asks for, in a folder that Python looks into first. torch and the rest are in the
+# environment itself. torchaudio, which LLaMA-Factory imports, has a compiled part for CUDA; it does without.
+LOADERS := axolotl llamafactory ms-swift skyrl verl
+$(LOADERS:%=$(VENV)/loaders/%): $(VENV)/loaders/%: tests/loaders/requirements/%.txt $(VENV)/train
+	rm -rf $@
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --target $@ --requirement $<
+	rm -rf $@/torchaudio/lib
+	@touch $@
+
+test-loaders: $(VENV)/train $(LOADERS:%=$(VENV)/loaders/%)  ## what other training frameworks make of our exports (installs five of them)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(LONG) -m loaders tests/loaders
 
 test-ray: $(VENV)/dev  ## collection on a local Ray cluster, with workers killed
 	$(PIP) --editable ".[dev,ray]"

@@ -169,11 +169,31 @@ def test_what_other_trainers_would_train_is_counted_and_said_by_name() -> None:
     }
     assert untrained.sentences() == [
         "2 replies must not be trained (1 error). LLaMA-Factory, SkyRL, TRL and verl ignore the weights and would train "
-        "them, and so would axolotl unless you set message_field_training: loss: use --format turns for these, or "
-        "step-envs train.",
-        "1 reply has a weight between 0 and 1, which ms-swift counts as 1: use step-envs train.",
+        "them, and so would axolotl unless you set message_field_training: loss. Use --format turns for LLaMA-Factory, "
+        "SkyRL and TRL, examples/verl_dataset.py for verl, or step-envs train.",
+        "1 reply has a weight between 0 and 1, which axolotl and ms-swift count as 1: use step-envs train.",
     ]
     assert UntrainedReplies().sentences() == []
+
+
+def test_what_is_context_in_the_rows_of_turns_is_counted_and_said_by_name() -> None:
+    untrained = UntrainedReplies("turns")
+    untrained.add(trajectory(turns=(*trajectory().turns, trajectory().turns[3]), errors=2))
+    assert untrained.figures() == {
+        "errors": 1,
+        "others": 1,
+        "partly": 1,
+        "trained_by": ["axolotl", "LLaMA-Factory", "ms-swift", "TRL", "verl"],
+    }
+    assert untrained.sentences() == [
+        "The rows hold 2 replies as context (1 error): train on the last message of a row only. LLaMA-Factory "
+        "(mask_history: true), ms-swift (loss_scale: last_round) and TRL (columns prompt and completion) must be told so. "
+        "axolotl and verl cannot, and would train them: use --format messages for axolotl and examples/verl_dataset.py for "
+        "verl.",
+        "1 reply has a weight between 0 and 1, which axolotl, LLaMA-Factory, ms-swift, SkyRL, TRL and verl count as 1: use "
+        "step-envs train.",
+    ]
+    assert UntrainedReplies("turns").sentences() == []
 
 
 def test_sharegpt_ends_on_a_reply_and_leaves_out_who_never_replied(run: Path, tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-_WITH_WEIGHTS = ("messages", "sharegpt", "parquet", "datasets")
-"""Formats whose weights other trainers may ignore."""
+_FOR_TRAINERS = ("messages", "turns", "sharegpt", "parquet", "datasets")
+"""Formats from which other trainers may train more than they should."""
 
 
 def export(
@@ -33,7 +33,8 @@ def export(
 
     messages: JSON Lines of {"messages": [{"role", "content", "loss"}], ...}.
 
-    turns: JSON Lines, one for each trained turn, which is the last message; for trainers that know no weights.
+    turns: JSON Lines, one for each trained turn, which is the last message; for trainers that know no weights and can be
+    told to train on the last message only.
 
     sharegpt: a JSON list of {"id", "conversations": [{"from", "value", "loss"}]}, as ETO's data.
 
@@ -66,7 +67,7 @@ def export(
     wanted = selector(outcome)
     rules: Counter[str | None] = Counter()
     kept = 0
-    untrained = UntrainedReplies()
+    untrained = UntrainedReplies(form)
     with Console(stderr=True).status("Reading ...") as status:
 
         def keep(trajectory: Trajectory) -> bool:
@@ -84,7 +85,7 @@ def export(
     by_filter = not outcome or "kept" in outcome
     if as_json:
         answer: dict[str, Any] = {"out": str(out), "format": form, "read": read, "kept": kept, "rows": rows}
-        if form in _WITH_WEIGHTS:
+        if form in _FOR_TRAINERS:
             answer["untrained_replies"] = untrained.figures()
         dropped = {rule: number for rule, number in rules.items() if rule is not None}
         typer.echo(
@@ -98,10 +99,10 @@ def export(
         typer.echo(f"{read - kept:,} did not end in the outcome asked for and are left out.")
     if form == "turns":
         typer.echo(f"{out}: {rows:,} trained turns of {kept:,} trajectories")
-        return
-    typer.echo(f"{out}: {rows} of {read} trajectories as {form}")
-    if rows < kept:
-        typer.echo(f"{kept - rows} hold no reply and have no row.")
-    if form in _WITH_WEIGHTS:
+    else:
+        typer.echo(f"{out}: {rows} of {read} trajectories as {form}")
+        if rows < kept:
+            typer.echo(f"{kept - rows} hold no reply and have no row.")
+    if form in _FOR_TRAINERS:
         for sentence in untrained.sentences():
             typer.echo(sentence)

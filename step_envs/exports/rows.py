@@ -118,8 +118,8 @@ def sharegpt_row(trajectory: Trajectory, row_id: str | None = None) -> dict[str,
 
 
 def _ends_at(trajectory: Trajectory) -> int:
-    """Count the turns up to the last reply that acts; 0 if there is none."""
-    return max((number for number, turn in enumerate(trajectory.turns, 1) if is_reply(turn)), default=0)
+    """Count the turns up to the last reply that acts or has a loss, so that nothing trained is lost; 0 if there is none."""
+    return max((number for number, turn in enumerate(trajectory.turns, 1) if is_reply(turn) or turn.loss), default=0)
 
 
 def is_reply(turn: Turn) -> bool:

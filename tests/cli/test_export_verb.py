@@ -24,6 +24,13 @@ def test_export_writes_the_episodes_asked_for(run: Path, tmp_path: Path) -> None
     assert "errors). LLaMA-Factory, SkyRL, TRL and verl ignore the weights and would train them" in replaced.stdout
 
 
+def test_export_of_turns_says_what_the_loaders_need(run: Path, tmp_path: Path) -> None:
+    result = call("export", run, "--out", tmp_path / "turns.jsonl", "--format", "turns")
+    assert "trained turns of 3 trajectories\nThe rows hold 4 replies as context (1 error): train on" in result.stdout
+    again = call("export", run, "--out", tmp_path / "again.jsonl", "--format", "turns", "--json")
+    assert "verl" in json.loads(again.stdout)["untrained_replies"]["trained_by"]
+
+
 def test_export_says_what_got_no_row(run: Path, tmp_path: Path) -> None:
     with TrajectoryStore(run / "trajectories.jsonl") as store:
         store.append(failure("boil/5", turns=trajectory().turns[:3], errors=0, stop_reason="agent_stopped"))
