@@ -20,8 +20,8 @@ class Loader(NamedTuple):
     Attributes:
         name: Its name.
         version: The version that was run.
-        weights: What it does with weights: they are ``ignored``; read if ``asked``; or ``rounded``: above 0 is 1. What is read
-            if asked is rounded, too.
+        weights: What it does with weights: they are ``ignored``; read if ``asked``; or ``rounded``: above 0 is 1. What is
+            read if asked is rounded, too.
         setting: The setting that makes it read weights.
         last_message: The setting that makes it train on the last message of a row and on no other; ``""`` if it does so by
             itself, None if it cannot.

@@ -1,7 +1,7 @@
 """What the loaders are tried on: their recipes in examples/loaders, and the same without the setting that matters.
 
-A recipe must train on exactly what we train on. Without its setting a loader trains on errors; that is measured too, because
-``step-envs export`` says so by name.
+A recipe must train on exactly what we train on. Without its setting a loader trains on errors; that is measured too,
+because ``step-envs export`` says so by name.
 """
 
 import json
@@ -118,7 +118,7 @@ def write_jobs(loader: str, exports: Path, folder: Path) -> Path:
 
 
 def recipe(loader: str) -> Settings:
-    """Read the recipe of a loader: a file of settings, or the ``name=value`` of a command; TRL's is in the documentation."""
+    """Read the recipe of a loader: a file of settings, or the ``name=value`` of a command; TRL's is in the page."""
     if loader == "trl":
         return {"columns": "prompt and completion"}
     file = RECIPES / f"{loader}.yaml"

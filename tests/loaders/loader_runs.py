@@ -81,7 +81,7 @@ def loader_version(loader: str) -> str:
 
 
 def prepare(folder: Path) -> None:
-    """Collect episodes with errors, corrections and the manual's "OK", export them in every format, and learn a tokenizer."""
+    """Collect episodes with errors, corrections and the manual's "OK", export them in four formats, learn a tokenizer."""
     from step_envs.collection import collect
     from step_envs.collection.config import CollectConfig
     from step_envs.exports import FORMATS, export
