@@ -59,6 +59,7 @@ $(LOADERS:%=$(VENV)/loaders/%): $(VENV)/loaders/%: tests/loaders/requirements/%.
 	@touch $@
 
 test-loaders: $(VENV)/train $(LOADERS:%=$(VENV)/loaders/%)  ## what other training frameworks make of our exports (installs five of them)
+	$(PIP) --editable ".[dev,train,ray]"
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(LONG) -m loaders tests/loaders
 
 test-ray: $(VENV)/dev  ## collection on a local Ray cluster, with workers killed
