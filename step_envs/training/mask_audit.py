@@ -6,7 +6,8 @@ Under STeP's mask the part of the errors must be exactly zero; nothing here know
 is measured as well: the model reads them as context, and the loss shows whether it learns to write them.
 
 A backward pass for every kind would cost more than the training itself. So an audit takes a few documents of a step, and
-steps between audits are such that all audits together do about 5 % of the training's work.
+audits are planned so far apart that together they do about 5 % of the training's work; with small batches they do more,
+because an audit takes no less than a row.
 """
 
 import math

@@ -14,17 +14,15 @@ reply.
 Source of the algorithm: the loss of STeP (arXiv 2505.20023, equation 3), where the turns judged wrong carry no loss.
 """
 
-import re
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypedDict, get_args
 
-from step_envs.agents.local.chat_messages import THOUGHT, plain_message, read_messages, role_of
+from step_envs.agents.local.chat_messages import read_messages, role_of, with_thought_apart
 from step_envs.agents.local.chat_template import SHIELD, ChatTemplate
 from step_envs.agents.local.continuation import Continuation, find_continuation
 from step_envs.errors import TemplateError, unknown_name
-from step_envs.replies import visible_thought
 from step_envs.trajectory import Trajectory
 
 IGNORED = -100
@@ -32,9 +30,8 @@ IGNORED = -100
 
 Mode = Literal["conversation", "turns"]
 Thoughts = Literal["text", "section"]
-"""Where the thought of a reply goes: it stays text, or goes into the template's own section for thoughts."""
+"""How the thought of a reply is trained: as text, or in the section that the template has for thoughts."""
 
-_THOUGHT_LABEL = re.compile(r"\A\s*Thought:|</?think>")
 _LONGEST_CHARACTER = 8  # tokens: a character has at most four bytes, and some tokenizers put a mark before each
 
 _PROBE = (
@@ -148,7 +145,7 @@ class TrajectoryEncoder:
             return []
         if self._in_section:
             return [
-                self._encode_turn(self._with_thought_apart(messages[: index + 1]), index, weight)
+                self._encode_turn(self._template.shield(with_thought_apart(messages[: index + 1])), index, weight)
                 for index, weight in enumerate(weights)
                 if weight
             ]
@@ -178,7 +175,7 @@ class TrajectoryEncoder:
 
     def length(self, messages: Sequence[Mapping[str, Any]]) -> int:
         """Count the tokens of a conversation that ends with a reply, in the mode that needs more tokens."""
-        shielded = self._with_thought_apart(messages) if self._in_section else self._template.shield(messages)
+        shielded = self._template.shield(with_thought_apart(messages) if self._in_section else messages)
         reply = find_continuation(self._template, shielded, len(shielded) - 1)
         return max(
             len(self._tokenize(text).ids) for text in (self._template.render(shielded), reply.prompt + reply.text)
@@ -201,28 +198,10 @@ class TrajectoryEncoder:
                 pass
             raise
 
-    def _with_thought_apart(self, messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """Put the thought of the last reply into a key of its own, and leave out the thoughts of earlier replies."""
-        apart: list[Mapping[str, Any]] = []
-        for index, message in enumerate(messages):
-            plain = plain_message(message, index)
-            if plain["role"] == "assistant":
-                content = plain["content"]
-                head = visible_thought(content)
-                thought = _THOUGHT_LABEL.sub("", head).strip() if head != content else ""
-                if thought:
-                    plain["content"] = content[len(head) :]
-                if index < len(messages) - 1:
-                    plain.pop(THOUGHT, None)
-                elif thought:
-                    plain.setdefault(THOUGHT, thought)
-            apart.append(plain)
-        return self._template.shield(apart)
-
     def _try_modes(self, probe: Sequence[Mapping[str, str]]) -> TemplateReport:
         if self._in_section:
             for index in range(1, len(probe), 2):
-                self._encode_turn(self._with_thought_apart(probe[: index + 1]), index, 1.0)
+                self._encode_turn(self._template.shield(with_thought_apart(probe[: index + 1])), index, 1.0)
             return TemplateReport(
                 "turns",
                 "One sample for each trained turn: its thought is in the section that the template has for thoughts.",

@@ -13,6 +13,7 @@ transformers = pytest.importorskip("transformers", reason="needs the extra train
 datasets = pytest.importorskip("datasets", reason="needs the extra train")
 pytest.importorskip("trl", reason="needs the extra train")
 
+from small_checkpoints import Stop, save_checkpoint
 from small_tokenizers import make_tokenizer
 
 from step_envs.errors import DataError, StoreError
@@ -30,15 +31,7 @@ def tokenizer():
 
 @pytest.fixture(scope="module")
 def checkpoint(tokenizer, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("model")
-    torch.manual_seed(0)
-    transformers.LlamaForCausalLM(
-        transformers.LlamaConfig(
-            vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2
-        )
-    ).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    return save_checkpoint(tokenizer, tmp_path_factory.mktemp("model"), num_hidden_layers=2)
 
 
 def conversation(number, errors=()):
@@ -193,18 +186,13 @@ def test_a_run_stopped_midway_ends_as_one_that_was_not(tokenizer, checkpoint, tm
     settings = config(max_steps=6, save_steps=2)
     whole = finetune(dataset, model=checkpoint, out=tmp_path / "whole", config=settings)
 
-    class Stop(transformers.TrainerCallback):
-        def on_step_end(self, args, state, control, **kwargs):
-            if state.global_step == 3:
-                raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
         finetune(
             dataset,
             model=checkpoint,
             out=tmp_path / "cut",
             config=settings,
-            on_trainer=lambda t: t.add_callback(Stop()),
+            on_trainer=lambda t: t.add_callback(Stop(3)),
         )
     cut = finetune(dataset, model=checkpoint, out=tmp_path / "cut", config=settings)
     one, two = (transformers.AutoModelForCausalLM.from_pretrained(folder).state_dict() for folder in (whole, cut))

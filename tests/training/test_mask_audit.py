@@ -9,6 +9,7 @@ transformers = pytest.importorskip("transformers", reason="needs the extra train
 pytest.importorskip("trl", reason="needs the extra train")
 
 import gymnasium as gym
+from small_checkpoints import save_checkpoint
 from small_tokenizers import make_tokenizer
 
 import step_envs  # noqa: F401
@@ -40,21 +41,8 @@ def tokenizer():
 
 @pytest.fixture(scope="module")
 def checkpoint(tokenizer, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("model")
-    torch.manual_seed(0)
-    transformers.LlamaForCausalLM(
-        transformers.LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=16,
-            intermediate_size=32,
-            num_hidden_layers=1,
-            num_attention_heads=2,
-            attention_dropout=0.1,
-            max_position_embeddings=8192,
-        )
-    ).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "attention_dropout": 0.1, "max_position_embeddings": 8192}
+    return save_checkpoint(tokenizer, tmp_path_factory.mktemp("model"), **sizes)
 
 
 def config(**changes):

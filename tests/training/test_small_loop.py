@@ -11,6 +11,8 @@ transformers = pytest.importorskip("transformers", reason="needs the extra train
 datasets = pytest.importorskip("datasets", reason="needs the extra train")
 pytest.importorskip("trl", reason="needs the extra train")
 
+from small_checkpoints import Stop
+
 from step_envs.errors import DataError
 from step_envs.training.finetuning import FinetuneConfig, finetune
 from step_envs.training.small_model_loop import plan_steps
@@ -125,18 +127,13 @@ def test_a_training_stopped_midway_ends_as_one_that_was_not(tokenizer, checkpoin
     settings = config(logging_steps=2, packing=True, max_length=100)
     whole = finetune(dataset, model=checkpoint, out=tmp_path / "whole", config=settings)
 
-    class Stop(transformers.TrainerCallback):
-        def on_step_end(self, args, state, control, **kwargs):
-            if state.global_step == stop:
-                raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
         finetune(
             dataset,
             model=checkpoint,
             out=tmp_path / "cut",
             config=settings,
-            on_trainer=lambda t: t.add_callback(Stop()),
+            on_trainer=lambda t: t.add_callback(Stop(stop)),
         )
     cut = finetune(dataset, model=checkpoint, out=tmp_path / "cut", config=settings)
     assert (cut / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()

@@ -9,6 +9,7 @@ torch = pytest.importorskip("torch", reason="needs the extra train")
 transformers = pytest.importorskip("transformers", reason="needs the extra train")
 pytest.importorskip("trl", reason="needs the extra train")
 
+from small_checkpoints import save_checkpoint
 from small_tokenizers import make_tokenizer
 from typer.testing import CliRunner
 
@@ -29,16 +30,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("model")
-    tokenizer = make_tokenizer("bytes", "chatml")
-    torch.manual_seed(0)
-    transformers.LlamaForCausalLM(
-        transformers.LlamaConfig(
-            vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2
-        )
-    ).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    return save_checkpoint(make_tokenizer("bytes", "chatml"), tmp_path_factory.mktemp("model"))
 
 
 def test_a_dry_run_says_what_would_be_trained(run, checkpoint):

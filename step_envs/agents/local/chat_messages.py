@@ -6,10 +6,12 @@ it as text or leaves it out, without an error. So every message is brought into 
 """
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from step_envs.errors import TemplateError
+from step_envs.replies import visible_thought
 
 Message = dict[str, Any]
 
@@ -29,6 +31,7 @@ THOUGHT = "reasoning_content"
 """Key of a reply's thought, for templates that have a section for it."""
 _THOUGHT_KEYS = (THOUGHT, "reasoning", "thinking", "thought", "reasoning_text")
 _OPEN, _CLOSE = "<think>", "</think>"
+_LABEL = re.compile(r"\A\s*Thought:|</?think>")
 
 
 def read_messages(rows: Any) -> list[Mapping[str, Any]]:
@@ -112,6 +115,46 @@ def split_tags(content: str) -> tuple[str, str] | None:
         return None
     thought, _, rest = text.removeprefix(_OPEN).partition(_CLOSE)
     return thought.strip(), rest.strip()
+
+
+def with_thought_apart(messages: Sequence[Mapping[str, Any]]) -> list[Message]:
+    """Put the thought of the last reply into ``reasoning_content``, and leave out the thoughts of earlier replies.
+
+    So a conversation looks to a reasoning model in play: its own thoughts are taken out of its replies.
+
+    Args:
+        messages: A conversation that ends with a reply; ``Thought: ...`` and ``<think>...</think>`` are thoughts.
+
+    Raises:
+        TemplateError: A message cannot be read.
+    """
+    apart = [plain_message(message, index) for index, message in enumerate(messages)]
+    for index, message in enumerate(apart):
+        if message["role"] != "assistant":
+            continue
+        content = message["content"]
+        head = visible_thought(content)
+        thought = _LABEL.sub("", head).strip() if head != content else ""
+        if thought:
+            message["content"] = content[len(head) :]
+        if index < len(apart) - 1:
+            message.pop(THOUGHT, None)
+        elif thought:
+            message.setdefault(THOUGHT, thought)
+    return apart
+
+
+def texts_of(value: Any) -> Iterator[str]:
+    """List all texts in a value of JSON, keys included, e.g. in the arguments of a tool call."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield str(key)
+            yield from texts_of(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from texts_of(inner)
 
 
 def _from_sharegpt(message: Mapping[str, Any], index: int) -> Message:

@@ -11,11 +11,11 @@ history has none), the reply is put together from the prompt and from what the t
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from typing import Any, NamedTuple, NoReturn
 
-from step_envs.agents.local.chat_messages import THOUGHT, Message
+from step_envs.agents.local.chat_messages import THOUGHT, Message, texts_of
 from step_envs.agents.local.chat_template import MARK, SHIELD, ChatTemplate
 from step_envs.errors import TemplateError
 
@@ -172,7 +172,7 @@ class _ShownReply:
         written = text.replace(SHIELD, "")
         for call in self.calls:
             function = call["function"]
-            for part in (function["name"], *_texts_in(function.get("arguments"))):
+            for part in (function["name"], *texts_of(function.get("arguments"))):
                 part = part.replace(SHIELD, "")
                 if not any(form in written for form in _written_forms(part)):
                     self._refuse(
@@ -184,9 +184,6 @@ class _ShownReply:
                 self._refuse(f"leaves {_short(part)} beside a tool call out: take it out of the reply.")
         if self.opened and not self.in_tags and not self.thought and not self._closes(text):
             self._refuse_open_thought()
-        following: Message = {"role": "tool", "content": "-", "name": self.calls[0]["function"]["name"]}
-        if "id" in self.calls[0]:
-            following["tool_call_id"] = self.calls[0]["id"]
         plain: Message = {"role": "assistant", "content": MARK}
         behind = self.template.render([*self.before, plain]).partition(MARK)[2]
         if text.endswith(behind) and self.template.special.search(behind):
@@ -197,7 +194,10 @@ class _ShownReply:
             return text[: len(text) - len(run)] + self._end_within(run, None)
         if self.template.special.search(behind):
             self._refuse("puts no special token behind a tool call: use the tokenizer that belongs to it.")
-        return text + self._begins_next_turn(self.message, following)
+        answer: Message = {"role": "tool", "content": "-", "name": self.calls[0]["function"]["name"]}
+        if "id" in self.calls[0]:
+            answer["tool_call_id"] = self.calls[0]["id"]
+        return text + self._begins_next_turn(self.message, answer)
 
     def _after_opening(self, behind: str) -> str:
         """Write a reply behind a prompt that opens a thought: the thought, its end, the words."""
@@ -377,19 +377,6 @@ def _special_run(text: str, special: re.Pattern[str]) -> str:
             break
         start = token.start()
     return text[start:]
-
-
-def _texts_in(value: Any) -> Iterator[str]:
-    """List all texts in a value of JSON, keys included."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield str(key)
-            yield from _texts_in(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _texts_in(inner)
 
 
 def _written_forms(text: str) -> tuple[str, ...]:
