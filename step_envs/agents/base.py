@@ -36,6 +36,9 @@ class Agent(NamesOptions, ABC):
     name: ClassVar[str]
     """Name in the record."""
 
+    plain_python: ClassVar[bool] = False
+    """True if it only computes, in Python, and needs little memory: then ``collect`` may play it in several processes."""
+
     def begin(self, env: gym.Env[str, str], rng: np.random.Generator) -> None:
         """Prepare for an episode that was just reset.
 

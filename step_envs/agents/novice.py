@@ -50,6 +50,7 @@ class NoviceAgent(Agent):
     """
 
     name = "novice"
+    plain_python = True
 
     def __init__(self, error_rate: float = 0.25) -> None:
         if not 0 <= error_rate <= 1:

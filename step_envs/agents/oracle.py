@@ -10,6 +10,7 @@ class OracleAgent(Agent):
     """Follows the oracle's plan and says why; gives up if there is no plan."""
 
     name = "oracle"
+    plain_python = True
 
     @override
     def act(self, env: gym.Env[str, str]) -> Reply | None:

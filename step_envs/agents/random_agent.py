@@ -11,6 +11,7 @@ class RandomAgent(Agent):
     """Takes a random admissible action at every step."""
 
     name = "random"
+    plain_python = True
 
     @override
     def begin(self, env: gym.Env[str, str], rng: np.random.Generator) -> None:

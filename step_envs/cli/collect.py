@@ -12,7 +12,6 @@ from step_envs.cli.options import (
     AsJson,
     Budget,
     Cache,
-    Concurrency,
     ConfigFile,
     Env,
     EnvOptions,
@@ -68,15 +67,26 @@ def collect(
     tolerant: Tolerant = False,
     think_actions: ThinkActions = False,
     env_option: EnvOptions = None,
-    concurrency: Concurrency = 2,
+    concurrency: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Episodes played at once; a local checkpoint answers them as one batch.",
+            show_default="2, or one for each processor where world, agent and teacher are plain Python",
+        ),
+    ] = None,
     seed: Seed = 0,
     budget: Budget = None,
     prices: Prices = None,
     cache: Cache = None,
     requests_per_minute: RequestsPerMinute = None,
     engine: Annotated[
-        str, typer.Option(help="Where episodes are played: threads (of this process), or ray (workers on a cluster).")
-    ] = "threads",
+        str,
+        typer.Option(
+            help="Where episodes are played: threads (of this process), processes (on this machine), ray (processes on a "
+            "cluster), or auto: processes for long runs in which world, agent and teacher are plain Python, else threads."
+        ),
+    ] = "auto",
     episode_seconds: EpisodeSeconds = None,
     ray_address: Annotated[
         str | None,
@@ -114,6 +124,7 @@ def collect(
     from step_envs.cli.render import failure_lines, summary_table
     from step_envs.collection.collector import collect as run
     from step_envs.collection.config import CollectConfig
+    from step_envs.worker_processes import processors
 
     chosen = settings(
         ctx,
@@ -123,6 +134,8 @@ def collect(
         options={"env_options": env_options(env_option, task_type)},
     )
     world(chosen.env)  # raises an error if there is no such environment
+    if "concurrency" not in chosen.model_fields_set:
+        chosen = chosen.with_changes(concurrency=max(2, processors()) if chosen.is_plain_python() else 2)
     console = Console(stderr=as_json)
     if dry_run:
         _dry_run(chosen, out, console, as_json=as_json)

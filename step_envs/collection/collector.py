@@ -41,9 +41,12 @@ from step_envs.errors import (
 from step_envs.run_folder import RunFolder, write_json
 from step_envs.store import TrajectoryStore, read_trajectories
 from step_envs.trajectory import Trajectory, Turn, Usage
+from step_envs.worker_processes import processors
 
 _GIVE_UP_AFTER = 5
 """If this many episodes fail in a row and none has succeeded, the set-up is wrong and not the episode."""
+_WORTH_PROCESSES = 100
+"""Episodes that make up for the second that worker processes take to start, if the engine is chosen by itself."""
 _CONFLICT = (
     "The run in {folder} was started with {field}={saved}, not {asked}: resume it with the options it was started with, "
     "or name another folder."
@@ -158,7 +161,7 @@ class Progress:
 
 def collect(
     config: CollectConfig,
-    out: Path,
+    out: str | os.PathLike[str],
     *,
     resume: bool = False,
     on_start: Callable[[Progress], object] = lambda progress: None,
@@ -195,7 +198,7 @@ def collect(
         ClusterError: The cluster cannot be used; what was collected is kept.
         KeyboardInterrupt: Ctrl-C was pressed; everything in the folder is whole.
     """
-    config = config.with_changes(**changes)
+    out, config = Path(out), config.with_changes(**changes)
     planned = config.episodes_to_play()
     # Make everything once here: what cannot be made must fail before the folder is claimed, and not in every thread.
     asks_models = config.asks_models()
@@ -210,9 +213,10 @@ def collect(
         gateway = config.endpoint_config().open(out) if asks_models else None
         session = _CollectionSession(out, store, progress, on_progress, gateway)
         try:
-            with _make_executor(config, gateway) as executor:
+            remaining = deque(plan for plan in planned if plan.episode not in done)
+            with _make_executor(config, gateway, len(remaining)) as executor:
                 on_start(progress)
-                session.play([plan for plan in planned if plan.episode not in done], executor)
+                session.play(remaining, executor)
         finally:
             session.update_costs()
             if gateway is not None:
@@ -269,9 +273,17 @@ def _count_kept(store: TrajectoryStore, out: Path, planned: list[EpisodePlan], p
     return done
 
 
-def _make_executor(config: CollectConfig, gateway: Gateway | None) -> EpisodeExecutor:
-    if config.engine == "threads":
+def _make_executor(config: CollectConfig, gateway: Gateway | None, episodes: int) -> EpisodeExecutor:
+    engine = config.engine
+    if engine == "auto":
+        several = min(config.concurrency, processors()) > 1 and episodes >= _WORTH_PROCESSES
+        engine = "processes" if several and config.is_plain_python() else "threads"
+    if engine == "threads":
         return ThreadExecutor(config, gateway)
+    if engine == "processes":
+        from step_envs.collection.process_executor import ProcessExecutor
+
+        return ProcessExecutor(config, gateway)
     from step_envs.collection.ray_executor import RayExecutor
 
     return RayExecutor(config, gateway)
@@ -296,8 +308,7 @@ class _CollectionSession:
         self._failed_in_a_row = 0
         self._stopped_by: Exception | None = None
 
-    def play(self, episodes: list[EpisodePlan], executor: EpisodeExecutor) -> None:
-        waiting = deque(episodes)
+    def play(self, waiting: deque[EpisodePlan], executor: EpisodeExecutor) -> None:
         with _InterruptCounter(self._progress) as interrupts:
             while True:
                 stopping = interrupts.count > 0 or self._stopped_by is not None

@@ -164,6 +164,13 @@ class CollectConfig(RunSettings):
         teacher = None if self.teacher is None else self._make_teacher()
         return isinstance(self.make_agent(), UsesChatModel) or isinstance(teacher, UsesChatModel)
 
+    def is_plain_python(self) -> bool:
+        """Return True if world, agent and teacher are plain Python: then threads would take turns at one processor."""
+        players: list[Agent | Teacher] = [self.make_agent()]
+        if self.teacher is not None:
+            players.append(self._make_teacher())
+        return all(player.plain_python for player in players) and not env_class(self.env).waits_outside_python
+
     def _make_teacher(self) -> Teacher:
         spec = self.teacher or ""
         if spec.partition(":")[0] != "self":

@@ -5,7 +5,6 @@ a run on a cluster obeys the same rules as one in threads. Threads are enough wh
 answer, or for a world's engine that runs in a process of its own.
 """
 
-import os
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -21,6 +20,7 @@ from step_envs.collection.config import CollectConfig, EpisodePlan
 from step_envs.collection.rollouts import RolloutStoppedError, rollout
 from step_envs.endpoint import Gateway
 from step_envs.trajectory import Trajectory
+from step_envs.worker_processes import processors
 
 EpisodeResult = Trajectory | Exception
 """Result of an episode: its trajectory or its error; ``RolloutStoppedError`` if it was dropped."""
@@ -79,7 +79,7 @@ class EpisodePlayer:
         self._dropped = threading.Event()
         # A world's engine keeps a processor busy while it begins an episode. If all threads began at once, each would take
         # so long that it looks as if it hung. While some begin, the others can wait for a model's answer.
-        self._starting = threading.BoundedSemaphore(2 * (os.cpu_count() or 1))
+        self._starting = threading.BoundedSemaphore(2 * processors())
 
     def play(self, plan: EpisodePlan, seconds: float | None) -> Trajectory:
         """Play an episode.

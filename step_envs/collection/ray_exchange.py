@@ -6,16 +6,14 @@ answered, paid once and kept in the cache, where the episode finds it when it is
 """
 
 import asyncio
-import pickle
 import threading
-import traceback
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
 from typing_extensions import override
 
-from step_envs.confidential import masked
+from step_envs.collection.portable_errors import portable
 from step_envs.endpoint import Answer, Endpoint, Gateway
 
 _MOST_AT_ONCE = 100_000
@@ -124,14 +122,3 @@ class ModelRequestServer:
         except Exception as error:
             answer = portable(error)
         self.mailbox.answer.remote(number, answer)
-
-
-def portable(error: Exception) -> Exception:
-    """Return an error that can be sent to another process, with its traceback as a note."""
-    note = masked("".join(traceback.format_exception(error)))
-    try:
-        copy: Exception = pickle.loads(pickle.dumps(error))
-    except Exception:  # this error cannot be pickled, or cannot be unpickled
-        copy = RuntimeError(masked(f"{type(error).__name__}: {error}"))
-    copy.add_note(note)
-    return copy

@@ -24,8 +24,9 @@ from step_envs.collection.cluster import Cluster
 from step_envs.endpoint import Budget, EndpointConfig, Price, read_prices
 from step_envs.errors import unknown_name, validation_sentence
 
-ENGINES = ("threads", "ray")
-"""Executors of episodes: in threads of this process, or in worker processes on a Ray cluster."""
+ENGINES = ("threads", "processes", "ray", "auto")
+"""Executors of episodes: in threads of this process, in worker processes on this machine, in worker processes on a Ray
+cluster; ``auto`` is ``processes`` for long runs in which world, agent and teacher are plain Python, else ``threads``."""
 _MIB = 2**20
 
 
@@ -67,7 +68,8 @@ class RunSettings(BaseModel):
         cache: File of the response cache; None is ``responses.sqlite`` in the run folder.
         keep_answers: If False, every request is sent again and no answer is kept.
         requests_per_minute: The most requests in a minute to any one endpoint; None means no limit.
-        engine: Where episodes are played: ``threads`` of this process, or ``ray``.
+        engine: Where episodes are played: ``threads`` of this process, ``processes`` on this machine, ``ray``, or ``auto``;
+            see ``ENGINES``.
         ray_address: Address of a running Ray cluster; None takes ``RAY_ADDRESS``, else starts one on this machine.
         worker_episodes: Episodes played at once in each Ray worker.
         worker_cpus: Processors that a Ray worker needs.

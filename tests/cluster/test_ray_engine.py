@@ -19,7 +19,7 @@ import psutil
 import pytest
 from chat_server import Answer, ChatServer, verdict
 
-from step_envs.collection import ray_executor as ray_engine
+from step_envs.collection import worker_executor
 from step_envs.collection.cluster import Cluster
 from step_envs.collection.collector import Progress, collect
 from step_envs.collection.config import CollectConfig
@@ -140,7 +140,7 @@ def test_a_run_that_loses_its_only_worker_late_waits_for_another(
     cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     later = [0.0]
-    monkeypatch.setattr(ray_engine, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + later[0]))
+    monkeypatch.setattr(worker_executor, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + later[0]))
 
     def watch(progress: Progress, trajectory: Trajectory | None) -> None:
         if progress.kept == 3:

@@ -18,7 +18,7 @@ PACKAGE = ROOT / "step_envs"
 FLOORS: list[list[str]] = [
     [
         *("errors", "confidential", "text", "files", "file_locks", "file_reading", "specs", "cache", "download"),
-        *("official_data", "options"),
+        *("official_data", "options", "worker_processes"),
     ],
     ["react_format", "replies", "world_state", "run_folder", "runs"],
     ["loss_weights", "trajectory", "store", "statistics"],

@@ -25,6 +25,7 @@ from step_envs.errors import EngineError
 from step_envs.sciworld.java.installation import find_gateway_jar, find_java
 from step_envs.sciworld.java.jars import LANES_JAR, EngineJars, engine_jars, lane_class_path
 from step_envs.sciworld.java.lanes import Lanes
+from step_envs.worker_processes import processors
 
 HEAP_VARIABLE = "STEP_ENVS_JAVA_HEAP"
 """Environment variable with the heap limit of the Java process in MiB."""
@@ -337,7 +338,7 @@ class SharedJvm:
     def __init__(self, java: Path) -> None:
         self.java = java
         self.call_slots = _call_slots()
-        self.lanes = Lanes(_processors())
+        self.lanes = Lanes(processors())
         self._lock = threading.RLock()
         self._holders = 0
         self._jvm: Jvm | None = None
@@ -385,12 +386,7 @@ class SharedJvm:
 
 
 def _call_slots() -> threading.Semaphore:
-    return threading.Semaphore(_processors() + 1)
-
-
-def _processors() -> int:
-    usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
-    return len(usable) or os.cpu_count() or 1
+    return threading.Semaphore(processors() + 1)
 
 
 _shared: dict[Path, SharedJvm] = {}

@@ -20,6 +20,7 @@ from step_envs.training.experiments.presets import Preset
 from step_envs.training.experiments.stages import ENV, ExperimentStep, original_model, plan_steps, world_names
 from step_envs.training.finetuning import FinetuneConfig
 from step_envs.trajectory import Trajectory
+from step_envs.worker_processes import processors
 
 _EPISODES = 6
 _TRIED_TOKENS = 64
@@ -95,7 +96,7 @@ def estimate_experiment(preset: Preset, out: Path) -> ExperimentEstimate:
     folder = out
     while not folder.exists():
         folder = folder.parent
-    return summarize(preset, measure(preset, out), free=shutil.disk_usage(folder).free, processors=_processors())
+    return summarize(preset, measure(preset, out), free=shutil.disk_usage(folder).free, processors=processors())
 
 
 def summarize(preset: Preset, speeds: Speeds, *, free: int, processors: int) -> ExperimentEstimate:
@@ -257,9 +258,3 @@ def _tiny_model(preset: Preset, played: Sequence[Trajectory], folder: Path) -> P
     texts: Collection[str] = [turn.content for trajectory in played for turn in trajectory.turns]
     size = preset.pretraining.size
     return make_tiny_model(learn_tokenizer(texts, world_names(), size.vocabulary), size, folder)
-
-
-def _processors() -> int:
-    import os
-
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

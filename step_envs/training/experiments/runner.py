@@ -2,13 +2,11 @@
 
 Each step gets a process of a pool, because torch and the world's engines hold on to memory and threads. A worker that
 outlived its parent would go on to write into the folder while a resumed run does the same, so every worker ends as soon
-as the parent does, however the parent ended.
+as the parent does, however the parent ended (see ``worker_processes``).
 """
 
 import multiprocessing
 import os
-import signal
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -23,6 +21,7 @@ from step_envs.run_folder import RunFolder, write_json
 from step_envs.training.experiments.estimate import ExperimentEstimate
 from step_envs.training.experiments.presets import Preset
 from step_envs.training.experiments.stages import ExperimentStep, plan_steps, run_step
+from step_envs.worker_processes import serve_parent
 
 _CONFLICT = (
     "The experiment in {folder} was begun with {field}={saved}, not {asked}: resume it with the options it was begun with, "
@@ -187,9 +186,8 @@ def _run_in_worker(preset: Preset, out: Path, step: ExperimentStep) -> tuple[dic
 
 
 def _prepare_worker(lifeline: Connection, threads: int) -> None:
-    """Prepare a worker process: it leaves Ctrl-C to its parent, and ends when its parent ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, args=(lifeline,), daemon=True).start()
+    """Prepare a worker process, and bound the threads of torch in it."""
+    serve_parent(lifeline)
     os.environ["OMP_NUM_THREADS"] = str(threads)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     try:
@@ -197,10 +195,3 @@ def _prepare_worker(lifeline: Connection, threads: int) -> None:
     except ImportError:
         return  # the step that needs torch reports that it is missing
     torch.set_num_threads(threads)
-
-
-def _end_with_parent(lifeline: Connection) -> None:
-    try:
-        lifeline.recv_bytes()
-    except (EOFError, OSError):
-        os._exit(1)

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from step_envs.core import TextEnv
 from step_envs.options import NamesOptions
@@ -41,6 +41,9 @@ class TeacherContext:
 
 class Teacher(NamesOptions, ABC):
     """Judges each action of an agent."""
+
+    plain_python: ClassVar[bool] = False
+    """True if it only computes, in Python, and needs little memory: then ``collect`` may play it in several processes."""
 
     @abstractmethod
     def judge(self, context: TeacherContext) -> Verdict:

@@ -18,6 +18,8 @@ class OracleTeacher(Teacher):
         strict: Count looking and opening as errors too if they do not shorten the plan.
     """
 
+    plain_python = True
+
     def __init__(self, *, strict: bool = False) -> None:
         self.strict = strict
 
