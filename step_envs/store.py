@@ -11,9 +11,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from step_envs.errors import StoreError, first_fault
 from step_envs.file_locks import lock_file
@@ -21,6 +21,8 @@ from step_envs.file_reading import MOST_BYTES, bounded_lines, cannot_read, check
 from step_envs.trajectory import Trajectory
 
 _MOST_EMPTY_LINES = 100_000
+
+Record = TypeVar("Record", bound=BaseModel)
 
 
 class TrajectoryStore:
@@ -159,6 +161,11 @@ def read_trajectories(path: str | os.PathLike[str]) -> Iterator[Trajectory]:
     Raises:
         StoreError: The file is not there, or a whole line of it is not a trajectory; the message names the line.
     """
+    return read_records(path, Trajectory)
+
+
+def read_records(path: str | os.PathLike[str], kind: type[Record]) -> Iterator[Record]:
+    """Read the lines of a store as ``kind``, a model of a trajectory or of a part of one; else as ``read_trajectories``."""
     file = Path(path)
     try:
         if file.is_dir():
@@ -167,7 +174,7 @@ def read_trajectories(path: str | os.PathLike[str]) -> Iterator[Trajectory]:
         raise cannot_read(file, getattr(error, "strerror", None) or str(error), StoreError) from error
     for number, line in read_lines(file):
         try:
-            yield model_from_json(Trajectory, line)
+            yield model_from_json(kind, line)
         except ValidationError as error:
             raise StoreError(f"Line {number} of {file} is not a trajectory: {first_fault(error)}.") from error
         except (ValueError, RecursionError) as error:

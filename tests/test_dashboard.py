@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from step_envs.cli.dashboard import Dashboard
-from step_envs.collection.collector import Progress
+from step_envs.collection.progress import Progress
 from step_envs.trajectory import Usage
 
 STYLES = re.compile("\x1b\\[[0-9;?]*[a-zA-Z]")

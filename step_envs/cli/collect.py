@@ -165,10 +165,10 @@ def _price(usage: "Usage") -> str:
 def _filter_summary(out: Path) -> str:
     """Write how many trajectories the paper's filter keeps for training, and how many each of its rules drops."""
     from step_envs.cli.render import filter_sentence
-    from step_envs.store import read_trajectories
+    from step_envs.outcomes import read_outcomes
     from step_envs.training.filters import broken_rule
 
-    return filter_sentence(map(broken_rule, read_trajectories(out)))
+    return filter_sentence(map(broken_rule, read_outcomes(out)))
 
 
 def _dry_run(config: "CollectConfig", out: Path, console: Console, *, as_json: bool) -> None:

@@ -29,7 +29,7 @@ from step_envs.statistics import wilson
 from step_envs.text import visible
 
 if TYPE_CHECKING:
-    from step_envs.collection.collector import Progress
+    from step_envs.collection.progress import Progress
     from step_envs.trajectory import Trajectory
 
 _LATEST = 3

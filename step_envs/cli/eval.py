@@ -30,7 +30,7 @@ from step_envs.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from step_envs.collection.collector import Progress
+    from step_envs.collection.progress import Progress
     from step_envs.training.evaluation import EvalConfig
 
 

@@ -285,7 +285,7 @@ def failure_lines(reasons: Mapping[str, int]) -> list[str]:
 
 def summary_of(trajectories: Iterable[Trajectory]) -> dict[str, Any]:
     """Compute the figures of trajectories, with the keys of a run's ``summary.json``."""
-    from step_envs.collection.collector import Progress
+    from step_envs.collection.progress import Progress
 
     progress = Progress(planned=0)
     for trajectory in trajectories:

@@ -192,7 +192,7 @@ def _show_all(
 
 def _show_run(console: Any, run: Path, wanted: Any, page: "PageWriter", *, limit: int, as_json: bool) -> dict[str, Any]:
     from step_envs.cli.render import failure_lines, print_unclipped, summary_table
-    from step_envs.collection.collector import Progress
+    from step_envs.collection.progress import Progress
     from step_envs.store import read_trajectories
 
     progress, table, listed = Progress(planned=0), _episode_table(), 0

@@ -4,8 +4,9 @@
 """
 
 from step_envs.collection.cluster import Cluster
-from step_envs.collection.collector import Progress, collect
+from step_envs.collection.collector import collect
 from step_envs.collection.config import CollectConfig, EpisodePlan
+from step_envs.collection.progress import Progress
 from step_envs.collection.rollouts import RolloutStoppedError, rollout
 
 __all__ = ["Cluster", "CollectConfig", "EpisodePlan", "Progress", "RolloutStoppedError", "collect", "rollout"]

@@ -11,20 +11,17 @@ with the same episodes as a run that never was, and pays for no answer twice.
 
 import json
 import os
-import signal
-import sys
-import threading
 import traceback
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from step_envs.collection.config import MEANING, CollectConfig, EpisodePlan
 from step_envs.collection.executors import EpisodeExecutor, EpisodeResult, ThreadExecutor
 from step_envs.collection.failures import FAILURES
+from step_envs.collection.interrupts import InterruptCounter
+from step_envs.collection.progress import Progress, verdicts_given
 from step_envs.collection.rollouts import RolloutStoppedError
 from step_envs.collection.run_settings import RunSettings
 from step_envs.confidential import masked
@@ -38,9 +35,10 @@ from step_envs.errors import (
     StoreError,
     quoted,
 )
+from step_envs.outcomes import read_outcomes
 from step_envs.run_folder import RunFolder, write_json
-from step_envs.store import TrajectoryStore, read_trajectories
-from step_envs.trajectory import Trajectory, Turn, Usage
+from step_envs.store import TrajectoryStore
+from step_envs.trajectory import Trajectory
 from step_envs.worker_processes import processors
 
 _GIVE_UP_AFTER = 5
@@ -55,108 +53,6 @@ _CONFLICT = (
 
 _MAY_DIFFER = frozenset(RunSettings.model_fields) | {"episodes"}
 """Fields that a resumed run may be given anew: how it is carried out, and how many episodes more it has."""
-
-
-@dataclass
-class Progress:
-    """Progress of a collection.
-
-    Attributes:
-        planned: Episodes asked for.
-        kept: Trajectories on disk.
-        failed: Episodes of this session that ended without a trajectory.
-        successes: Trajectories that reached the goal.
-        errors: Error turns in all trajectories.
-        corrections: Correction turns in all trajectories.
-        judged: Verdicts that a teacher gave in all trajectories, without the unknown ones.
-        unknown: Unknown verdicts in all trajectories.
-        never_began: Trajectories that the agent gave up before its first step.
-        last_problem: Why the last verdict is unknown, or the last episode failed; empty if all is well.
-        reward: Sum of the rewards.
-        stop_reasons: How many episodes ended for which reason.
-        by_type: For each task type: episodes, successes, and sum of rewards.
-        usage: Tokens, seconds and cost of the trajectories.
-        paid: Tokens and cost of all requests of the run, also those of episodes without a trajectory; None if no model was
-            asked.
-        saved: What answers from the cache would have cost in this session.
-        reasons: Why episodes of this session ended without a trajectory: reason -> how many.
-        in_flight: Episodes that are being played now.
-        interrupts: How often Ctrl-C was pressed.
-    """
-
-    planned: int
-    kept: int = 0
-    failed: int = 0
-    successes: int = 0
-    errors: int = 0
-    corrections: int = 0
-    judged: int = 0
-    unknown: int = 0
-    never_began: int = 0
-    last_problem: str = ""
-    reward: float = 0.0
-    stop_reasons: Counter[str] = field(default_factory=Counter)
-    by_type: dict[str, list[float]] = field(default_factory=dict)
-    usage: Usage = field(default_factory=Usage)
-    paid: Usage | None = None
-    saved: Usage = field(default_factory=Usage)
-    reasons: Counter[str] = field(default_factory=Counter)
-    in_flight: int = 0
-    interrupts: int = 0
-
-    def add(self, trajectory: Trajectory) -> None:
-        """Add a trajectory to the figures."""
-        self.kept += 1
-        self.successes += trajectory.success
-        self.errors += trajectory.errors
-        self.corrections += sum(turn.kind == "correction" for turn in trajectory.turns)
-        self.unknown += trajectory.unknown_verdicts
-        self.never_began += trajectory.stop_reason == "agent_stopped" and not any(map(_is_agents_own, trajectory.turns))
-        self.judged += _verdicts_given(trajectory)
-        for turn in trajectory.turns:
-            if turn.verdict is not None and turn.verdict.status == "unknown":
-                self.last_problem = turn.verdict.reason or self.last_problem
-        self.reward += trajectory.reward
-        self.stop_reasons[trajectory.stop_reason] += 1
-        of_type = self.by_type.setdefault(trajectory.task_type, [0, 0, 0.0])
-        of_type[0] += 1
-        of_type[1] += trajectory.success
-        of_type[2] += trajectory.reward
-        self.usage += trajectory.usage
-
-    def of_no_use(self) -> str | None:
-        """Say in a sentence why nothing in the run is worth anything; None if that is not so.
-
-        A teacher that never answers and an agent that never begins leave whole files behind, which look like data.
-        """
-        if self.unknown and not self.judged:
-            return f"The teacher has not given a single verdict, in {self.unknown:,} steps. {self.last_problem}".strip()
-        if self.kept and self.never_began == self.kept:
-            return (
-                "The agent has given up every episode before its first step: most often the instructions and max_tokens "
-                "together do not fit into the model's context window."
-            )
-        return None
-
-    def summary(self) -> dict[str, Any]:
-        """Return the figures as JSON values; rates are over the kept trajectories."""
-        episodes = max(self.kept, 1)
-        return {
-            "episodes_planned": self.planned,
-            "trajectories": self.kept,
-            "failures": self.failed,
-            "success_rate": self.successes / episodes,
-            "average_reward": self.reward / episodes,
-            "errors": self.errors,
-            "corrections": self.corrections,
-            "unknown_verdicts": self.unknown,
-            "stop_reasons": dict(sorted(self.stop_reasons.items())),
-            "by_task_type": {
-                name: {"episodes": int(n), "success_rate": successes / n, "average_reward": reward / n}
-                for name, (n, successes, reward) in sorted(self.by_type.items())
-            },
-            "usage": self.usage.model_dump(),
-        } | ({} if self.paid is None else {"paid": self.paid.model_dump(), "saved_by_cache": self.saved.model_dump()})
 
 
 def collect(
@@ -262,7 +158,7 @@ def _count_kept(store: TrajectoryStore, out: Path, planned: list[EpisodePlan], p
     """Add the trajectories on disk to the figures and return the numbers of their episodes."""
     tasks = {plan.episode: plan.task_id for plan in planned}
     done: set[int | None] = set()
-    for number, trajectory in enumerate(read_trajectories(out), 1):
+    for number, trajectory in enumerate(read_outcomes(out), 1):
         if trajectory.episode in done or tasks.get(trajectory.episode or 0) != trajectory.task_id:
             raise StoreError(
                 f"Line {number} of {store.path} is episode {trajectory.episode} of {quoted(trajectory.task_id)}, which is "
@@ -309,7 +205,7 @@ class _CollectionSession:
         self._stopped_by: Exception | None = None
 
     def play(self, waiting: deque[EpisodePlan], executor: EpisodeExecutor) -> None:
-        with _InterruptCounter(self._progress) as interrupts:
+        with InterruptCounter(self._progress) as interrupts:
             while True:
                 stopping = interrupts.count > 0 or self._stopped_by is not None
                 while not stopping and waiting and executor.free_slots > 0:
@@ -335,7 +231,7 @@ class _CollectionSession:
             reason = next((t.verdict.reason for t in reversed(result.turns) if t.verdict and t.verdict.reason), None)
             said = "The teacher gave no usable verdict."
             self._record_failure(plan, f"{said} {reason}" if reason else said, result.to_json())
-            self._failed_in_a_row = 0 if _verdicts_given(result) else self._failed_in_a_row + 1
+            self._failed_in_a_row = 0 if verdicts_given(result) else self._failed_in_a_row + 1
             self._stop_if_of_no_use(f"The teacher has not given a single verdict. {reason or ''}")
             return
         # Verdicts may be unknown only because the endpoint went down in this episode: play it again, do not keep it.
@@ -399,61 +295,3 @@ class _CollectionSession:
         self._progress.last_problem = reason
         self.update_costs()
         self._on_progress(self._progress, None)
-
-
-def _is_agents_own(turn: Turn) -> bool:
-    """Return True for a reply of the agent; the steps that were played before its turn are none."""
-    return turn.kind == "agent" or (turn.kind == "error" and turn.verdict is not None)
-
-
-def _verdicts_given(trajectory: Trajectory) -> int:
-    """Count the verdicts that a teacher gave. The step that completes a task is right without one being asked."""
-    given = [t.verdict for t in trajectory.turns if t.verdict is not None and t.verdict.status != "unknown"]
-    unasked = trajectory.success and bool(given) and given[-1].status == "ok" and given[-1].usage is None
-    return len(given) - unasked
-
-
-_LEAVE_THE_PANEL = b"\r\n\x1b[?25h"
-"""Shows the cursor again, below what was drawn."""
-
-
-class _InterruptCounter:
-    """Counts Ctrl-C and the termination signal, so that they do not strike in the middle of a write; the third ends all.
-
-    Python delivers signals to the main thread only; in any other thread this counts nothing.
-
-    Args:
-        progress: Its ``interrupts`` is counted up at once, so that a display can say what is waited for.
-    """
-
-    _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-
-    @property
-    def count(self) -> int:
-        """How many signals came."""
-        return self._progress.interrupts
-
-    def __enter__(self) -> "_InterruptCounter":
-        self._progress.interrupts = 0
-        self._previous: list[Any] = []
-        if threading.current_thread() is threading.main_thread():
-            self._previous = [signal.signal(number, self._on_signal) for number in self._SIGNALS]
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        for number, handler in zip(self._SIGNALS, self._previous, strict=False):
-            signal.signal(number, handler)
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self._progress.interrupts += 1
-        # Without this, an endpoint that hangs would be waited for, one timeout after the other. To leave here is safe: what
-        # is on disk is whole at any moment. But an interactive interpreter is not ours to end.
-        if self.count > 2 and not hasattr(sys, "ps1"):
-            # Not by sys.stdout, which may be in the middle of a write.
-            terminal = next((handle for handle in (1, 2) if os.isatty(handle)), None)
-            if terminal is not None:
-                os.write(terminal, _LEAVE_THE_PANEL)
-            os._exit(128 + number)

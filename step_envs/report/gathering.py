@@ -1,7 +1,12 @@
-"""Reads runs and keeps of each episode what a report needs: outcome, errors with kind and place, verdicts, cost."""
+"""Reads runs and keeps of each episode what a report needs: outcome, errors with kind and place, verdicts.
+
+A run may have more episodes than would fit into memory whole. What is kept of one is small, and what many have in common
+(tasks, replies with the same action) is kept once.
+"""
 
 import hashlib
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,7 +62,6 @@ class EpisodeRecord:
         steps: Actions carried out.
         stop: Why it ended.
         replies: Its replies in order.
-        usage: What it cost.
     """
 
     task: tuple[str, str]
@@ -68,7 +72,6 @@ class EpisodeRecord:
     steps: int
     stop: str
     replies: tuple[ReplyRecord, ...]
-    usage: Usage
 
     @property
     def errors(self) -> int:
@@ -93,6 +96,7 @@ class Run:
         agents: Who acted.
         teachers: Who taught; ``none`` where nobody did.
         episodes: The episodes.
+        usage: What the episodes cost together.
         paid: What all requests of the run cost, those without a trajectory included; None where that is not recorded.
     """
 
@@ -103,6 +107,7 @@ class Run:
     agents: list[str] = field(default_factory=list)
     teachers: list[str] = field(default_factory=list)
     episodes: list[EpisodeRecord] = field(default_factory=list)
+    usage: Usage = field(default_factory=Usage)
     paid: Usage | None = None
 
 
@@ -124,8 +129,10 @@ def gather(paths: Sequence[Path]) -> list[Run]:
 def _read(name: str, path: Path) -> Run:
     file = path / "trajectories.jsonl" if path.is_dir() else path
     episodes, envs, agents, teachers = [], dict[str, None](), dict[str, None](), dict[str, None]()
+    usage, shared = Usage(), dict[Any, Any]()
     for one in read_trajectories(file):
-        episodes.append(episode_of(one))
+        episodes.append(episode_of(one, shared))
+        usage += one.usage
         envs[one.env_id] = None
         agents[_who(one.agent.name, one.agent.model)] = None
         teachers["none" if one.teacher is None else _who(one.teacher.name, one.teacher.model)] = None
@@ -133,21 +140,27 @@ def _read(name: str, path: Path) -> Run:
         raise DataError(f"{path} holds no trajectory yet: there is nothing to report.")
     with open_regular(file) as lines:
         digest = hashlib.file_digest(lines, "sha256").hexdigest()
-    return Run(name, path, digest, list(envs), list(agents), list(teachers), episodes, _paid(file))
+    return Run(name, path, digest, list(envs), list(agents), list(teachers), episodes, usage, _paid(file))
 
 
-def episode_of(trajectory: Trajectory) -> EpisodeRecord:
-    """Return the record of a trajectory."""
+def episode_of(trajectory: Trajectory, shared: dict[Any, Any] | None = None) -> EpisodeRecord:
+    """Return the record of a trajectory.
+
+    Args:
+        trajectory: The trajectory.
+        shared: Parts of the records made before: a part that is equal is taken from here; it is filled.
+    """
+    shared = {} if shared is None else shared
+    task = trajectory.env_id, trajectory.task_id
     return EpisodeRecord(
-        task=(trajectory.env_id, trajectory.task_id),
-        split=trajectory.split,
-        type=trajectory.task_type,
+        task=shared.setdefault(task, task),
+        split=sys.intern(trajectory.split),
+        type=sys.intern(trajectory.task_type),
         success=trajectory.success,
         score=trajectory.score,
         steps=trajectory.steps,
-        stop=trajectory.stop_reason,
-        replies=tuple(_replies(trajectory)),
-        usage=trajectory.usage,
+        stop=sys.intern(trajectory.stop_reason),
+        replies=tuple(shared.setdefault(reply, reply) for reply in _replies(trajectory)),
     )
 
 

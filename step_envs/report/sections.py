@@ -189,18 +189,16 @@ def costs_table(runs: Sequence[Run]) -> Table:
     rows: list[Sequence[Cell]] = []
     for run in runs:
         episodes = len(run.episodes)
-        kept = [one.usage for one in run.episodes]
         successes = sum(one.success for one in run.episodes)
-        costs = [usage.cost for usage in kept if usage.cost is not None]
-        cost = run.paid.cost if run.paid is not None else sum(costs) if costs else None
+        cost = run.usage.cost if run.paid is None else run.paid.cost
         rows.append(
             (
                 run.name,
-                sum(usage.prompt_tokens for usage in kept) / episodes,
-                sum(usage.completion_tokens for usage in kept) / episodes,
-                sum(usage.requests for usage in kept),
-                sum(usage.cached for usage in kept),
-                sum(usage.seconds for usage in kept) / episodes,
+                run.usage.prompt_tokens / episodes,
+                run.usage.completion_tokens / episodes,
+                run.usage.requests,
+                run.usage.cached,
+                run.usage.seconds / episodes,
                 cost,
                 None if cost is None or not successes else cost / successes,
             )

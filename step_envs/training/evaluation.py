@@ -11,8 +11,9 @@ from typing import Any, Literal, Self
 import gymnasium as gym
 from pydantic import BaseModel, ConfigDict, Field
 
-from step_envs.collection.collector import Progress, collect
+from step_envs.collection.collector import collect
 from step_envs.collection.config import CollectConfig
+from step_envs.collection.progress import Progress
 from step_envs.collection.run_settings import RunSettings, execution_settings
 from step_envs.registration import env_class, known_class, list_tasks
 from step_envs.replies import ReplyFormatName

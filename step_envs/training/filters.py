@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from step_envs.outcomes import EpisodeOutcome
 from step_envs.registration import known_class
 from step_envs.trajectory import Trajectory
 
@@ -49,7 +50,11 @@ def select(
 
 
 def broken_rule(
-    trajectory: Trajectory, *, min_score: float = 1.0, max_errors: int | None = None, allow_unknown: bool = False
+    trajectory: Trajectory | EpisodeOutcome,
+    *,
+    min_score: float = 1.0,
+    max_errors: int | None = None,
+    allow_unknown: bool = False,
 ) -> str | None:
     """Return the first rule of the filter that a trajectory breaks, e.g. ``"score below 1"``; None if ``select`` keeps it.
 

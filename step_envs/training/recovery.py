@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from step_envs.collection.collector import Progress
+from step_envs.collection.progress import Progress
 from step_envs.run_folder import read_model, write_model
 from step_envs.store import read_trajectories
 from step_envs.training.comparison import Difference, compare_episodes

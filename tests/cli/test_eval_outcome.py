@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from step_envs.agents import Agent, Reply
 from step_envs.cli import app
-from step_envs.collection.collector import Progress
+from step_envs.collection.progress import Progress
 from step_envs.trajectory import Actor, Trajectory, Turn, Verdict
 
 GIVEN_UP = (

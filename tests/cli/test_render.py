@@ -10,7 +10,7 @@ from cli_calls import DANGEROUS, HOSTILE, STYLES, failure, process, trajectory
 from rich.console import Console
 
 from step_envs.cli.render import summary_table, trajectory_panel, visible
-from step_envs.collection.collector import Progress
+from step_envs.collection.progress import Progress
 from step_envs.store import TrajectoryStore
 from step_envs.trajectory import Actor
 

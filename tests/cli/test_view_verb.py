@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from cli_calls import call, process, trajectory
 
-from step_envs.collection.collector import Progress
+from step_envs.collection.progress import Progress
 from step_envs.store import TrajectoryStore, read_trajectories
 from step_envs.trajectory import Trajectory
 

@@ -18,8 +18,9 @@ from chat_server import Answer, ChatServer, verdict
 from children import wait_for_a_trajectory
 
 from step_envs.collection import collector
-from step_envs.collection.collector import Progress, collect
+from step_envs.collection.collector import collect
 from step_envs.collection.config import CollectConfig
+from step_envs.collection.progress import Progress
 from step_envs.endpoint import Budget, EndpointConfig
 from step_envs.errors import BudgetSpentError, EngineError
 from step_envs.store import read_trajectories

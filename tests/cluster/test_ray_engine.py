@@ -21,8 +21,9 @@ from chat_server import Answer, ChatServer, verdict
 
 from step_envs.collection import worker_executor
 from step_envs.collection.cluster import Cluster
-from step_envs.collection.collector import Progress, collect
+from step_envs.collection.collector import collect
 from step_envs.collection.config import CollectConfig
+from step_envs.collection.progress import Progress
 from step_envs.collection.ray_exchange import ModelRequestServer
 from step_envs.endpoint import Answer as GatewayAnswer
 from step_envs.endpoint import Budget, Endpoint, EndpointConfig, Gateway

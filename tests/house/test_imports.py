@@ -21,7 +21,7 @@ FLOORS: list[list[str]] = [
         *("official_data", "options", "worker_processes"),
     ],
     ["react_format", "replies", "world_state", "run_folder", "runs"],
-    ["loss_weights", "trajectory", "store", "statistics"],
+    ["loss_weights", "trajectory", "store", "outcomes", "statistics"],
     [
         "spaces",
         "tasks",
