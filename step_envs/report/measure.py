@@ -185,14 +185,16 @@ class Verdicts:
 
 def verdicts(run: Run) -> Verdicts:
     """Count the teacher's verdicts in a run."""
-    said = [(reply.verdict, one.task) for one in run.episodes for reply in one.replies if reply.verdict is not None]
-    every = [(reply, one.task) for one in run.episodes for reply in one.replies]
-    tasks = [task for _, task in said]
+    said = [reply.verdict for one in run.episodes for reply in one.replies if reply.verdict is not None]
+    tasks = [one.task for one in run.episodes for reply in one.replies if reply.verdict is not None]
     return Verdicts(
         judged=len(said),
-        unknown=rate([status == "unknown" for status, _ in said], tasks),
-        error=rate([status == "error" for status, _ in said], tasks),
-        trained=rate([_trained(reply) for reply, _ in every], [task for _, task in every]),
+        unknown=rate([status == "unknown" for status in said], tasks),
+        error=rate([status == "error" for status in said], tasks),
+        trained=rate(
+            [_trained(reply) for one in run.episodes for reply in one.replies],
+            [one.task for one in run.episodes for _ in one.replies],
+        ),
     )
 
 

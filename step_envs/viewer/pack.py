@@ -2,13 +2,15 @@
 
 The index has a row for each trajectory, which is all that the list, its filters and the figures need. The conversations
 are kept in chunks of a few hundred kilobytes, compressed; the page unpacks a chunk when one of its episodes is opened. So
-the time to open a page hardly depends on how much was said.
+the time to open a page hardly depends on how much was said. Until the page is written, rows and chunks wait in temporary
+files, so that a run may be larger than memory.
 """
 
 import base64
 import gzip
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from tempfile import TemporaryFile
 from typing import Any
 
 from step_envs.trajectory import Trajectory, Turn
@@ -55,6 +57,28 @@ class Names:
         return list(self._numbers)
 
 
+class Spool:
+    """Keeps texts of ASCII characters in a temporary file, in order."""
+
+    def __init__(self) -> None:
+        self._file = TemporaryFile()  # noqa: SIM115  (it goes with this object)
+        self._lengths: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self._lengths)
+
+    def append(self, text: str) -> None:
+        """Add a text at the end."""
+        self._lengths.append(self._file.write(text.encode("ascii")))
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the texts in order; between two of them none may be added."""
+        self._file.seek(0)
+        for length in self._lengths:
+            yield self._file.read(length).decode("ascii")
+        self._file.seek(0, 2)
+
+
 class Packer:
     """Collects trajectories one by one and makes the blocks of a page.
 
@@ -67,10 +91,10 @@ class Packer:
         self._runs = list(runs)
         self._names = {name: Names() for name in ("env", "type", "split", "agent", "teacher")}
         self._manual = Names()
-        self._rows: list[list[Any]] = []
+        self._rows = Spool()
         self._chunk: list[str] = []
         self._size = 0
-        self._blocks: list[str] = []
+        self._blocks = Spool()
 
     def add(self, run: int, trajectory: Trajectory) -> tuple[int, int]:
         """Add a trajectory.
@@ -85,30 +109,32 @@ class Packer:
         if self._size >= _CHUNK:
             self._close()
         place = len(self._blocks), len(self._chunk)
-        self._rows.append(self._row(run, trajectory, *place))
+        self._rows.append(inert(self._row(run, trajectory, *place)))
         item = self._item(trajectory)
         self._chunk.append(item)
         self._size += len(item)
         self.trajectories += 1
         return place
 
-    def blocks(self, more: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
-        """Return the blocks: name, and JSON text that is safe within a script element.
+    def blocks(self, more: Mapping[str, Any]) -> Iterator[tuple[str, Iterable[str]]]:
+        """Yield the blocks: name, and pieces of JSON text that is safe within a script element.
 
         Args:
             more: Further fields of the index.
         """
         self._close()
         tables = {name: table.list() for name, table in self._names.items()}
-        yield (
-            "index",
-            inert(
-                {"schema": SCHEMA, "runs": self._runs, "columns": COLUMNS, "tables": tables, "rows": self._rows, **more}
-            ),
-        )
-        yield "manual", packed(json.dumps(self._manual.list()))
+        head = inert({"schema": SCHEMA, "runs": self._runs, "columns": COLUMNS, "tables": tables, **more})
+        yield "index", self._index(head.removesuffix("}"))
+        yield "manual", [packed(json.dumps(self._manual.list()))]
         for number, block in enumerate(self._blocks):
-            yield f"chunk-{number}", block
+            yield f"chunk-{number}", [block]
+
+    def _index(self, head: str) -> Iterator[str]:
+        yield f'{head},"rows":['
+        for number, row in enumerate(self._rows):
+            yield f",{row}" if number else row
+        yield "]}"
 
     def _row(self, run: int, one: Trajectory, chunk: int, at: int) -> list[Any]:
         tables = self._names

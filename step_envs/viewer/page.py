@@ -9,14 +9,14 @@ import base64
 import hashlib
 import html
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from step_envs.files import write_whole
+from step_envs.files import replacing
 from step_envs.runs import run_names
 from step_envs.text import visible
 from step_envs.trajectory import Trajectory
@@ -30,7 +30,7 @@ _SCRIPTS = (
     "pane.js", "keys.js", "main.js",
 )  # fmt: skip
 _STYLES = ("theme.css", "layout.css", "episode.css")
-_MARKERS = re.compile(r"<!--(TITLE|POLICY|STYLE|DATA|SCRIPT)-->")
+_MARKERS = re.compile(r"<!--(TITLE|POLICY|STYLE|DATA|TOKENS|SCRIPT)-->")
 
 
 @dataclass(frozen=True)
@@ -87,30 +87,37 @@ class Page:
         """
         tokens = self._tokens
         more = {} if tokens is None else {"tokenizer": tokens.about()}
-        blocks = list(self._packer.blocks(more))
-        token_blocks = [] if tokens is None else list(tokens.blocks())
-        parts = {
-            "TITLE": html.escape(visible(f"{' and '.join(self.names)} - step-envs")),
-            "POLICY": _policy(),
-            "STYLE": f"<style>{_style()}</style>",
-            "DATA": "\n".join(_element(name, text) for name, text in [*blocks, *token_blocks]),
-            "SCRIPT": f"<script>{_script()}</script>",
+        parts: dict[str, Iterable[str]] = {
+            "TITLE": [html.escape(visible(f"{' and '.join(self.names)} - step-envs"))],
+            "POLICY": [_policy()],
+            "STYLE": [f"<style>{_style()}</style>"],
+            "DATA": _elements(self._packer.blocks(more)),
+            "TOKENS": () if tokens is None else _elements(tokens.blocks()),
+            "SCRIPT": [f"<script>{_script()}</script>"],
         }
-        # In one go, so that nothing in the data can pass for a marker.
-        text = _MARKERS.sub(lambda match: parts[match[1]], _asset("template.html"))
-        data = text.encode()
-        write_whole(path, data)
+        sizes = dict.fromkeys(parts, 0)
+        # The template is cut at its markers before anything is put in, so that nothing in the data can pass for a marker.
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            for place, piece in enumerate(_MARKERS.split(_asset("template.html"))):
+                if place % 2 == 0:
+                    file.write(piece.encode())
+                else:
+                    sizes[piece] = sum(file.write(text.encode()) for text in parts[piece])
+            size = file.tell()
         return WrittenPage(
             path=path,
             trajectories=self._packer.trajectories,
-            size=len(data),
+            size=size,
             tokenized=0 if tokens is None else tokens.trajectories,
-            token_size=sum(len(text) for _, text in token_blocks),
+            token_size=sizes["TOKENS"],
         )
 
 
-def _element(name: str, text: str) -> str:
-    return f'<script type="application/json" id="{name}">{text}</script>'
+def _elements(blocks: Iterable[tuple[str, Iterable[str]]]) -> Iterator[str]:
+    for name, pieces in blocks:
+        yield f'<script type="application/json" id="{name}">'
+        yield from pieces
+        yield "</script>\n"
 
 
 @cache

@@ -1,7 +1,7 @@
 """The token view: how a tokenizer cuts each trajectory for training, and which weight each token has in the loss."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
@@ -59,11 +59,11 @@ class TokenPacker:
         """Return the facts about the tokenizer for the index of the page."""
         return {"name": self._name, "trajectories": self.trajectories, "tokens": self.tokens}
 
-    def blocks(self) -> Iterable[tuple[str, str]]:
-        """Return the blocks: name, and JSON text that is safe within a script element."""
-        yield "vocabulary", packed(json.dumps(self._words.list()))
+    def blocks(self) -> Iterator[tuple[str, Iterable[str]]]:
+        """Yield the blocks: name, and pieces of JSON text that is safe within a script element."""
+        yield "vocabulary", [packed(json.dumps(self._words.list()))]
         for chunk, held in self._chunks.items():
-            yield f"tokens-{chunk}", packed(json.dumps(held, separators=(",", ":")))
+            yield f"tokens-{chunk}", [packed(json.dumps(held, separators=(",", ":")))]
 
     def _window(self, sample: Mapping[str, Any]) -> dict[str, Any]:
         weights = [[sum(1 for _ in run), weight] for weight, run in groupby(sample["weights"])]

@@ -229,7 +229,7 @@ def test_view_goes_on_where_it_may_not_write(run: Path, monkeypatch: pytest.Monk
     def refuse(*arguments: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "write_bytes", refuse)
+    monkeypatch.setattr(Path, "open", refuse)
     result = call("view", run)
     assert result.exit_code == 0
     said = " ".join(result.stdout.split())
