@@ -1,10 +1,10 @@
-"""Measure collection with an endpoint: python benchmarks/collect.py [--env ID ...] [--in-flight N ...] [--seconds S].
+"""Measure collection with an endpoint: benchmarks/collect.py [--env ID ...] [--engine NAME ...] [--in-flight N ...].
 
 An endpoint that answers after 300 ms plays both agent and teacher (two calls per step). The episodes really run. Each
 concurrent episode always waits for one request, so the ideal number of calls per second is the number of concurrent
 episodes divided by the latency. The script also measures a loop that plays one episode after the other. The endpoint
-runs in a process of its own and is not measured. Processor time is the time of this process and of the engine's
-process. Memory is the growth of both.
+runs in a process of its own and is not measured. Processor time is the time of this process and of all that it
+started: worlds' engines, worker processes, a Ray cluster. Memory is the growth of them.
 """
 
 import argparse
@@ -20,6 +20,7 @@ import time
 import urllib.request
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from step_envs.collection.rollouts import rollout
 from step_envs.endpoint import EndpointConfig
 
 LATENCY = 0.3
+CLUSTER = {"worker_episodes": 64, "worker_cpus": 0.25, "worker_memory": 512}  # for --engine ray, on this machine
 WORLDS: dict[str, dict[str, Any]] = {
     "Coin-v0": {},
     "STeP-ALFWorld-v0": {"max_steps": 15},
@@ -105,9 +107,11 @@ class Row:
 class Meter:
     """Measures a run from outside: wait until all episodes run, measure for some seconds, stop the run."""
 
-    def __init__(self, endpoint: "subprocess.Popen[str]", url: str, in_flight: int, seconds: float) -> None:
+    def __init__(
+        self, endpoint: "subprocess.Popen[str]", url: str, in_flight: int, seconds: float, warm_up: float
+    ) -> None:
         self._endpoint, self._url = endpoint.pid, url
-        self._in_flight, self._seconds = in_flight, seconds
+        self._in_flight, self._seconds, self._warm_up = in_flight, seconds, warm_up
         self.over = threading.Event()
         self.calls, self.time, self.cpu, self.memory = 0, 1.0, 0.0, 0.0
         self._before = self._resources()[1]
@@ -117,7 +121,7 @@ class Meter:
         patience = time.monotonic() + 120
         while self._count()[0] < 0.8 * self._in_flight and time.monotonic() < patience:
             time.sleep(0.1)
-        time.sleep(3.0)
+        time.sleep(self._warm_up)
         (cpu, _), first, started = self._resources(), self._count()[1], time.monotonic()
         time.sleep(self._seconds)
         (cpu_after, memory), last = self._resources(), self._count()[1]
@@ -147,8 +151,9 @@ class Meter:
 
 
 def measure(
-    endpoint: "subprocess.Popen[str]", url: str, env: str, in_flight: int, seconds: float, *, loop: bool
+    endpoint: "subprocess.Popen[str]", url: str, env: str, in_flight: int, options: argparse.Namespace, engine: str
 ) -> Row:
+    """Measure one engine, or ``loop``: one episode after the other."""
     config = CollectConfig(
         env=env,
         env_options=WORLDS[env],
@@ -159,19 +164,19 @@ def measure(
     # Coin's few tasks would be answered from the cache; the other worlds run with it, as a user's do.
     access = EndpointConfig(keep_answers=env != "Coin-v0")
     with tempfile.TemporaryDirectory() as folder:
-        meter = Meter(endpoint, url, in_flight, seconds)
+        meter = Meter(endpoint, url, in_flight, options.seconds, options.warm_up)
         with suppress(KeyboardInterrupt):
-            if loop:
+            if engine == "loop":
                 one_after_the_other(config, Path(folder), access, meter)
             else:
-                collect(config, Path(folder), concurrency=in_flight, access=access)
+                collect(config, Path(folder), concurrency=in_flight, access=access, engine=engine, **CLUSTER)
             raise RuntimeError("The run ended before it was measured.")
         meter.over.wait(60)
         time.sleep(0.5)
     rate = meter.calls / meter.time
     return Row(
         env=env,
-        how="loop" if loop else "collect",
+        how=engine,
         in_flight=in_flight,
         calls=meter.calls,
         calls_per_second=round(rate, 1),
@@ -199,7 +204,9 @@ def main() -> None:
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--env", nargs="+", choices=WORLDS, default=list(WORLDS))
     parser.add_argument("--in-flight", nargs="+", type=int, default=[1, 16, 64, 256])
-    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--engine", nargs="+", choices=("threads", "processes", "ray"), default=["threads"])
+    parser.add_argument("--seconds", type=float, default=10.0, help="how long each is measured")
+    parser.add_argument("--warm-up", type=float, default=3.0, help="seconds before; Java compiles for half a minute")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     if options.serve:
@@ -213,16 +220,17 @@ def main() -> None:
             url = f"http://127.0.0.1:{endpoint.stdout.readline().strip()}"
             if not options.json:
                 heads = ("calls/s", "of ideal", "CPU ms/step", "MB/episode")
-                print(f"{'world':18} {'how':8} {'flying':>6}", *(f"{head:>11}" for head in heads))
+                print(f"{'world':18} {'how':9} {'flying':>6}", *(f"{head:>11}" for head in heads))
             for env in options.env:
-                for how in [0, *options.in_flight]:
-                    row = measure(endpoint, url, env, max(how, 1), options.seconds, loop=how == 0)
+                runs = [(1, "loop")] * ("threads" in options.engine)
+                for in_flight, engine in [*runs, *product(options.in_flight, options.engine)]:
+                    row = measure(endpoint, url, env, in_flight, options, engine)
                     if options.json:
                         print(json.dumps(asdict(row)), flush=True)
                     else:
                         rates = f"{row.calls_per_second:11.1f} {row.share_of_ideal:11.1%}"
                         costs = f"{row.cpu_ms_per_step:11.2f} {row.mb_per_episode:11.2f}"
-                        print(f"{row.env:18} {row.how:8} {row.in_flight:6} {rates} {costs}", flush=True)
+                        print(f"{row.env:18} {row.how:9} {row.in_flight:6} {rates} {costs}", flush=True)
         finally:
             endpoint.kill()
 
