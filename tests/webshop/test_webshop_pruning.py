@@ -30,6 +30,7 @@ def as_if_large(**changes: int) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(levels, "FEW_DOCUMENTS", 0)
         patch.setattr(search, "FEW_DOCUMENTS", 0)
+        patch.setattr(search, "_FEW_POSTINGS", 0)
         for name, value in changes.items():
             patch.setattr(levels, name, value)
         yield

@@ -49,6 +49,7 @@ class Pruning:
 
     def candidates(self) -> Array:
         """Return the documents that can be among the best, in ascending order."""
+        self._seed()
         few = 0
         found: list[Array] = []
         groups: list[tuple[Array, Array]] = []
@@ -62,6 +63,14 @@ class Pruning:
                 groups.append(self._group(first))
         found += [documents[scores >= self._floor - self._slack] for documents, scores in groups]
         return np.unique(np.concatenate(found))
+
+    def _seed(self) -> None:
+        """Raise the floor by documents in which the rarest word that enough of them have adds much."""
+        rare = [term for term in self._queue if term.row is None and len(term.documents) > _PROMISING * self._limit]
+        if rare:
+            rarest = min(rare, key=lambda term: len(term.documents))
+            others = [term for term in self._queue if term is not rarest]
+            self._raise_by_promising(*rarest.adding(0.0), others)
 
     def _group(self, first: int) -> tuple[Array, Array]:
         """Find candidates that have a word and none of those before it, and raise the floor by them."""
@@ -105,6 +114,12 @@ class Pruning:
                 self._raise_by(documents[: 16 * _PROMISING * self._limit], members)
                 return
 
+    def _raise_by_promising(self, documents: Array, scores: Array, terms: Sequence[QueryTerm]) -> None:
+        """Raise the floor by those of some candidates that have the best scores so far."""
+        count = _PROMISING * self._limit
+        best = np.flatnonzero(scores >= threshold(scores, count))[:count]
+        self._raise_by(documents[best], terms, scores[best])
+
     def _raise_by(self, documents: Array, terms: Sequence[QueryTerm], scores: Array | float = 0.0) -> None:
         for term in terms:
             scores = scores + term.at_most_in(documents)
@@ -117,9 +132,7 @@ class Pruning:
         """Add words to the scores of candidates, and drop each candidate as soon as it cannot reach the floor."""
         for done, term in enumerate(terms):
             if len(documents) > 16 * _PROMISING * self._limit and done in (1, 3):
-                promising = np.flatnonzero(scores >= threshold(scores, _PROMISING * self._limit))
-                promising = promising[: _PROMISING * self._limit]
-                self._raise_by(documents[promising], terms[done:], scores[promising])
+                self._raise_by_promising(documents, scores, terms[done:])
             least = self._floor - self._slack - remaining
             if least > 0.0:
                 keep = np.flatnonzero(scores >= least)

@@ -1,9 +1,9 @@
 """The shop's search: the fifty best products for some words, in exactly Lucene's order.
 
-The index is memory-mapped. Common words are in a quarter of a large catalogue, so that scoring every product with one of
-them would take a good part of a second. Instead the rarest words are scored first. As soon as no other product can reach
-the first fifty, the remaining words are scored for the candidates only. This changes no score and no order, because the
-candidates that are left are scored again at the end, word by word in the order of the query.
+The index is memory-mapped. Common words are in a third of a large catalogue, so that scoring every product with one of
+them would take a good part of a second. Instead ``pruning`` finds those products that can be among the first fifty. This
+changes no score and no order, because the products that are left are scored again at the end, word by word in the order of
+the query. In a small catalogue every product is scored, which is simpler and takes less time there.
 """
 
 from collections import Counter
@@ -22,6 +22,9 @@ from step_envs.webshop.catalogue.postings import QueryTerm
 from step_envs.webshop.catalogue.pruning import Pruning
 
 _RECENT_WORDS: Final = 16_384
+
+_FEW_POSTINGS: Final = 1_000
+"""So many documents are scored without asking which of them can be among the best."""
 
 _READ_VERSIONS: Final = (1, INDEX_VERSION)
 """Version 1 has no levels: it gives the same, more slowly."""
@@ -112,6 +115,8 @@ class SearchIndex:
         """Find, in ascending order, every document that can be among the first ``limit``."""
         if len(terms) == 1:
             return terms[0].best(limit)
+        if sum(len(term.documents) for term in terms) <= _FEW_POSTINGS:
+            return np.unique(np.concatenate([term.documents for term in terms]))
         scratch = self._scratch()
         found = Pruning(terms, limit, scratch).candidates()
         self._scratches.append(scratch)
