@@ -4,9 +4,11 @@ Usage:
     python benchmarks/webshop.py small [--files FOLDER]
     python benchmarks/webshop.py large --folder FOLDER [--size N]
     python benchmarks/webshop.py ranking --files FOLDER --jar ANSERINI_FATJAR [--made N]
+    python benchmarks/webshop.py lucene --folder FOLDER --jar ANSERINI_FATJAR [--queries N] [--rounds N] [--size N]
 
 ``small`` measures with 1,000 products: the official ones of ``--files``, or generated ones. ``large`` makes a catalogue
-(once) and measures search and memory. ``ranking`` compares with Lucene itself; README.md says how to get the jar.
+(once) and measures search and memory. ``ranking`` compares the order with Lucene's, and ``lucene`` the order and the CPU
+time on a large catalogue, the two engines taking turns at each query; README.md says how to get the jar.
 """
 
 import argparse
@@ -18,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -141,10 +143,7 @@ def large(folder: Path, size: int) -> None:
     """Measure opening, searching and sharing a large catalogue."""
     from step_envs.webshop.catalogue.catalogue import Catalogue
 
-    if not (folder / "manifest.json").is_file():
-        # In a process of its own, whose memory is not that of searching.
-        with multiprocessing.get_context("spawn").Pool(1) as pool:
-            pool.apply(_make, (folder, size))
+    _make_once(folder, size)
     on_disk = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     report("on disk", on_disk / MEGABYTE, "MB")
     begin = time.perf_counter()
@@ -160,6 +159,13 @@ def large(folder: Path, size: int) -> None:
         shares = pool.map(_search_and_measure, [(folder, seed) for seed in range(8)], chunksize=1)
     report("8 processes, sum of private memory", sum(share["private"] for share in shares), "MB", "target < 1,024")
     report("8 processes, largest resident", max(share["resident"] for share in shares), "MB", "target < 1,024")
+
+
+def _make_once(folder: Path, size: int) -> None:
+    if not (folder / "manifest.json").is_file():
+        # In a process of its own, whose memory is not that of searching.
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            pool.apply(_make, (folder, size))
 
 
 def _make(folder: Path, size: int) -> None:
@@ -185,15 +191,15 @@ def _search_and_measure(task: tuple[Path, int]) -> dict[str, float]:
     return memory()
 
 
-def _queries(catalogue: Any) -> Iterator[tuple[str, list[str]]]:
+def _queries(catalogue: Any, count: int = 300) -> Iterator[tuple[str, list[str]]]:
     from step_envs.webshop.shop.instruction_parser import split_price
 
     stream = random.Random(5)
     for kind in ("human", "synthetic"):
         goals = catalogue.goals(kind)
-        numbers = [stream.randrange(len(goals)) for _ in range(300)]
+        numbers = [stream.randrange(len(goals)) for _ in range(count)]
         yield f"{kind} instructions", [split_price(catalogue.goal(kind, n).instruction_text)[0] for n in numbers]
-    yield "titles", [catalogue.product(stream.randrange(len(catalogue))).title for _ in range(300)]
+    yield "titles", [catalogue.product(stream.randrange(len(catalogue))).title for _ in range(count)]
 
 
 def ranking(files: Path, jar: Path, made: int) -> None:
@@ -214,18 +220,9 @@ def ranking(files: Path, jar: Path, made: int) -> None:
 def _compare(name: str, catalogue: Any, queries: Sequence[str], jar: Path) -> None:
     lines = [" ".join(query.split()) for query in queries]
     with tempfile.TemporaryDirectory() as scratch:
-        documents, index = Path(scratch) / "documents", Path(scratch) / "index"
-        documents.mkdir()
-        with (documents / "documents.jsonl").open("w", encoding="utf-8") as file:
-            for number in range(len(catalogue)):
-                product = catalogue.product(number)
-                file.write(json.dumps({"id": product.asin, "contents": product.document()}) + "\n")
-        options = ["-collection", "JsonCollection", "-generator", "DefaultLuceneDocumentGenerator", "-threads", "1"]
-        build = ["io.anserini.index.IndexCollection", *options, "-input", str(documents), "-index", str(index)]
-        subprocess.run(["java", "-cp", str(jar), *build], capture_output=True, check=True)
-        subprocess.run(["javac", "-cp", str(jar), "-d", scratch, str(HERE / "lucene" / "Reference.java")], check=True)
+        _index_with_lucene(catalogue, jar, Path(scratch) / "index")
         answer = subprocess.run(
-            ["java", "-cp", f"{jar}:{scratch}", "Reference", "search", str(index), "50"],
+            [*_reference(jar, Path(scratch)), "search", str(Path(scratch) / "index"), "50"],
             input="\n".join(lines) + "\n",
             capture_output=True,
             text=True,
@@ -242,6 +239,114 @@ def _compare(name: str, catalogue: Any, queries: Sequence[str], jar: Path) -> No
         ]
         report(f"{name}: overlap at {depth}", statistics.fmean(shares), "", "target 1")
     report(f"{name}: exact order at 50", exact / len(ours), "", f"{exact:,} of {len(ours):,}")
+
+
+def _index_with_lucene(catalogue: Any, jar: Path, index: Path) -> None:
+    """Index the products with Lucene, as the original does."""
+    with tempfile.TemporaryDirectory(dir=index.parent) as documents:
+        with (Path(documents) / "documents.jsonl").open("w", encoding="utf-8") as file:
+            for number in range(len(catalogue)):
+                product = catalogue.product(number)
+                file.write(json.dumps({"id": product.asin, "contents": product.document()}) + "\n")
+        build = ["io.anserini.index.IndexCollection", "-collection", "JsonCollection", "-threads", "1", "-optimize"]
+        build += ["-generator", "DefaultLuceneDocumentGenerator", "-input", documents, "-index", str(index)]
+        subprocess.run(["java", "-cp", str(jar), *build], capture_output=True, check=True)
+
+
+def _reference(jar: Path, folder: Path) -> list[str]:
+    """Compile Lucene's side into a folder, and return the command that runs it."""
+    subprocess.run(["javac", "-cp", str(jar), "-d", str(folder), str(HERE / "lucene" / "Reference.java")], check=True)
+    return ["java", "-XX:+UseSerialGC", "-cp", f"{jar}:{folder}", "Reference"]
+
+
+def lucene(folder: Path, jar: Path, queries: int, rounds: int, size: int) -> None:
+    """Compare the order and the CPU time of searches with Lucene's, one query after the other in both engines."""
+    from step_envs.webshop.catalogue.catalogue import Catalogue
+
+    _make_once(folder, size)
+    catalogue = Catalogue(folder)
+    index = folder.with_name(f"{folder.name}-lucene")
+    if not index.is_dir():
+        _index_with_lucene(catalogue, jar, index)
+    kinds = {name: [" ".join(query.split()) for query in listed] for name, listed in _kinds(catalogue, queries)}
+    before = memory()
+    with tempfile.TemporaryDirectory() as scratch:
+        command = [*_reference(jar, Path(scratch)), "time", str(index), "50"]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as reference:
+            # In the first round, Java compiles what it runs, and both engines read their files.
+            for _ in range(2):
+                for listed in kinds.values():
+                    for query in listed:
+                        _both(catalogue, reference, query)
+            print("CPU time: here and Lucene, each median and 90 %; the original's call; here/Lucene; exact order")
+            total = [0, 0]
+            for name, listed in kinds.items():
+                spent: tuple[list[float], list[float], list[float]] = ([], [], [])
+                different = set()
+                for _ in range(rounds):
+                    for query in listed:
+                        ours, theirs, times = _both(catalogue, reference, query)
+                        if ours != theirs:
+                            different.add(query)
+                        for engine, time_of in zip(spent, times, strict=True):
+                            engine.append(time_of)
+                here, alone, original = ((statistics.median(times), _percentile(times)) for times in spent)
+                print(
+                    f"{name:<24} {here[0]:8.3f} {here[1]:8.3f} {alone[0]:8.3f} {alone[1]:8.3f} {original[0]:8.3f} ms "
+                    f"{here[0] / alone[0]:6.2f} {here[1] / alone[1]:6.2f}   {len(set(listed) - different):,} of "
+                    f"{len(set(listed)):,}",
+                    flush=True,
+                )
+                total[0] += len(set(listed) - different)
+                total[1] += len(set(listed))
+            assert reference.stdin is not None
+            reference.stdin.close()
+    report("exact order at 50", total[0] / total[1], "", f"{total[0]:,} of {total[1]:,}")
+    for kind, value in memory().items():
+        report(f"{kind} memory here before and after", before[kind], "MB", f"{value:,.0f} MB")
+
+
+def _both(catalogue: Any, reference: "subprocess.Popen[str]", query: str) -> tuple[list[str], list[str], list[float]]:
+    """Search in both engines, and return the ids of ours, theirs, and the milliseconds: ours, Lucene's, the original's."""
+    assert reference.stdin is not None and reference.stdout is not None
+    reference.stdin.write(query + "\n")
+    reference.stdin.flush()
+    alone, original, *theirs = reference.stdout.readline().split()
+    begin = time.thread_time_ns()
+    found = catalogue.search(query)
+    spent = time.thread_time_ns() - begin
+    return [catalogue.product(n).asin for n in found], theirs, [n / 1e6 for n in (spent, int(alone), int(original))]
+
+
+def _percentile(values: Sequence[float]) -> float:
+    return sorted(values)[int(len(values) * 0.9)]
+
+
+def _kinds(catalogue: Any, count: int) -> Iterator[tuple[str, list[str]]]:
+    """Make queries of each kind: what agents search for, and what is hard for an index."""
+    from step_envs.webshop.catalogue.analyzer import analyze
+
+    yield from _queries(catalogue, count)
+    stream = random.Random(7)
+    products = [catalogue.product(stream.randrange(len(catalogue))) for _ in range(count)]
+    containing: Counter[str] = Counter()
+    for number in range(0, len(catalogue), max(1, len(catalogue) // 20_000)):
+        containing.update(set(analyze(catalogue.product(number).document())))
+    common = [word for word, _ in containing.most_common(120)]
+    rare = sorted(word for word, times in containing.items() if times == 1)
+    yield "short product names", [product.query for product in products]
+    yield "one common word", common[:count]
+    for number in (2, 5, 12):
+        yield f"{number} common words", [" ".join(stream.sample(common, number)) for _ in range(count)]
+    yield "rare words", [" ".join(stream.sample(rare, stream.randint(1, 3))) for _ in range(count)]
+    yield "a rare and common words", [" ".join([stream.choice(rare), *stream.sample(common, 4)]) for _ in range(count)]
+    yield "words repeated", [_repeated(stream, product.title) for product in products]
+    yield "whole descriptions", [product.document() for product in products[: count // 4]]
+    yield "nonsense", ["".join(stream.choices("bcdfgqxz", k=9)) for _ in range(count)]
+
+
+def _repeated(stream: random.Random, text: str) -> str:
+    return " ".join(word for word in text.split() for _ in range(stream.randint(1, 30)))
 
 
 def _timed(call: Callable[[], Any]) -> float:
@@ -268,8 +373,14 @@ def main() -> None:
     verb.add_argument("--files", type=Path, required=True, help="folder of the official files and human_goals.json")
     verb.add_argument("--jar", type=Path, required=True, help="Anserini's jar with everything in it")
     verb.add_argument("--made", type=int, default=20_000, help="products to make by seed")
+    verb = verbs.add_parser("lucene")
+    verb.add_argument("--folder", type=Path, required=True, help="the catalogue; made if it is not there")
+    verb.add_argument("--jar", type=Path, required=True, help="Anserini's jar with everything in it")
+    verb.add_argument("--queries", type=int, default=120, help="queries of each kind")
+    verb.add_argument("--rounds", type=int, default=3)
+    verb.add_argument("--size", type=int, default=1_180_000)
     arguments = vars(parser.parse_args())
-    {"small": small, "large": large, "ranking": ranking}[arguments.pop("verb")](**arguments)
+    {"small": small, "large": large, "ranking": ranking, "lucene": lucene}[arguments.pop("verb")](**arguments)
 
 
 if __name__ == "__main__":

@@ -312,9 +312,9 @@ def test_a_catalogue_can_be_read_by_whom_the_umask_lets(tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="asks how much of a file is on disk")
 def test_a_column_has_its_place_on_disk_before_it_is_mapped(tmp_path: Path) -> None:
     """On a full disk, a page that is mapped and has no place kills the process without a word."""
-    from step_envs.webshop.catalogue.index_writer import _new_column
+    from step_envs.webshop.catalogue.columns import new_array
 
-    column = _new_column(tmp_path / "column.npy", "uint32", 1_000_000)
+    column = new_array(tmp_path, "column", "uint32", 1_000_000)
     assert column.shape == (1_000_000,) and not column.any()
     there = (tmp_path / "column.npy").stat()
     assert there.st_blocks * 512 >= there.st_size > 4_000_000

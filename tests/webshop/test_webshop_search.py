@@ -129,13 +129,14 @@ def test_both_ways_of_searching_give_the_plain_formula(
         (f"B{draw.randrange(10**6):06}", " ".join(draw.choices(vocabulary, weights, k=draw.choice((0, 3, 9, 40, 200)))))
         for _ in range(300)
     ]
+    monkeypatch.setattr("step_envs.webshop.catalogue.levels.FEW_DOCUMENTS", draw.choice((0, 10**6)))
     monkeypatch.setattr("step_envs.webshop.catalogue.index_writer.BLOCK_POSTINGS", draw.choice((50, 700, 10**6)))
     index = build(tmp_path / "index", documents)
     for _ in range(40):
         query = " ".join(draw.choices(vocabulary, k=draw.randint(1, 9)))
         expected = plain_search(documents, query)
         for few in (0, 10**6):
-            monkeypatch.setattr(search, "_FEW_DOCUMENTS", few)
+            monkeypatch.setattr(search, "FEW_DOCUMENTS", few)
             assert index.search(query) == expected
 
 
@@ -143,13 +144,13 @@ def test_large_and_small_ways_agree_on_products(made: Catalogue, monkeypatch: py
     queries = [made.goal("human", number).instruction_text for number in range(300)]
     ways = []
     for few in (0, 10**6):
-        monkeypatch.setattr(search, "_FEW_DOCUMENTS", few)
+        monkeypatch.setattr(search, "FEW_DOCUMENTS", few)
         ways.append([made.index.search_with_scores(query) for query in queries])
     assert ways[0] == ways[1]
 
 
 def test_threads_that_share_a_large_index_find_the_same(made: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search, "_FEW_DOCUMENTS", 0)
+    monkeypatch.setattr(search, "FEW_DOCUMENTS", 0)
     monkeypatch.setattr(search, "_RECENT_WORDS", 3)
     monkeypatch.setattr("step_envs.webshop.catalogue.catalogue._RECENT_NUMBERS", 3)
     goals = [made.goal("human", number) for number in range(100)]

@@ -11,6 +11,9 @@
 ``catalogue_writer`` writes a catalogue: all of it, or nothing
 ``columns``          memory-mapped arrays and lists of texts, of which a catalogue is made
 ``search``           finds the best fifty products for some words, in Lucene's order
+``pruning``          finds the products that can be among them, without scoring all
+``postings``         one word of a query: which products have it, and what it adds to their scores
+``levels``           for each common word, a byte a product that bounds what it adds
 ``index_writer``     builds the search index
 ``analyzer``         turns text into search terms, as Lucene's English analyzer does
 ``stemmer``          reduces words to their stems

@@ -19,6 +19,7 @@ Array = npt.NDArray[Any]
 
 _BLOB: Final = ".bin"
 _OFFSETS: Final = ".offsets.npy"
+_ZEROS: Final = 1 << 20
 
 
 def write_array(folder: Path, name: str, values: npt.ArrayLike, dtype: npt.DTypeLike) -> None:
@@ -33,6 +34,30 @@ def open_array(folder: Path, name: str) -> Array:
     # An empty array cannot be mapped, and costs nothing in memory.
     header = np.load(path, mmap_mode="r") if path.stat().st_size > 128 else np.load(path)
     return np.asarray(header) if header.size == 0 else header.view(np.ndarray)
+
+
+def new_array(folder: Path, name: str, dtype: npt.DTypeLike, length: int) -> Array:
+    """Make a column of zeros on disk, to be written in any order; ``flush_array`` finishes it."""
+    path = folder / f"{name}.npy"
+    if length == 0:
+        empty: Array = np.zeros(0, dtype=dtype)
+        np.save(path, empty)
+        return empty
+    column = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=(length,))
+    offset, size = column.offset, column.nbytes
+    del column
+    # On a full disk, writing to a mapped page that has no place there yet kills the process; a write is an error.
+    with path.open("r+b") as file:
+        file.seek(offset)
+        for start in range(0, size, _ZEROS):
+            file.write(bytes(min(_ZEROS, size - start)))
+    return np.lib.format.open_memmap(path, mode="r+")
+
+
+def flush_array(column: Array) -> None:
+    """Write a column of ``new_array`` to disk."""
+    if isinstance(column, np.memmap):
+        column.flush()
 
 
 class TextColumnWriter:

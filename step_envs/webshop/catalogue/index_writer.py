@@ -9,18 +9,17 @@ from array import array
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
 from step_envs.webshop.catalogue.analyzer import analyze
 from step_envs.webshop.catalogue.bm25 import inverse_norms, length_code
-from step_envs.webshop.catalogue.columns import Array, sort_key, write_array, write_texts
+from step_envs.webshop.catalogue.columns import Array, flush_array, new_array, sort_key, write_array, write_texts
+from step_envs.webshop.catalogue.levels import INDEX_VERSION, write_level_rows
 
 BLOCK_POSTINGS: Final = 4_000_000
 """Postings kept in memory before they go to disk: about 50 MB."""
-
-_ZEROS: Final = 1 << 20
 
 
 class IndexWriter:
@@ -101,14 +100,19 @@ class IndexWriter:
         ranks = np.empty(len(asins), dtype=np.uint32)
         ranks[sorted(range(len(asins)), key=lambda number: sort_key(asins[number]))] = np.arange(len(asins))
         write_array(self._folder, "ranks", ranks, np.uint32)
-        meta = {"documents": self._count, "with_terms": self._with_terms, "average_length": average}
+        meta = {
+            "version": INDEX_VERSION,
+            "documents": self._count,
+            "with_terms": self._with_terms,
+            "average_length": average,
+        }
         (self._folder / "index.json").write_text(json.dumps(meta), encoding="utf-8")
 
     def _place_postings(self, place_of: Array, starts: Array, all_keys: Array, scaled: Array) -> None:
         total = int(starts[-1])
         code_type = np.uint16 if len(all_keys) <= 1 << 16 else np.uint32
-        documents = _new_column(self._folder / "documents.npy", np.uint32, total)
-        codes = _new_column(self._folder / "codes.npy", code_type, total)
+        documents = new_array(self._folder, "documents", np.uint32, total)
+        codes = new_array(self._folder, "codes", code_type, total)
         best = np.zeros(len(place_of), dtype=np.float32)
         cursor = starts[:-1].astype(np.int64)
         for path in self._blocks:
@@ -126,27 +130,11 @@ class IndexWriter:
             cursor[groups] += sizes
             best[groups] = np.maximum(best[groups], np.maximum.reduceat(scaled[code], first))
         write_array(self._folder, "best", best, np.float32)
-        for column in (documents, codes):
-            if isinstance(column, np.memmap):
-                column.flush()
+        flush_array(documents)
+        flush_array(codes)
         self._blocks.clear()
+        write_level_rows(self._folder, starts, documents, codes, scaled, self._count)
 
 
 def _buffers() -> tuple["array[int]", "array[int]", "array[int]", "array[int]"]:
     return array("I"), array("I"), array("I"), array("B")
-
-
-def _new_column(path: Path, dtype: Any, length: int) -> Array:
-    if length == 0:
-        empty: Array = np.zeros(0, dtype=dtype)
-        np.save(path, empty)
-        return empty
-    column = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=(length,))
-    offset, size = column.offset, column.nbytes
-    del column
-    # On a full disk, writing to a mapped page that has no place there yet kills the process; a write is an error.
-    with path.open("r+b") as file:
-        file.seek(offset)
-        for start in range(0, size, _ZEROS):
-            file.write(bytes(min(_ZEROS, size - start)))
-    return np.lib.format.open_memmap(path, mode="r+")
