@@ -131,7 +131,7 @@ class AlfworldEnv(TextEnv):
 
     @override
     def provenance(self) -> dict[str, str]:
-        digest = hashlib.sha256(self._tasks.game_file(self._playing)).hexdigest() if self._playing else ""
+        digest = self._tasks.digest(self._playing) if self._playing else ""
         named = {"engine": self._backend, "game": f"sha256:{digest}"} if digest else {"engine": self._backend}
         if self._backend == "native":
             return {**named, "tables": _tables_digest()}
