@@ -4,6 +4,7 @@ A household becomes a game in two ways: as the text of a game file, which the or
 game that reading this text would give. Both take the facts from here, so that they cannot differ.
 """
 
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 from step_envs.alfworld.games.goal import Goal, goal_formula
@@ -62,12 +63,27 @@ def household_facts(household: Household) -> list[Fact]:
     return facts
 
 
-def household_problem(household: Household) -> Problem:
-    """Return the problem of a household, as ``games.problem.read_problem`` would read it from the game file."""
-    grouped: dict[str, list[list[str]]] = {name: [] for name in SIGNATURES}
-    for predicate, *words in household_facts(household):
-        grouped[predicate.lower()].append([word.lower() for word in words])
-    return Problem({**grouped}, _formula(household.goal))
+def household_problem(household: Household, facts: Iterable[Fact]) -> Problem:
+    """Return the problem of a household, as ``games.problem.read_problem`` would read it from the game file.
+
+    Args:
+        household: The household.
+        facts: Its ``household_facts``.
+    """
+    grouped: dict[str, list[Sequence[str]]] = {name: [] for name in SIGNATURES}
+    can_contain = grouped["cancontain"]
+    for fact in facts:
+        if fact[0] == "canContain":
+            can_contain.append(_lower_arguments(fact))
+        else:
+            grouped[fact[0].lower()].append([word.lower() for word in fact[1:]])
+    return Problem(grouped, _formula(household.goal))
+
+
+@lru_cache(maxsize=4096)
+def _lower_arguments(fact: Fact) -> Sequence[str]:
+    """Return the arguments of a fact in lower case; for facts about types, which thousands of households share."""
+    return tuple(word.lower() for word in fact[1:])
 
 
 @lru_cache(maxsize=1024)

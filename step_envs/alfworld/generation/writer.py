@@ -7,7 +7,7 @@ tenth of the time, and the tests compare the two.
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -18,7 +18,7 @@ from step_envs.alfworld.games.game import Game, build_game
 from step_envs.alfworld.games.goal import LOOK, goal_formula
 from step_envs.alfworld.games.releases import HOUSEHOLD_RELEASE, household_domain, household_grammar
 from step_envs.alfworld.generation.household import Household
-from step_envs.alfworld.generation.household_facts import household_facts, household_problem
+from step_envs.alfworld.generation.household_facts import Fact, household_facts, household_problem
 from step_envs.alfworld.generation.task_ids import make_task_id, split_of_seed
 from step_envs.alfworld.planning.errands import shortest_plan
 
@@ -29,6 +29,10 @@ _NAMED_THINGS = frozenset({"Knife", "ButterKnife"})
 
 def write_problem(household: Household) -> str:
     """Write the PDDL problem of a household."""
+    return _problem_text(household, household_facts(household))
+
+
+def _problem_text(household: Household, facts: Iterable[Fact]) -> str:
     furniture, items = household.layout.furniture, household.items
     receptacle_types = sorted({piece.type for piece in furniture} | _NAMED_RECEPTACLES)
     thing_types = sorted({item.type for item in items} | _NAMED_THINGS)
@@ -42,7 +46,7 @@ def write_problem(household: Household) -> str:
     lines = [f"(define (problem {household.task_type}_{household.seed})", "  (:domain alfred)", "  (:objects"]
     lines += [f"    {declaration}" for declaration in declarations]
     lines += ["  )", "  (:init"]
-    lines += [f"    ({' '.join(fact)})" for fact in household_facts(household)]
+    lines += [f"    ({' '.join(fact)})" for fact in facts]
     lines += ["  )", f"  {goal_formula(household.goal)}", ")"]
     return "\n".join(lines) + "\n"
 
@@ -54,14 +58,15 @@ def make_game(household: Household) -> Game:
         ValueError: The household cannot be solved.
     """
     name = make_task_id(household.task_type, household.seed, household.size)
-    task, problem = _task_sentence(household), household_problem(household)
-    game = build_game(name, HOUSEHOLD_RELEASE, task, problem, goal=household.goal)
+    facts = household_facts(household)
+    problem = household_problem(household, facts)
+    game = build_game(name, HOUSEHOLD_RELEASE, _task_sentence(household), problem, goal=household.goal)
     plan = shortest_plan(Engine(game))
     if not plan:
         raise ValueError(f"The household {name} cannot be solved, or is solved before anything is done.")
     # All households begin with the same 30 kB of rules, which are hashed once.
     digest = _file_frame().hashed_rules.copy()
-    digest.update(_text_after_rules(household, plan).encode())
+    digest.update(_text_after_rules(household, facts, plan).encode())
     return replace(game, walkthrough=tuple(plan), digest=digest.hexdigest())
 
 
@@ -71,7 +76,7 @@ def write_game(household: Household) -> str:
     Raises:
         ValueError: The household cannot be solved.
     """
-    return _file_frame().rules + _text_after_rules(household, make_game(household).walkthrough)
+    return _file_frame().rules + _text_after_rules(household, household_facts(household), make_game(household).walkthrough)
 
 
 class _FileFrame(NamedTuple):
@@ -95,10 +100,10 @@ def _file_frame() -> _FileFrame:
     return _FileFrame(rules, hashlib.sha256(rules.encode()), after)
 
 
-def _text_after_rules(household: Household, walkthrough: Sequence[str]) -> str:
+def _text_after_rules(household: Household, facts: Iterable[Fact], walkthrough: Sequence[str]) -> str:
     return (
         f"{_escaped(_task_sentence(household))}{_file_frame().after_task}, "
-        f'"pddl_problem": {json.dumps(write_problem(household))}, "solvable": true, '
+        f'"pddl_problem": {json.dumps(_problem_text(household, facts))}, "solvable": true, '
         f'"walkthrough": {json.dumps(list(walkthrough))}}}'
     )
 
