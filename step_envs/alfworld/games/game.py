@@ -8,7 +8,7 @@ sentence that names the file and the reason.
 import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -258,11 +258,7 @@ def build_game(
     if len(facts["atlocation"]) != 1:
         raise ProblemError(f"the agent must be in one place at the start, it is in {len(facts['atlocation'])}")
     # A cracked egg or a sliced apple can have no type: it can be taken, but no receptacle accepts it.
-    named = {
-        words[index]
-        for predicate, index in _NAMES_OF_THINGS
-        for words in facts[predicate]
-    }
+    named = {words[index] for predicate, index in _NAMES_OF_THINGS for words in facts[predicate]}
     receptacle_ids, thing_ids = sorted(receptacle_type), sorted(named)
     location_ids = sorted(
         {place for name in ("receptacleatlocation", "objectatlocation", "atlocation") for _, place in facts[name]}
@@ -343,8 +339,8 @@ def build_game(
     )
 
 
-def _one_each(facts: Sequence[Sequence[str]], what: str) -> dict[str, str]:
-    values = {name: value for name, value in facts}
+def _one_each(facts: list[list[str]], what: str) -> dict[str, str]:
+    values = dict(facts)
     if len(values) != len(facts):
         twice = next(name for name, count in Counter(name for name, _ in facts).items() if count > 1)
         raise ProblemError(f"{twice!r} has more than one {what}")

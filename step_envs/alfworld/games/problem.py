@@ -5,7 +5,6 @@ the facts are split by a regular expression, and only the goal is read as an exp
 """
 
 import re
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from step_envs.alfworld.games.pddl import Expression, read_expression, strip_comments
@@ -48,7 +47,7 @@ class Problem(NamedTuple):
         goal: The expression ``(:goal ...)``.
     """
 
-    facts: dict[str, list[Sequence[str]]]
+    facts: dict[str, list[list[str]]]
     goal: Expression
 
 
@@ -73,7 +72,7 @@ def read_problem(text: str) -> Problem:
         raise ProblemError(
             f"the facts under (:init ...) are not a list of plain facts: found {rest[:40]!r} between them"
         )
-    facts: dict[str, list[Sequence[str]]] = {name: [] for name in SIGNATURES}
+    facts: dict[str, list[list[str]]] = {name: [] for name in SIGNATURES}
     # Official files repeat every canContain fact for each receptacle; check each distinct fact once.
     for fact in dict.fromkeys(pieces[1::2]):
         words = fact.split()

@@ -4,7 +4,7 @@ A household becomes a game in two ways: as the text of a game file, which the or
 game that reading this text would give. Both take the facts from here, so that they cannot differ.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import lru_cache
 
 from step_envs.alfworld.games.goal import Goal, goal_formula
@@ -70,7 +70,7 @@ def household_problem(household: Household, facts: Iterable[Fact]) -> Problem:
         household: The household.
         facts: Its ``household_facts``.
     """
-    grouped: dict[str, list[Sequence[str]]] = {name: [] for name in SIGNATURES}
+    grouped: dict[str, list[list[str]]] = {name: [] for name in SIGNATURES}
     can_contain = grouped["cancontain"]
     for fact in facts:
         if fact[0] == "canContain":
@@ -81,9 +81,9 @@ def household_problem(household: Household, facts: Iterable[Fact]) -> Problem:
 
 
 @lru_cache(maxsize=4096)
-def _lower_arguments(fact: Fact) -> Sequence[str]:
-    """Return the arguments of a fact in lower case; for facts about types, which thousands of households share."""
-    return tuple(word.lower() for word in fact[1:])
+def _lower_arguments(fact: Fact) -> list[str]:
+    """Return the arguments of a fact in lower case; for facts about types, which thousands of households share and nobody changes."""
+    return [word.lower() for word in fact[1:]]
 
 
 @lru_cache(maxsize=1024)

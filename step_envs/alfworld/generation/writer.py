@@ -76,7 +76,9 @@ def write_game(household: Household) -> str:
     Raises:
         ValueError: The household cannot be solved.
     """
-    return _file_frame().rules + _text_after_rules(household, household_facts(household), make_game(household).walkthrough)
+    return _file_frame().rules + _text_after_rules(
+        household, household_facts(household), make_game(household).walkthrough
+    )
 
 
 class _FileFrame(NamedTuple):

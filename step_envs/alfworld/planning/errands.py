@@ -42,6 +42,10 @@ def shortest_plan(engine: Engine) -> list[str] | None:
 
 def shortest_errands(engine: Engine) -> Sequence[Errand] | None:
     """Compute the errands of a shortest plan; None if there is no plan."""
+    return engine.memo.answer("shortest errands", lambda: _find_shortest(engine))
+
+
+def _find_shortest(engine: Engine) -> Sequence[Errand] | None:
     if engine.won:
         return ()
     planner = _Planner(engine)
