@@ -32,38 +32,43 @@ _PROPERTIES = {
 }
 """Predicate -> types of things of which it is true."""
 
-_ACCEPTED = {name: tuple(sorted(accepted)) for name, accepted in ACCEPTS.items()}
+_CAN_CONTAIN = {
+    name: [(thing, f"canContain {name}Type {thing}Type") for thing in sorted(accepted)]
+    for name, accepted in ACCEPTS.items()
+}
+"""Receptacle type -> type of each thing that may be put there, and the fact that says so."""
 
-Fact = tuple[str, ...]
-"""A predicate and its arguments, spelled as in official files."""
 
+def household_facts(household: Household) -> list[str]:
+    """List the facts at the start of a household's game, in the order and the spelling of its game file.
 
-def household_facts(household: Household) -> list[Fact]:
-    """List the facts at the start of a household's game, in the order of its game file."""
+    Returns:
+        Predicate and arguments of each, with a space between them: ``openable Fridge_bar_1``.
+    """
     furniture, items = household.layout.furniture, household.items
-    facts: list[Fact] = [("atLocation", "agent1", household.layout.start)]
+    facts = [f"atLocation agent1 {household.layout.start}"]
     for piece in furniture:
-        facts.append(("receptacleType", piece.id, f"{piece.type}Type"))
-        facts.append(("receptacleAtLocation", piece.id, piece.place))
+        facts.append(f"receptacleType {piece.id} {piece.type}Type")
+        facts.append(f"receptacleAtLocation {piece.id} {piece.place}")
         if piece.openable:
-            facts.append(("openable", piece.id))
+            facts.append(f"openable {piece.id}")
     for item in items:
-        facts.append(("objectType", item.id, f"{item.type}Type"))
-        facts.append(("objectAtLocation", item.id, item.place))
-        facts += [(predicate, item.id) for predicate in _properties_of(item.type)]
+        facts.append(f"objectType {item.id} {item.type}Type")
+        facts.append(f"objectAtLocation {item.id} {item.place}")
+        facts += [f"{predicate} {item.id}" for predicate in _properties_of(item.type)]
         if item.home is not None:
-            facts.append(("inReceptacle", item.id, item.home.id))
+            facts.append(f"inReceptacle {item.id} {item.home.id}")
         if item.inside is not None:
-            facts.append(("inReceptacleObject", item.id, item.inside))
+            facts.append(f"inReceptacleObject {item.id} {item.inside}")
         if item.cold:
-            facts.append(("isCool", item.id))
+            facts.append(f"isCool {item.id}")
     present = {item.type for item in items}
     for name in sorted({piece.type for piece in furniture}):
-        facts += [("canContain", f"{name}Type", f"{thing}Type") for thing in _ACCEPTED[name] if thing in present]
+        facts += [fact for thing, fact in _CAN_CONTAIN[name] if thing in present]
     return facts
 
 
-def household_problem(household: Household, facts: Iterable[Fact]) -> Problem:
+def household_problem(household: Household, facts: Iterable[str]) -> Problem:
     """Return the problem of a household, as ``games.problem.read_problem`` would read it from the game file.
 
     Args:
@@ -72,18 +77,19 @@ def household_problem(household: Household, facts: Iterable[Fact]) -> Problem:
     """
     grouped: dict[str, list[list[str]]] = {name: [] for name in SIGNATURES}
     can_contain = grouped["cancontain"]
-    for fact in facts:
-        if fact[0] == "canContain":
-            can_contain.append(_lower_arguments(fact))
+    for fact in "\n".join(facts).lower().split("\n"):
+        if fact.startswith("cancontain "):
+            can_contain.append(_arguments(fact))
         else:
-            grouped[fact[0].lower()].append([word.lower() for word in fact[1:]])
+            predicate, *words = fact.split(" ")
+            grouped[predicate].append(words)
     return Problem(grouped, _formula(household.goal))
 
 
-@lru_cache(maxsize=4096)
-def _lower_arguments(fact: Fact) -> list[str]:
-    """Return the arguments of a fact in lower case; for facts about types, which thousands of households share and nobody changes."""
-    return [word.lower() for word in fact[1:]]
+@lru_cache(maxsize=2048)
+def _arguments(fact: str) -> list[str]:
+    """Return the arguments of a fact about types, which thousands of households share and nobody changes."""
+    return fact.split(" ")[1:]
 
 
 @lru_cache(maxsize=1024)

@@ -7,7 +7,7 @@ tenth of the time, and the tests compare the two.
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -18,7 +18,7 @@ from step_envs.alfworld.games.game import Game, build_game
 from step_envs.alfworld.games.goal import LOOK, goal_formula
 from step_envs.alfworld.games.releases import HOUSEHOLD_RELEASE, household_domain, household_grammar
 from step_envs.alfworld.generation.household import Household
-from step_envs.alfworld.generation.household_facts import Fact, household_facts, household_problem
+from step_envs.alfworld.generation.household_facts import household_facts, household_problem
 from step_envs.alfworld.generation.task_ids import make_task_id, split_of_seed
 from step_envs.alfworld.planning.errands import shortest_plan
 
@@ -32,7 +32,7 @@ def write_problem(household: Household) -> str:
     return _problem_text(household, household_facts(household))
 
 
-def _problem_text(household: Household, facts: Iterable[Fact]) -> str:
+def _problem_text(household: Household, facts: Sequence[str]) -> str:
     furniture, items = household.layout.furniture, household.items
     receptacle_types = sorted({piece.type for piece in furniture} | _NAMED_RECEPTACLES)
     thing_types = sorted({item.type for item in items} | _NAMED_THINGS)
@@ -46,7 +46,7 @@ def _problem_text(household: Household, facts: Iterable[Fact]) -> str:
     lines = [f"(define (problem {household.task_type}_{household.seed})", "  (:domain alfred)", "  (:objects"]
     lines += [f"    {declaration}" for declaration in declarations]
     lines += ["  )", "  (:init"]
-    lines += [f"    ({' '.join(fact)})" for fact in facts]
+    lines += [f"    ({fact})" for fact in facts]
     lines += ["  )", f"  {goal_formula(household.goal)}", ")"]
     return "\n".join(lines) + "\n"
 
@@ -102,7 +102,7 @@ def _file_frame() -> _FileFrame:
     return _FileFrame(rules, hashlib.sha256(rules.encode()), after)
 
 
-def _text_after_rules(household: Household, facts: Iterable[Fact], walkthrough: Sequence[str]) -> str:
+def _text_after_rules(household: Household, facts: Sequence[str], walkthrough: Sequence[str]) -> str:
     return (
         f"{_escaped(_task_sentence(household))}{_file_frame().after_task}, "
         f'"pddl_problem": {json.dumps(_problem_text(household, facts))}, "solvable": true, '
