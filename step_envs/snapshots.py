@@ -4,8 +4,8 @@ A snapshot is UTF-8 JSON: the environment and task it belongs to, the number of 
 of the world's own. ``TextEnv.restore`` and every oracle get a ``Snapshot`` whose shared fields have been checked, so that
 garbled bytes raise the same error everywhere.
 
-Bytes can be kept and sent. But a teacher looks back and ahead at every step, and to write and read JSON can take longer than
-the step itself. So within a process there is the ``RestorePoint``, which becomes bytes only when somebody asks for them.
+Bytes can be kept and sent. But a teacher looks back and ahead at every step, and writing and reading JSON can take longer
+than the step itself. So within a process there is the ``RestorePoint``, which becomes bytes only when somebody asks.
 """
 
 import json

@@ -17,13 +17,10 @@ from typing_extensions import override
 from step_envs.alfworld.games.game import Game
 from step_envs.alfworld.games.releases import Release
 from step_envs.alfworld.simulation import text
+from step_envs.alfworld.simulation.admissible import COOLERS, HEATERS, KNIVES, possible_commands
 from step_envs.alfworld.simulation.goal_check import find_goal_things, goal_holds
 from step_envs.alfworld.simulation.state import State, saved_commands
 from step_envs.alfworld.simulation.state_memo import StateMemo
-
-KNIVES = frozenset({"knifetype", "butterknifetype"})
-HEATERS = frozenset({"microwavetype"})
-COOLERS = frozenset({"fridgetype"})
 
 
 class Engine(State):
@@ -49,6 +46,8 @@ class Engine(State):
         self._commands = _commands_of(game.release, put_alias)
         self._standing_commands: dict[int, list[str]] = {}
         self.goal_things = find_goal_things(game)
+        self.memo = StateMemo()
+        self._shown: dict[int, str] = {}
         self._forget()
 
     # Life of a game.
@@ -126,7 +125,7 @@ class Engine(State):
     def admissible(self) -> list[str]:
         """List the commands that would be accepted now, sorted as strings."""
         if self.memo.admissible is None:
-            self.memo.admissible = tuple(self._list_admissible())
+            self.memo.admissible = tuple(possible_commands(self, self._standing_commands))
         return list(self.memo.admissible)
 
     # Commands. Each returns its answer, or None where its precondition fails.
@@ -322,7 +321,7 @@ class Engine(State):
         self.accepted = True
         self.revealed = False
         self.last_command = ""
-        self._shown: dict[int, str] = {}
+        self._shown = {}
         self.memo = StateMemo()
 
     def _changed(self, r: int | None = None) -> None:
@@ -330,60 +329,6 @@ class Engine(State):
         self.memo = StateMemo()
         if r is not None:
             self._shown.pop(r, None)
-
-    def _list_admissible(self) -> list[str]:
-        game, things, held = self.game, self.game.things, self.held
-        commands = list(self._standing())
-        for r in self.here():
-            name = self.game.receptacle_names[r]
-            accessible = True
-            if game.receptacles[r].openable:
-                accessible = r in self.opened
-                commands.append(f"close {name}" if accessible else f"open {name}")
-            contents = self.contents[r]
-            if held is None:
-                if accessible:
-                    commands += [f"take {things[o].name} from {name}" for o in contents if things[o].pickupable]
-            else:
-                if accessible and self.accepts(r, held):
-                    thing = things[held].name
-                    commands.append(f"put {thing} in/on {name}" if game.release.says_put else f"move {thing} to {name}")
-                commands += self._treatments(r, held)
-            commands += [f"use {things[o].name}" for o in contents if things[o].toggleable]
-        if held is not None:
-            commands.append(f"examine {things[held].name}")
-            if things[held].type in KNIVES:
-                commands += [
-                    f"slice {things[o].name} with {things[held].name}"
-                    for o, place in self.places
-                    if place == self.location and things[o].sliceable
-                ]
-        return sorted(set(commands))
-
-    def _treatments(self, r: int, o: int) -> list[str]:
-        thing, receptacle = self.game.things[o], self.game.receptacles[r]
-        commands = []
-        if thing.cleanable and receptacle.type in self._sinks:
-            commands.append(f"clean {thing.name} with {receptacle.name}")
-        if thing.heatable and receptacle.type in HEATERS:
-            commands.append(f"heat {thing.name} with {receptacle.name}")
-        if thing.coolable and receptacle.type in COOLERS:
-            commands.append(f"cool {thing.name} with {receptacle.name}")
-        return commands
-
-    def _standing(self) -> list[str]:
-        """List the commands that are always possible at this location; computed once for each location."""
-        commands = self._standing_commands.get(self.location)
-        if commands is None:
-            here = self.here()
-            commands = [f"go to {name}" for r, name in enumerate(self.game.receptacle_names) if r not in here]
-            commands += [f"examine {self.game.receptacle_names[r]}" for r in here]
-            commands += ["inventory", "look"]
-            if self.game.release.has_help:
-                commands.append("help")
-            commands.sort()
-            self._standing_commands[self.location] = commands
-        return commands
 
 
 _Command = Callable[[Engine, str], str | None]

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import permutations
 from typing import NamedTuple
 
-from step_envs.alfworld.engine import COOLERS, HEATERS, Engine
+from step_envs.alfworld.engine import Engine
+from step_envs.alfworld.simulation.admissible import COOLERS, HEATERS
 from step_envs.alfworld.thoughts import Reason
 
 TAKE, PUT, USE, STAND = "take", "put", "use", "stand"
