@@ -18,7 +18,7 @@ from step_envs.alfworld.games.game import Game, build_game
 from step_envs.alfworld.games.goal import LOOK, goal_formula
 from step_envs.alfworld.games.releases import HOUSEHOLD_RELEASE, household_domain, household_grammar
 from step_envs.alfworld.generation.household import Household
-from step_envs.alfworld.generation.household_facts import household_facts, household_problem
+from step_envs.alfworld.generation.start_facts import household_facts, household_problem
 from step_envs.alfworld.generation.task_ids import make_task_id, split_of_seed
 from step_envs.alfworld.planning.errands import shortest_plan
 
