@@ -5,6 +5,7 @@ Everything that must be alike in all worlds is written here, once: which task a 
 ``info``, snapshots, and the errors on misuse. So the public methods are final, and worlds implement the private ones.
 """
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -18,10 +19,11 @@ from step_envs.options import option_names
 from step_envs.oracle import Oracle
 from step_envs.react_format import ReActFormat
 from step_envs.rendering import Frame, frame_text, print_frame
-from step_envs.snapshots import Snapshot, read_snapshot, snapshot_faults, write_snapshot
+from step_envs.snapshots import RestorePoint, Snapshot, read_snapshot, snapshot_faults, write_snapshot
 from step_envs.spaces import TextSpace, is_too_long, refuse_too_long, require_text
 from step_envs.tasks import TaskSet
 from step_envs.world_state import WorldState
+from step_envs.world_traits import WorldTraits
 
 __all__ = ["ReActFormat", "TextEnv", "TextEnvOptions", "WorldState"]
 
@@ -36,7 +38,7 @@ class TextEnvOptions(TypedDict, total=False):
     render_mode: str | None
 
 
-class TextEnv(gym.Env[str, str], ABC):
+class TextEnv(WorldTraits, gym.Env[str, str], ABC):
     """A text world behind the Gymnasium contract.
 
     Observations and actions are ``str``; every string is a legal action, which the engine answers as it always does.
@@ -62,43 +64,6 @@ class TextEnv(gym.Env[str, str], ABC):
     """
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["human", "ansi"], "render_fps": 1}  # type: ignore[misc]
-
-    env_id: ClassVar[str]
-    """The id the environment is registered under."""
-
-    default_split: ClassVar[str]
-    """The split that is played when none is named."""
-
-    react: ClassVar[ReActFormat]
-    """Prompt texts for language models."""
-
-    max_errors: ClassVar[int] = 2
-    """Errors that are corrected in an episode; one more, and a teacher ends it (the paper's filter)."""
-
-    eto_options: ClassVar[Mapping[str, Any]] = {}
-    """Options of this environment that the ETO protocol sets, beside the step limit."""
-
-    eto_reward: ClassVar[Literal["final", "highest"]] = "final"
-    """Reward of an episode under the ETO protocol: its final score, or the highest score on the way."""
-
-    reset_options: ClassVar[tuple[str, ...]] = ("task_id",)
-    """Names that ``reset(options=...)`` takes."""
-
-    waits_outside_python: ClassVar[bool] = False
-    """True if the engine runs outside the interpreter, so that threads can drive several environments at once."""
-
-    host_options: ClassVar[tuple[str, ...]] = ("data_path",)
-    """Arguments that name files or programs of the machine, or make it write to its disk. A server of environments sets
-    them, its clients may not."""
-
-    client_limits: ClassVar[Mapping[str, int]] = {}
-    """The largest values that a client of a server may give for arguments that cost memory."""
-
-    more_options: ClassVar[tuple[str, ...]] = ()
-    """Arguments of another class that the constructor may make instead."""
-
-    secret_options: ClassVar[tuple[str, ...]] = ()
-    """Arguments that must not be written into records."""
 
     def __init__(
         self,
@@ -174,12 +139,22 @@ class TextEnv(gym.Env[str, str], ABC):
 
     @abstractmethod
     def _load(self, task_id: str, saved: Any) -> None:
-        """Bring the world to a state that ``_save`` returned, in this process or another.
+        """Bring the world to a state that ``_save`` returned, in this process or another, or that ``_remember`` returned.
 
         Errors that wrong data raises (``ValueError``, ``LookupError``, ``TypeError``, ...) become ``SnapshotError``.
         """
 
     # What a world may know better.
+
+    def _remember(self) -> Any:
+        """Return the state of the world for this process alone, where that is cheaper than ``_save``.
+
+        It goes to ``_load`` and to the oracle's ``_state_of`` as it is, so later steps must not change it.
+
+        Returns:
+            What JSON makes of ``_save()``, or an object whose method ``save()`` returns what ``_save`` would have.
+        """
+        return json.loads(json.dumps(self._save()))
 
     def _accepts(self, action: str) -> bool:
         """Return True if the engine would accept ``action`` now; for worlds that accept more than they list."""
@@ -192,20 +167,6 @@ class TextEnv(gym.Env[str, str], ABC):
     def _task_type(self, task_id: str) -> str:
         """Return the type of a task."""
         return self.tasks.type_of(task_id)
-
-    @classmethod
-    def verb_of(cls, action: str) -> str:
-        """Return the verb of an action, e.g. ``go`` of ``go to desk 1``: its first word, or an empty string.
-
-        Like ``is_move`` it must look at the text of the action alone, because an environment on a server has no world here.
-        """
-        return next(iter(require_text(action, "An action").split()), "")
-
-    @classmethod
-    def is_move(cls, action: str) -> bool:
-        """Return True if ``action`` only changes where the agent is."""
-        require_text(action, "An action")
-        return False
 
     # What is alike in all worlds.
 
@@ -333,20 +294,34 @@ class TextEnv(gym.Env[str, str], ABC):
         return write_snapshot(Snapshot(self._task_id, self._steps, state, self._save()), self.env_id)
 
     @final
-    def open_snapshot(self, snapshot: bytes) -> Snapshot:
+    def restore_point(self) -> RestorePoint:
+        """Remember the episode as it is now, for this environment alone; far cheaper than ``snapshot`` where that matters.
+
+        Returns:
+            What ``restore`` and the oracle take like a snapshot; ``bytes()`` of it is the snapshot.
+        """
+        state = self._require_state("restore_point")
+        return RestorePoint(self, self.env_id, Snapshot(self._task_id, self._steps, state, self._remember()))
+
+    @final
+    def open_snapshot(self, snapshot: bytes | RestorePoint) -> Snapshot:
         """Open a snapshot without going back to it, and check that it is one of this environment and its tasks.
 
         Raises:
             SnapshotError: It is not.
         """
+        if isinstance(snapshot, RestorePoint):
+            if snapshot.made_by(self):
+                return snapshot.snapshot
+            snapshot = bytes(snapshot)
         opened = read_snapshot(snapshot, self.env_id)
         with snapshot_faults():
             self.tasks.split_of(opened.task_id)
         return opened
 
     @final
-    def restore(self, snapshot: bytes) -> tuple[str, dict[str, Any]]:
-        """Go back to exactly the state a snapshot was taken in.
+    def restore(self, snapshot: bytes | RestorePoint) -> tuple[str, dict[str, Any]]:
+        """Go back to exactly the state a snapshot or restore point was taken in.
 
         Returns:
             The observation and ``info`` of that moment.

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Generic, Protocol, TypeVar, final
 
-from step_envs.snapshots import Snapshot, snapshot_faults
+from step_envs.snapshots import RestorePoint, Snapshot, snapshot_faults
 from step_envs.spaces import MAX_ACTION_LENGTH, is_too_long, require_text
 
 State = TypeVar("State")
@@ -22,7 +22,7 @@ class OracleEnv(Protocol):
     def require_episode(self, purpose: str) -> object:
         """Raise ``ResetNeeded`` where no episode is running."""
 
-    def open_snapshot(self, snapshot: bytes) -> Snapshot:
+    def open_snapshot(self, snapshot: bytes | RestorePoint) -> Snapshot:
         """Open a snapshot of this environment."""
 
 
@@ -47,7 +47,7 @@ class Oracle(ABC, Generic[State]):
 
     @abstractmethod
     def _state_of(self, snapshot: Snapshot) -> State:
-        """Return the state that a snapshot was taken in.
+        """Return the state that a snapshot was taken in; what is done with it must not change the snapshot.
 
         Errors that wrong data raises (``ValueError``, ``LookupError``, ``TypeError``, ...) become ``SnapshotError``.
         """
@@ -72,11 +72,12 @@ class Oracle(ABC, Generic[State]):
     # What is alike in all worlds.
 
     @final
-    def plan(self, snapshot: bytes | None = None, *, after: Sequence[str] = ()) -> list[str] | None:
+    def plan(self, snapshot: bytes | RestorePoint | None = None, *, after: Sequence[str] = ()) -> list[str] | None:
         """Compute actions that lead to success.
 
         Args:
-            snapshot: The state to start from, as ``TextEnv.snapshot()`` gives it; None is the state of the running episode.
+            snapshot: The state to start from, as ``TextEnv.snapshot()`` or ``restore_point()`` gives it; None is the state
+                of the running episode.
             after: Actions to imagine carried out first.
 
         Returns:

@@ -3,6 +3,9 @@
 A snapshot is UTF-8 JSON: the environment and task it belongs to, the number of steps taken, the ``WorldState``, and a part
 of the world's own. ``TextEnv.restore`` and every oracle get a ``Snapshot`` whose shared fields have been checked, so that
 garbled bytes raise the same error everywhere.
+
+Bytes can be kept and sent. But a teacher looks back and ahead at every step, and writing and reading JSON can take longer
+than the step itself. So within a process there is the ``RestorePoint``, which becomes bytes only when somebody asks.
 """
 
 import json
@@ -25,13 +28,44 @@ class Snapshot(NamedTuple):
         task_id: The task that was played.
         steps: Actions that had been carried out.
         state: What the world had answered last.
-        world: The world's own part, as its ``_save`` gave it and JSON kept it; not checked yet.
+        world: The world's own part, as its ``_save`` gave it and JSON kept it, not checked yet; in a restore point what
+            its ``_remember`` gave.
     """
 
     task_id: str
     steps: int
     state: WorldState
     world: Any
+
+
+class RestorePoint:
+    """A state of one environment in this process, to go back to or to plan from.
+
+    ``bytes(point)`` is the snapshot of the same moment; it is written when it is asked for.
+
+    Args:
+        env: The environment that made it, and the only one that can go back to it without the bytes.
+        env_id: The id of that environment.
+        snapshot: The state.
+    """
+
+    __slots__ = ("_bytes", "_env", "_env_id", "snapshot")
+
+    def __init__(self, env: object, env_id: str, snapshot: Snapshot) -> None:
+        self._env, self._env_id = env, env_id
+        self.snapshot = snapshot
+        self._bytes: bytes | None = None
+
+    def made_by(self, env: object) -> bool:
+        """Return True if this very environment made the point: another one may play another game under the same id."""
+        return self._env is env
+
+    def __bytes__(self) -> bytes:
+        if self._bytes is None:
+            world = self.snapshot.world
+            saved = world.save() if hasattr(world, "save") else world
+            self._bytes = write_snapshot(self.snapshot._replace(world=saved), self._env_id)
+        return self._bytes
 
 
 def write_snapshot(snapshot: Snapshot, env_id: str) -> bytes:

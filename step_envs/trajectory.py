@@ -13,8 +13,9 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 def _storable(text: str) -> str:
-    # Half a surrogate pair is legal in a Python string, and in no file, tokenizer or table.
-    return _SURROGATES.sub("\ufffd", text)
+    # Half a surrogate pair is legal in a Python string, and in no file, tokenizer or table. Most texts are plain ASCII, of
+    # which Python knows it without looking.
+    return text if text.isascii() else _SURROGATES.sub("\ufffd", text)
 
 
 Words = Annotated[str, AfterValidator(_storable)]

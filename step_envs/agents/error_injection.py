@@ -127,6 +127,6 @@ def wrong_action(world: TextEnv, rng: np.random.Generator) -> str:
 
 
 def _ends_the_episode(world: TextEnv, action: str) -> bool:
-    with world_at(world, world.snapshot()):
+    with world_at(world, world.restore_point()):
         _, _, terminated, truncated, _ = world.step(action)
         return terminated or truncated

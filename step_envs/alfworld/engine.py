@@ -8,18 +8,19 @@ precondition fails, is answered with ``Nothing happens.`` and changes nothing.
 """
 
 from collections.abc import Callable, Mapping
+from copy import copy
+from functools import lru_cache
 from typing import Any
 
 from typing_extensions import override
 
 from step_envs.alfworld.games.game import Game
+from step_envs.alfworld.games.releases import Release
 from step_envs.alfworld.simulation import text
+from step_envs.alfworld.simulation.admissible import COOLERS, HEATERS, KNIVES, possible_commands
 from step_envs.alfworld.simulation.goal_check import find_goal_things, goal_holds
 from step_envs.alfworld.simulation.state import State, saved_commands
-
-KNIVES = frozenset({"knifetype", "butterknifetype"})
-HEATERS = frozenset({"microwavetype"})
-COOLERS = frozenset({"fridgetype"})
+from step_envs.alfworld.simulation.state_memo import StateMemo
 
 
 class Engine(State):
@@ -35,44 +36,19 @@ class Engine(State):
         accepted: The last command was understood and its precondition held.
         revealed: The last command showed the contents of a receptacle for the first time.
         last_command: The last command, as it was given.
+        memo: Answers about the present state; another object as soon as the state changes.
     """
 
     def __init__(self, game: Game, *, put_alias: bool = False) -> None:
         super().__init__(game)
         self._put_alias = put_alias
-        release = game.release
-        self._sinks = release.cleaning_types
-        self._commands: dict[str, Callable[[str], str | None]] = {
-            "look": self._look,
-            "inventory": self._inventory,
-            "go": self._go,
-            "examine": self._examine,
-            "open": self._open,
-            "close": self._close,
-            "take": self._take,
-            "use": self._use,
-            "heat": self._heat,
-            "clean": self._clean,
-            "cool": self._cool,
-            "slice": self._slice,
-        }
-        if release.has_help:
-            self._commands["help"] = self._help
-        if release.says_put or put_alias:
-            self._commands["put"] = self._put_in_on
-        if put_alias or not release.says_put:
-            self._commands["move"] = self._move_to
-        self._receptacles = [receptacle.name for receptacle in game.receptacles]
-        self._a_thing = [f"a {thing.name}" for thing in game.things]
+        self._sinks = game.release.cleaning_types
+        self._commands = _commands_of(game.release, put_alias)
         self._standing_commands: dict[int, list[str]] = {}
         self.goal_things = find_goal_things(game)
-        self.accepted = True
-        self.revealed = False
-        self.last_command = ""
-        # Computed from the state when asked for, and dropped when the state changes.
+        self.memo = StateMemo()
         self._shown: dict[int, str] = {}
-        self._won: bool | None = None
-        self._admissible: list[str] | None = None
+        self._forget()
 
     # Life of a game.
 
@@ -81,7 +57,7 @@ class Engine(State):
         self.begin()
         self._forget()
         # In official games the agent begins at a location without furniture and is told about the whole room.
-        around = self._look("") if self.here() else text.room_overview(self._receptacles)
+        around = self._look("") if self.here() else text.room_overview(self.game.receptacle_names)
         return text.first_observation(around or "", self.game.task)
 
     def step(self, command: str) -> str:
@@ -93,16 +69,18 @@ class Engine(State):
         Returns:
             The observation.
         """
-        known = len(self.seen)
+        known, before = len(self.seen), self.memo
         self.last_command = command
         verb, _, rest = command.strip().partition(" ")
         do = self._commands.get(verb)
-        answer = None if do is None else do(rest)
+        answer = None if do is None else do(self, rest)
         if answer is None:
             self.accepted = self.revealed = False
             return text.NOTHING_HAPPENS
         self.accepted = True
         self.revealed = len(self.seen) > known
+        if self.memo is not before:
+            self.memo = before.after(command, self.memo)
         return answer
 
     @override
@@ -116,10 +94,18 @@ class Engine(State):
         super().load(saved)
         self._forget()
 
+    @override
+    def take_over(self, other: State) -> None:
+        super().take_over(other)
+        self._forget()
+        if isinstance(other, Engine):
+            self.memo, self._shown = other.memo, dict(other._shown)
+            self._standing_commands = other._standing_commands
+
     def copy(self) -> "Engine":
         """Return a separate engine in the same state, to imagine steps with."""
-        twin = Engine(self.game, put_alias=self._put_alias)
-        twin.load(self.save())
+        twin = copy(self)
+        twin.take_over(self)
         return twin
 
     # Questions about the state.
@@ -127,9 +113,9 @@ class Engine(State):
     @property
     def won(self) -> bool:
         """Whether the goal holds now."""
-        if self._won is None:
-            self._won = goal_holds(self, self.goal_things)
-        return self._won
+        if self.memo.won is None:
+            self.memo.won = goal_holds(self, self.goal_things)
+        return self.memo.won
 
     @property
     def score(self) -> float:
@@ -138,9 +124,9 @@ class Engine(State):
 
     def admissible(self) -> list[str]:
         """List the commands that would be accepted now, sorted as strings."""
-        if self._admissible is None:
-            self._admissible = self._list_admissible()
-        return list(self._admissible)
+        if self.memo.admissible is None:
+            self.memo.admissible = tuple(possible_commands(self, self._standing_commands))
+        return list(self.memo.admissible)
 
     # Commands. Each returns its answer, or None where its precondition fails.
 
@@ -152,12 +138,16 @@ class Engine(State):
             return text.room_overview(())
         game = self.game
         floor = sorted((o, r) for o, r in self.taken_from if r in here and (o, self.location) in self.places)
-        return text.view_from_here([self._receptacles[r] for r in here], [game.things[o].name for o, _ in floor])
+        return text.view_from_here(
+            [self.game.receptacle_names[r] for r in here], [game.things[o].name for o, _ in floor]
+        )
 
     def _inventory(self, rest: str) -> str | None:
         if rest:
             return None
-        return text.NOT_CARRYING if self.held is None else f"You are carrying: {self._a_thing[self.held]}."
+        return (
+            text.NOT_CARRYING if self.held is None else f"You are carrying: {self.game.things_with_article[self.held]}."
+        )
 
     def _help(self, rest: str) -> str | None:
         return None if rest else text.HELP
@@ -185,7 +175,7 @@ class Engine(State):
             return None
         thing = self.game.things[o]
         if thing.holds_things:
-            inner = text.join_names([self._a_thing[i] for i in self.game.inside.get(o, ())])
+            inner = text.join_names([self.game.things_with_article[i] for i in self.game.inside.get(o, ())])
             return f"This is a normal {thing.name}. In it, you see {inner}."
         return text.condition_of(
             thing.name,
@@ -317,12 +307,13 @@ class Engine(State):
             if receptacle.openable and r not in self.opened:
                 shown = f"The {receptacle.name} is closed."
             else:
-                things = text.join_names([self._a_thing[o] for o in sorted(self.contents[r])])
+                things = text.join_names([self.game.things_with_article[o] for o in sorted(self.contents[r])])
                 before = f"The {receptacle.name} is open. In it" if receptacle.openable else f"On the {receptacle.name}"
                 shown = f"{before}, you see {things}."
             self._shown[r] = shown
-        if self.is_accessible(r):
+        if r not in self.seen and self.is_accessible(r):
             self.seen.add(r)
+            self._changed()
         return shown
 
     def _forget(self) -> None:
@@ -331,64 +322,40 @@ class Engine(State):
         self.revealed = False
         self.last_command = ""
         self._shown = {}
-        self._won = self._admissible = None
+        self.memo = StateMemo()
 
     def _changed(self, r: int | None = None) -> None:
         """Drop what was computed from the state before it changed; ``r`` is the receptacle whose contents changed."""
-        self._won = self._admissible = None
+        self.memo = StateMemo()
         if r is not None:
             self._shown.pop(r, None)
 
-    def _list_admissible(self) -> list[str]:
-        game, things, held = self.game, self.game.things, self.held
-        commands = list(self._standing())
-        for r in self.here():
-            name = self._receptacles[r]
-            accessible = True
-            if game.receptacles[r].openable:
-                accessible = r in self.opened
-                commands.append(f"close {name}" if accessible else f"open {name}")
-            contents = self.contents[r]
-            if held is None:
-                if accessible:
-                    commands += [f"take {things[o].name} from {name}" for o in contents if things[o].pickupable]
-            else:
-                if accessible and self.accepts(r, held):
-                    thing = things[held].name
-                    commands.append(f"put {thing} in/on {name}" if game.release.says_put else f"move {thing} to {name}")
-                commands += self._treatments(r, held)
-            commands += [f"use {things[o].name}" for o in contents if things[o].toggleable]
-        if held is not None:
-            commands.append(f"examine {things[held].name}")
-            if things[held].type in KNIVES:
-                commands += [
-                    f"slice {things[o].name} with {things[held].name}"
-                    for o, place in self.places
-                    if place == self.location and things[o].sliceable
-                ]
-        return sorted(set(commands))
 
-    def _treatments(self, r: int, o: int) -> list[str]:
-        thing, receptacle = self.game.things[o], self.game.receptacles[r]
-        commands = []
-        if thing.cleanable and receptacle.type in self._sinks:
-            commands.append(f"clean {thing.name} with {receptacle.name}")
-        if thing.heatable and receptacle.type in HEATERS:
-            commands.append(f"heat {thing.name} with {receptacle.name}")
-        if thing.coolable and receptacle.type in COOLERS:
-            commands.append(f"cool {thing.name} with {receptacle.name}")
-        return commands
+_Command = Callable[[Engine, str], str | None]
+"""Carries out a command with these words after its verb; returns the answer, or None where its precondition fails."""
 
-    def _standing(self) -> list[str]:
-        """List the commands that are always possible at this location; computed once for each location."""
-        commands = self._standing_commands.get(self.location)
-        if commands is None:
-            here = self.here()
-            commands = [f"go to {name}" for r, name in enumerate(self._receptacles) if r not in here]
-            commands += [f"examine {self._receptacles[r]}" for r in here]
-            commands += ["inventory", "look"]
-            if self.game.release.has_help:
-                commands.append("help")
-            commands.sort()
-            self._standing_commands[self.location] = commands
-        return commands
+
+@lru_cache(maxsize=32)
+def _commands_of(release: Release, put_alias: bool) -> Mapping[str, _Command]:
+    """Return verb -> command, for the games of a release."""
+    commands: dict[str, _Command] = {
+        "look": Engine._look,
+        "inventory": Engine._inventory,
+        "go": Engine._go,
+        "examine": Engine._examine,
+        "open": Engine._open,
+        "close": Engine._close,
+        "take": Engine._take,
+        "use": Engine._use,
+        "heat": Engine._heat,
+        "clean": Engine._clean,
+        "cool": Engine._cool,
+        "slice": Engine._slice,
+    }
+    if release.has_help:
+        commands["help"] = Engine._help
+    if release.says_put or put_alias:
+        commands["put"] = Engine._put_in_on
+    if put_alias or not release.says_put:
+        commands["move"] = Engine._move_to
+    return commands

@@ -131,7 +131,7 @@ class AlfworldEnv(TextEnv):
 
     @override
     def provenance(self) -> dict[str, str]:
-        digest = hashlib.sha256(self._tasks.game_file(self._playing)).hexdigest() if self._playing else ""
+        digest = self._tasks.digest(self._playing) if self._playing else ""
         named = {"engine": self._backend, "game": f"sha256:{digest}"} if digest else {"engine": self._backend}
         if self._backend == "native":
             return {**named, "tables": _tables_digest()}
@@ -194,7 +194,14 @@ class AlfworldEnv(TextEnv):
         return self._original.save() if self._original is not None else self.engine.save()
 
     @override
+    def _remember(self) -> Any:
+        return self._original.save() if self._original is not None else self.engine.copy()
+
+    @override
     def _load(self, task_id: str, saved: Any) -> None:
+        if isinstance(saved, Engine):
+            self._engine, self._playing = saved.copy(), task_id
+            return
         if self._backend == "native":
             engine = self._engine if self._playing == task_id and self._engine is not None else None
             engine = engine or Engine(self._tasks.game(task_id), put_alias=self._put_alias)

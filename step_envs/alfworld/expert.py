@@ -45,7 +45,7 @@ def next_step(engine: Engine) -> ExplorerStep | None:
     Returns:
         The step; None if the game is won, or if everything was seen and nothing helps.
     """
-    return None if engine.won else _Explorer(engine).decide()
+    return engine.memo.answer("explorer's step", lambda: None if engine.won else _Explorer(engine).decide())
 
 
 def explore(engine: Engine, limit: int = 200) -> list[str] | None:

@@ -60,7 +60,7 @@ class AlfworldOracle(Oracle[Engine]):
 
     @override
     def _state_of(self, snapshot: Snapshot) -> Engine:
-        return self._world.engine_at(snapshot)
+        return snapshot.world if isinstance(snapshot.world, Engine) else self._world.engine_at(snapshot)
 
     @override
     def _plan(self, state: Engine, after: Sequence[str]) -> list[str] | None:

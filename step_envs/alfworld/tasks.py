@@ -5,6 +5,7 @@ The ids tell them apart: ``valid_unseen/<task folder>/<trial folder>`` is an off
 type are taken from the id, and a game file is read and checked when it is played.
 """
 
+import hashlib
 import os
 import warnings
 import weakref
@@ -33,7 +34,7 @@ from step_envs.alfworld.games.goal import TASK_TYPES
 from step_envs.alfworld.generation.generator import generate_household
 from step_envs.alfworld.generation.household import HOUSEHOLD_SIZES, HouseholdSize
 from step_envs.alfworld.generation.task_ids import SEEDS, make_task_id, parse_task_id, split_of_seed
-from step_envs.alfworld.generation.writer import write_game
+from step_envs.alfworld.generation.writer import make_game, write_game
 from step_envs.alfworld.planning.errands import shortest_plan
 from step_envs.errors import DataError, unknown_name
 from step_envs.spaces import require_text
@@ -86,14 +87,24 @@ class AlfworldTasks(TaskSet):
         """
         game = self._kept.pop(task_id, None)
         if game is None:
-            game = read_game(self.game_file(task_id), self.source_of(task_id))
-            _require_playable(game)
+            game = self.read(task_id)
             if len(self._kept) >= _GAMES_KEPT:
                 # Threads share these tasks: another one may have taken the last game out since.
                 with suppress(KeyError):
                     self._kept.popitem(last=False)
         self._kept[task_id] = game
         return game
+
+    def read(self, task_id: str) -> Game:
+        """Read a task's game from its file and check that it can be played; errors as of ``game``."""
+        game = read_game(self.game_file(task_id), self.source_of(task_id))
+        _require_playable(game)
+        return game
+
+    def digest(self, task_id: str) -> str:
+        """Return the SHA-256 of a task's game file, in hexadecimal."""
+        kept = self._kept.get(task_id)
+        return kept.digest if kept is not None else hashlib.sha256(self.game_file(task_id)).hexdigest()
 
     @override
     def max_steps(self, task_id: str) -> int:
@@ -260,6 +271,11 @@ class GeneratedTasks(AlfworldTasks):
     @override
     def type_of(self, task_id: str) -> str:
         return parse_task_id(task_id).task_type
+
+    @override
+    def read(self, task_id: str) -> Game:
+        """Make the game of a household, which cannot fail to be playable, without writing and reading its file."""
+        return make_game(generate_household(*parse_task_id(task_id)))
 
     @override
     def game_file(self, task_id: str) -> bytes:

@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from step_envs.errors import unknown_name
 from step_envs.oracle import Oracle, OracleEnv
-from step_envs.snapshots import Snapshot, snapshot_faults
+from step_envs.snapshots import RestorePoint, Snapshot, snapshot_faults
 from step_envs.webshop.engine import ShopEngine
 from step_envs.webshop.expert import NO_LIMIT, ExplorerStep, Shopper, explore, look
 from step_envs.webshop.planning.purchase_plan import PurchasePlanner
@@ -81,7 +81,9 @@ class WebShopOracle(Oracle[PlanningState]):
         self._planner = PurchasePlanner(env.engine)
         self._replay = _Replay(env.engine)
 
-    def best_plan(self, snapshot: bytes | None = None, *, after: Sequence[str] = ()) -> tuple[list[str], float] | None:
+    def best_plan(
+        self, snapshot: bytes | RestorePoint | None = None, *, after: Sequence[str] = ()
+    ) -> tuple[list[str], float] | None:
         """Compute how to buy the target for the highest reward, also where full marks are out of reach.
 
         This is the planner's answer with any ``expert``.

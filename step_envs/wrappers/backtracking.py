@@ -4,17 +4,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from step_envs.core import TextEnv
+from step_envs.snapshots import RestorePoint
 
 
 @contextmanager
-def world_at(world: TextEnv, snapshot: bytes) -> Iterator[None]:
+def world_at(world: TextEnv, snapshot: bytes | RestorePoint) -> Iterator[None]:
     """Take a world to the state of a snapshot, and back to where it was at the end, whatever happens in between.
 
     Args:
         world: The world, with a running episode.
-        snapshot: A snapshot of the same environment.
+        snapshot: A snapshot or restore point of the same environment.
     """
-    now = world.snapshot()
+    now = world.restore_point()
     try:
         world.restore(snapshot)
         yield

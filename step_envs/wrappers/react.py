@@ -13,10 +13,10 @@ import gymnasium as gym
 
 from step_envs.core import ReActFormat, TextEnv
 from step_envs.errors import unknown_name
-from step_envs.options import NamesOptions
 from step_envs.replies import THOUGHT_ANSWER, ReadReply, ReplyFormat, ReplyFormatName, is_think_action, read_reply
 from step_envs.replies import reply_format as format_of
 from step_envs.trajectory import Turn
+from step_envs.wrappers.chat_wrapper import ChatWrapper
 from step_envs.wrappers.conversation import Conversation
 from step_envs.wrappers.reply import Reply, as_reply
 
@@ -32,7 +32,7 @@ _THOUGHTS_EXPLAINED = (
 _THINKS_TOO_LONG = f"{THOUGHT_ANSWER} Take another action now: this thought cost a step."
 
 
-class ReActWrapper(NamesOptions, gym.Wrapper[str, str, str, str]):
+class ReActWrapper(ChatWrapper):
     r"""Turns a text environment into a chat and owns the conversation.
 
     ``env.get_wrapper_attr("messages")`` is what an agent should see next. An agent answers with a string or, if it has more
@@ -104,6 +104,7 @@ class ReActWrapper(NamesOptions, gym.Wrapper[str, str, str, str]):
         if think_actions and format is None:
             self.format = replace(self.format, manual=f"{self.format.manual}\n\n{_THOUGHTS_EXPLAINED}")
         self._thoughts_in_a_row = 0
+        self._last_read: tuple[Reply, ReadReply] | None = None
         self.conversation = Conversation()
 
     @property
@@ -147,6 +148,12 @@ class ReActWrapper(NamesOptions, gym.Wrapper[str, str, str, str]):
             TypeError: The reply is neither a string nor a ``Reply``.
         """
         given = as_reply(reply)
+        if self._last_read is None or self._last_read[0] is not given:
+            # A teacher and this wrapper look at the same reply several times, and to read one takes longer than a step.
+            self._last_read = given, self._read(given)
+        return self._last_read[1]
+
+    def _read(self, given: Reply) -> ReadReply:
         if given.parts is not None:
             return ReadReply(self.reply_format.write(*given.parts), given.parts.action or None)
         return read_reply(

@@ -13,9 +13,9 @@ from typing import Any
 import gymnasium as gym
 
 from step_envs.confidential import without_secrets
-from step_envs.options import NamesOptions
 from step_envs.store import TrajectoryStore
 from step_envs.trajectory import Actor, StopReason, Trajectory, Usage
+from step_envs.wrappers.chat_wrapper import ChatWrapper
 from step_envs.wrappers.react import react_wrapper, step_chat, text_env
 from step_envs.wrappers.reply import Reply
 
@@ -136,7 +136,7 @@ def _without_secrets(actor: Actor) -> Actor:
     return actor.model_copy(update={"params": without_secrets(actor.params)})
 
 
-class RecordTrajectory(NamesOptions, gym.Wrapper[str, str, str, str]):
+class RecordTrajectory(ChatWrapper):
     """Records what happens in a chat environment, and keeps the trajectory of every episode that ends.
 
     ``env.get_wrapper_attr("trajectory")`` is the record so far; it is complete when the episode ends. A

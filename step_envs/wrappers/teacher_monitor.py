@@ -14,9 +14,10 @@ import gymnasium as gym
 from gymnasium.error import ResetNeeded
 
 from step_envs.errors import TeacherError, unknown_name
-from step_envs.options import NamesOptions
+from step_envs.snapshots import RestorePoint
 from step_envs.trajectory import Actor, StopReason, Trajectory, Verdict
 from step_envs.wrappers.backtracking import world_at
+from step_envs.wrappers.chat_wrapper import ChatWrapper
 from step_envs.wrappers.conversation import Conversation, took_no_step
 from step_envs.wrappers.react import react_wrapper, step_chat, text_env
 from step_envs.wrappers.record import Recorder
@@ -60,7 +61,7 @@ class _StepResult:
         return replace(self, truncated=not self.terminated, reason=reason)
 
 
-class TeacherMonitorWrapper(NamesOptions, gym.Wrapper[str, str, str, str]):
+class TeacherMonitorWrapper(ChatWrapper):
     """Has a teacher judge every action, injects reflection and correction, and records the masked trajectory.
 
     An agent works with it unchanged: ``env.get_wrapper_attr("messages")`` is what it should see next, injected turns
@@ -184,7 +185,11 @@ class TeacherMonitorWrapper(NamesOptions, gym.Wrapper[str, str, str, str]):
 
     def _watch_after(self, reply: Reply) -> _StepResult:
         """Carry the reply out, have it judged, and correct it afterwards if it was wrong."""
-        messages, before, turn = self._conversation.messages(), self._world.snapshot(), len(self._conversation.turns)
+        messages, before, turn = (
+            self._conversation.messages(),
+            self._world.restore_point(),
+            len(self._conversation.turns),
+        )
         thoughts, self._thoughts = self._thoughts, []
         result = self._run(reply)
         if result.terminated and result.info["success"]:
@@ -208,7 +213,11 @@ class TeacherMonitorWrapper(NamesOptions, gym.Wrapper[str, str, str, str]):
 
     def _watch_before(self, reply: Reply) -> _StepResult:
         """Have the reply judged first, and carry it out only if it was not wrong."""
-        messages, before, turn = self._conversation.messages(), self._world.snapshot(), len(self._conversation.turns)
+        messages, before, turn = (
+            self._conversation.messages(),
+            self._world.restore_point(),
+            len(self._conversation.turns),
+        )
         thoughts, self._thoughts = self._thoughts, []
         verdict = judge(self.teacher, self._context(messages, reply, before))
         if verdict.status != "error":
@@ -227,7 +236,7 @@ class TeacherMonitorWrapper(NamesOptions, gym.Wrapper[str, str, str, str]):
         return self._run(correction_reply(verdict))
 
     def _context(
-        self, messages: list[dict[str, str]], reply: Reply, before: bytes, result: _StepResult | None = None
+        self, messages: list[dict[str, str]], reply: Reply, before: RestorePoint, result: _StepResult | None = None
     ) -> TeacherContext:
         """Gather what the teacher is shown; without a result the action was not carried out."""
         read = self._react.read(reply)

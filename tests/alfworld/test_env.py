@@ -10,6 +10,7 @@ import pytest
 
 import step_envs
 from step_envs.alfworld.env import AlfworldEnv
+from step_envs.alfworld.games.game import read_game
 from step_envs.alfworld.simulation import original
 from step_envs.alfworld.tasks import OFFICIAL_COUNTS, GeneratedTasks
 from step_envs.errors import DataError, SnapshotError, UnknownNameError
@@ -206,7 +207,7 @@ def test_a_failed_reset_leaves_no_other_game_behind(monkeypatch):
     env.reset(seed=0)
 
     with monkeypatch.context() as patch:
-        patch.setattr(env.tasks, "game_file", lambda task_id: b"{")
+        patch.setattr(env.tasks, "read", lambda task_id: read_game(b"{", task_id))
         with pytest.raises(DataError, match="not valid JSON"):
             env.reset(options={"task_id": "generated/pick_two_obj_and_place/77"})
     for ask in (env.oracle.plan, env.oracle.next_action, lambda: env.oracle.thought("look")):

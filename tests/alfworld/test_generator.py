@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from step_envs.alfworld.engine import Engine
 from step_envs.alfworld.games.game import read_game
 from step_envs.alfworld.games.goal import LOOK, TASK_TYPES, TWO
+from step_envs.alfworld.games.releases import household_grammar
 from step_envs.alfworld.generation.generator import LAYOUTS, SMALL_FURNITURE, SMALL_THINGS, generate_household
 from step_envs.alfworld.generation.household import HOUSEHOLD_SIZES
 from step_envs.alfworld.generation.task_ids import SEEDS, make_task_id, parse_task_id, split_of_seed
 from step_envs.alfworld.generation.vocabulary import ACCEPTS, FIXED, RECEPTACLES, THINGS
-from step_envs.alfworld.generation.writer import write_game, write_household
+from step_envs.alfworld.generation.writer import make_game, write_game, write_household
 from step_envs.alfworld.tasks import GeneratedTasks, OfficialTasks
 from step_envs.errors import UnknownNameError
 
@@ -37,6 +38,20 @@ def test_every_household_is_whole_and_can_be_won(named):
         engine.step(command)
         assert engine.accepted
     assert engine.won
+
+
+@relaxed
+@given(HOUSEHOLD)
+def test_the_game_of_a_household_is_what_its_file_says(named):
+    household = generate_household(*named)
+    game, text = make_game(household), write_game(household)
+    assert game == read_game(text, game.source)
+    assert game.digest == hashlib.sha256(text.encode()).hexdigest()
+    fields = json.loads(text)
+    assert list(fields) == ["pddl_domain", "grammar", "pddl_problem", "solvable", "walkthrough"]
+    assert text == json.dumps(fields)
+    sentence = json.dumps(f"Your task is to: {household.sentence}")
+    assert fields["grammar"] == household_grammar().replace('"TASK"', sentence)
 
 
 @relaxed

@@ -24,6 +24,7 @@ FLOORS: list[list[str]] = [
     ["loss_weights", "trajectory", "store", "outcomes", "statistics"],
     [
         "spaces",
+        "world_traits",
         "tasks",
         "snapshots",
         "oracle",

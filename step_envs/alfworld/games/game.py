@@ -5,8 +5,8 @@ and nobody would notice. So everything is checked, and a file that the engine ca
 sentence that names the file and the reason.
 """
 
+import hashlib
 import json
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,10 +14,19 @@ from functools import cached_property
 from typing import NamedTuple
 
 from step_envs.alfworld.games.goal import Goal, UnknownGoalError, compile_goal
-from step_envs.alfworld.games.pddl import Expression, read_expression, strip_comments
+from step_envs.alfworld.games.pddl import Expression
+from step_envs.alfworld.games.problem import SIGNATURES, Problem, ProblemError, read_problem
 from step_envs.alfworld.games.releases import Release, UnknownReleaseError, recognise_release
 from step_envs.errors import DataError
 from step_envs.file_reading import check_json
+
+_NAMES_OF_THINGS = [
+    (predicate, index)
+    for predicate, kinds in SIGNATURES.items()
+    for index, kind in enumerate(kinds)
+    if kind == "object"
+]
+"""Predicate and index of every argument that names a thing."""
 
 OTHER_ENGINE = 'the original engine may play it: make the environment with backend="textworld"'
 
@@ -68,6 +77,7 @@ class Game:
         places: (thing, location) facts at the start. They are separate from ``contents`` and can disagree with it.
         inside: Thing -> things inside it; no command changes this.
         opened, clean, hot, cool, sliced, toggled: Receptacles and things in that state at the start.
+        digest: SHA-256 of the game file, in hexadecimal.
     """
 
     source: str
@@ -91,11 +101,22 @@ class Game:
     cool: frozenset[int] = frozenset()
     sliced: frozenset[int] = frozenset()
     toggled: frozenset[int] = frozenset()
+    digest: str = ""
 
     @property
     def instruction(self) -> str:
         """The task without its preamble, such as "put a clean bowl in cabinet"."""
         return self.task.removeprefix("Your task is to: ")
+
+    @cached_property
+    def receptacle_names(self) -> tuple[str, ...]:
+        """Receptacle -> display name."""
+        return tuple(receptacle.name for receptacle in self.receptacles)
+
+    @cached_property
+    def things_with_article(self) -> tuple[str, ...]:
+        """Thing -> display name with its article, ``a mug 1``."""
+        return tuple(f"a {thing.name}" for thing in self.things)
 
     @cached_property
     def receptacle_by_name(self) -> dict[str, int]:
@@ -147,8 +168,9 @@ def read_game(text: str | bytes, source: str) -> Game:
         DataError: The file is malformed, belongs to no known release, or has a goal that is none of the six kinds; the
             message names the file and the reason.
     """
+    written = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     try:
-        check_json(text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text)
+        check_json(written)
         fields = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{source}: this is not valid JSON ({error}); the file is damaged, fetch it again.") from error
@@ -169,103 +191,13 @@ def read_game(text: str | bytes, source: str) -> Game:
     except UnknownReleaseError as error:
         raise DataError(f"{source}: {error}, so the native engine refuses it; {OTHER_ENGINE}.") from error
     try:
-        return _build(source, release, sentence, tuple(walkthrough), _read_problem(fields["pddl_problem"]))
+        problem = read_problem(fields["pddl_problem"])
+        digest = hashlib.sha256(written).hexdigest()
+        return build_game(source, release, sentence, problem, walkthrough=tuple(walkthrough), digest=digest)
     except UnknownGoalError as error:
         raise DataError(f"{source}: {error}, so the native engine refuses it; {OTHER_ENGINE}.") from error
     except ProblemError as error:
         raise DataError(f"{source}: {error}.") from error
-
-
-class ProblemError(ValueError):
-    """A PDDL problem is malformed; the message is a clause that says how."""
-
-
-# Predicate -> kinds of its arguments. The official domains declare the last row, but no rule uses it.
-_SIGNATURES: dict[str, tuple[str, ...]] = {
-    "atlocation": ("agent", "location"),
-    "receptacleatlocation": ("receptacle", "location"),
-    "objectatlocation": ("object", "location"),
-    "inreceptacle": ("object", "receptacle"),
-    "inreceptacleobject": ("object", "object"),
-    "receptacletype": ("receptacle", "rtype"),
-    "objecttype": ("object", "otype"),
-    "cancontain": ("rtype", "otype"),
-    **dict.fromkeys(("openable", "opened"), ("receptacle",)),
-    **dict.fromkeys(
-        ("pickupable", "cleanable", "heatable", "coolable", "sliceable", "toggleable", "isreceptacleobject"),
-        ("object",),
-    ),
-    **dict.fromkeys(("isclean", "ishot", "iscool", "issliced", "istoggled", "ison"), ("object",)),
-    **dict.fromkeys(("moveable", "isreceptacleobjectfull"), ("object",)),
-}
-_FACT = re.compile(r"\(([^()]*)\)")
-_OBJECTS = re.compile(r"\(:objects\b([^()]*)\)")
-_INIT = re.compile(r"\(:init\b")
-_GOAL = re.compile(r"\(:goal\b")
-
-
-class _Problem(NamedTuple):
-    facts: dict[str, list[list[str]]]
-    goal: Expression
-
-
-def _read_problem(text: str) -> _Problem:
-    """Split a PDDL problem into facts and goal, and check every fact against its predicate and the declared names."""
-    text = strip_comments(text)
-    objects, init, goal = _OBJECTS.search(text), _INIT.search(text), _GOAL.search(text)
-    for section, found in (("(:objects ...)", objects), ("(:init ...)", init), ("(:goal ...)", goal)):
-        if found is None:
-            raise ProblemError(f"the PDDL problem has no section {section}: it is cut short or damaged")
-    assert objects and init and goal
-    if not objects.end() <= init.start() < goal.start():
-        raise ProblemError("the sections of the PDDL problem are not in the order objects, init, goal")
-    declared = _read_declarations(objects[1])
-    pieces = _FACT.split(text[init.end() : goal.start()])
-    rest = "".join(pieces[::2]).strip()
-    if rest != ")":
-        raise ProblemError(
-            f"the facts under (:init ...) are not a list of plain facts: found {rest[:40]!r} between them"
-        )
-    facts: dict[str, list[list[str]]] = {name: [] for name in _SIGNATURES}
-    # Official files repeat every canContain fact for each receptacle; check each distinct fact once.
-    for fact in dict.fromkeys(pieces[1::2]):
-        words = fact.split()
-        written = " ".join(words)
-        name = words.pop(0) if words else ""
-        signature = _SIGNATURES.get(name)
-        if signature is None:
-            raise ProblemError(f"the fact ({written}) has a predicate that the engine does not know")
-        if len(words) != len(signature):
-            raise ProblemError(f"the fact ({written}) should have {len(signature)} arguments")
-        for word, kind in zip(words, signature, strict=True):
-            if word not in declared[kind]:
-                raise ProblemError(f"the fact ({written}) names {word!r}, which is not declared as {kind}")
-        facts[name].append(words)
-    try:
-        formula = read_expression(text[goal.start() :])
-    except ValueError as error:
-        raise ProblemError(f"the goal cannot be read: {error}") from error
-    return _Problem(facts, formula)
-
-
-def _read_declarations(text: str) -> dict[str, set[str]]:
-    declared: dict[str, set[str]] = {
-        kind: set() for kind in ("agent", "location", "receptacle", "object", "rtype", "otype")
-    }
-    names: list[str] = []
-    words = iter(text.split())
-    for word in words:
-        if word != "-":
-            names.append(word)
-            continue
-        kind = next(words, "")
-        if kind not in declared:
-            raise ProblemError(f"the PDDL problem declares {', '.join(names[:3])} to be of the unknown kind {kind!r}")
-        declared[kind].update(names)
-        names = []
-    if names:
-        raise ProblemError(f"the PDDL problem declares {names[0]!r} without a kind")
-    return declared
 
 
 def display_names(ids: Iterable[str]) -> dict[str, str]:
@@ -294,7 +226,31 @@ def display_names(ids: Iterable[str]) -> dict[str, str]:
     return names
 
 
-def _build(source: str, release: Release, task: str, walkthrough: tuple[str, ...], problem: _Problem) -> Game:
+def build_game(
+    source: str,
+    release: Release,
+    task: str,
+    problem: Problem,
+    *,
+    goal: Goal | None = None,
+    walkthrough: tuple[str, ...] = (),
+    digest: str = "",
+) -> Game:
+    """Build a game from the facts of its problem.
+
+    Args:
+        source: See ``Game``, like the other arguments.
+        release: The release.
+        task: The sentence ``Your task is to: ...``.
+        problem: The facts and the goal as a formula.
+        goal: The goal, where it is known; None recognises the formula.
+        walkthrough: The solution.
+        digest: SHA-256 of the game file.
+
+    Raises:
+        ProblemError: The facts contradict one another.
+        UnknownGoalError: The goal is none of the six kinds.
+    """
     facts = problem.facts
     receptacle_type = _one_each(facts["receptacletype"], "type")
     thing_type = _one_each(facts["objecttype"], "type")
@@ -302,13 +258,7 @@ def _build(source: str, release: Release, task: str, walkthrough: tuple[str, ...
     if len(facts["atlocation"]) != 1:
         raise ProblemError(f"the agent must be in one place at the start, it is in {len(facts['atlocation'])}")
     # A cracked egg or a sliced apple can have no type: it can be taken, but no receptacle accepts it.
-    named = {
-        word
-        for predicate, kinds in _SIGNATURES.items()
-        for words in facts[predicate]
-        for word, kind in zip(words, kinds, strict=True)
-        if kind == "object"
-    }
+    named = {words[index] for predicate, index in _NAMES_OF_THINGS for words in facts[predicate]}
     receptacle_ids, thing_ids = sorted(receptacle_type), sorted(named)
     location_ids = sorted(
         {place for name in ("receptacleatlocation", "objectatlocation", "atlocation") for _, place in facts[name]}
@@ -367,7 +317,7 @@ def _build(source: str, release: Release, task: str, walkthrough: tuple[str, ...
         source=source,
         release=release,
         task=task,
-        goal=compile_goal(problem.goal),
+        goal=compile_goal(problem.goal) if goal is None else goal,
         goal_formula=problem.goal,
         walkthrough=walkthrough,
         receptacles=game_receptacles,
@@ -385,6 +335,7 @@ def _build(source: str, release: Release, task: str, walkthrough: tuple[str, ...
         cool=things("iscool"),
         sliced=things("issliced"),
         toggled=things("istoggled"),
+        digest=digest,
     )
 
 

@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.resources import files
 
 from step_envs.alfworld.games.pddl import read_expression, write_expression
@@ -144,11 +144,13 @@ def recognise_release(domain: str, grammar: str) -> tuple[Release, str]:
     return _recognise(domain, f'{grammar[: found.start(2)]}"TASK"{grammar[found.end(2) :]}'), sentence
 
 
+@cache
 def household_domain() -> str:
     """Return the PDDL domain of generated households."""
     return files("step_envs.alfworld").joinpath("data/domain.pddl").read_text(encoding="utf-8")
 
 
+@cache
 def household_grammar() -> str:
     """Return the TextWorld grammar of generated households, with ``TASK`` as its task sentence."""
     return files("step_envs.alfworld").joinpath("data/grammar.twl2").read_text(encoding="utf-8")

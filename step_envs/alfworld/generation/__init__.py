@@ -6,6 +6,7 @@
 ``household``            a household as data
 ``task_ids``             ids, seeds and splits of generated tasks
 ``generator``            makes a household from a task type, a seed and a size
-``writer``               writes a household as an official game file
+``start_facts``          the facts that hold at the start of a household's game
+``writer``               turns a household into a game: as an official game file, or to be played at once
 ======================== =====================================================================================
 """

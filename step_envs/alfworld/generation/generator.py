@@ -14,6 +14,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
+from itertools import accumulate
 
 from step_envs.alfworld.games.goal import CLEAN, COOL, HEAT, LOOK, SIMPLE, TWO
 from step_envs.alfworld.generation.household import Furniture, Household, HouseholdSize, Item, Layout
@@ -39,6 +40,10 @@ _SENTENCES = {
     COOL: ("put a cool {target} in {place}.", "cool some {target} and put it in {place}."),
     TWO: ("put two {target} in {place}.", "find two {target} and put them in {place}."),
 }
+_NEARBY, _TURNS = range(-2, 3), range(4)
+"""Quarters of a metre between a thing and where one stands to reach it; directions to look in."""
+_TILTS = (-30, 0, 15, 30, 45, 60)
+"""How far official agents look up or down at a location, in degrees."""
 # Things that are put inside a pot, a bowl or a mug. Two households in three have such a pair in one receptacle; with this
 # chance, one household in five has a thing inside another, about as many as among official games.
 _INNER = frozenset({"Pot", "Pan", "Spatula", "Knife", "ButterKnife", "Fork", "Spoon", "Pen", "Pencil", "Newspaper"})
@@ -125,7 +130,7 @@ def make_layout(room: str, number: int) -> Layout:
     spots = _FreeSpots(rng)
     furniture: list[Furniture] = []
     for name in sorted(table.receptacles):
-        for _ in range(rng.choices(*table.receptacles[name])[0]):
+        for _ in range(table.receptacles[name].draw(rng)):
             neighbour = furniture[-1] if furniture and furniture[-1].type == name else None
             x, y, z = spots.position(height=rng.uniform(0.0, 1.8))
             # Official drawers and cabinets often stand side by side and are opened from one location.
@@ -143,19 +148,20 @@ class _Furnisher:
         self.layout = layout
         self.rng = rng
         self.room = load_statistics().rooms[layout.room]
-        self.types = {piece.type for piece in layout.furniture}
+        self.pieces = {piece.type: layout.of_type(piece.type) for piece in layout.furniture}
         self.items: list[Item] = []
         self.spots = _FreeSpots(rng, taken={piece.place for piece in layout.furniture} | {layout.start})
+        self._homes: dict[tuple[str, str | None, bool], tuple[list[str], list[int]]] = {}
 
     def furnish(self) -> None:
         """Place as many things of each type as official rooms of this kind have."""
         for name in sorted(self.room.things):
-            for _ in range(self.rng.choices(*self.room.things[name])[0]):
+            for _ in range(self.room.things[name].draw(self.rng)):
                 self.add(name)
 
     def furnish_sparsely(self, *, avoid: str) -> None:
         """Place a few things in receptacles, no two of a type and none of the type ``avoid``."""
-        here = {name: sum(weights[1:]) for name, (_, weights) in sorted(self.room.things.items()) if name != avoid}
+        here = {name: sum(table.weights[1:]) for name, table in sorted(self.room.things.items()) if name != avoid}
         wanted = self.rng.choice(SMALL_THINGS)
         while here and len(self.items) < wanted:
             name = weighted_choice(here, self.rng)
@@ -170,15 +176,11 @@ class _Furnisher:
             avoid: A type of receptacle that it must not be placed in.
             loose: It may stand by itself, in no receptacle.
         """
-        homes = {
-            home: weight
-            for home, weight in self.room.homes[name].items()
-            if home != avoid and (home in self.types or (home == LOOSE and loose))
-        }
+        homes, cumulative = self._homes_of(name, avoid, loose)
         if not homes:
             return
-        home = weighted_choice(homes, self.rng)
-        piece = self.rng.choice(self.layout.of_type(home)) if home != LOOSE else None
+        home = self.rng.choices(homes, cum_weights=cumulative)[0]
+        piece = self.rng.choice(self.pieces[home]) if home != LOOSE else None
         if piece is None:
             x, y, z = self.spots.position(height=self.rng.uniform(0.0, 2.0))
             place = self.spots.place(x, z)
@@ -187,6 +189,18 @@ class _Furnisher:
             place = piece.place
         cold = self.rng.random() < load_statistics().cold.get(name, 0.0)
         self.items.append(Item(_id(name, x, y, z), name, piece, place, cold))
+
+    def _homes_of(self, name: str, avoid: str | None, loose: bool) -> tuple[list[str], list[int]]:
+        """Return where things of a type can be placed here, and the sum of the weights up to each place."""
+        found = self._homes.get((name, avoid, loose))
+        if found is None:
+            homes = {
+                home: weight
+                for home, weight in self.room.homes[name].items()
+                if home != avoid and (home in self.pieces or (home == LOOSE and loose))
+            }
+            found = self._homes[name, avoid, loose] = (list(homes), list(accumulate(homes.values())))
+        return found
 
     def prepare(self, task_type: str, target: str, place: str) -> None:
         """Move, add or change things so that the task can be done and is not done yet."""
@@ -224,11 +238,14 @@ class _FreeSpots:
         self, *, near: tuple[float, float, float] | None = None, height: float = 0.0
     ) -> tuple[float, float, float]:
         """Find a free position (x, height, z in metres), close to another one where ``near`` is given."""
+        uniform = self._rng.uniform
         while True:
             if near is None:
-                spot = (round(self._rng.uniform(-4, 4), 2), round(height, 2), round(self._rng.uniform(-4, 4), 2))
+                spot = (round(uniform(-4, 4), 2), round(height, 2), round(uniform(-4, 4), 2))
             else:
-                x, y, z = (value + self._rng.uniform(-0.4, 0.4) for value in near)
+                x, y, z = near
+                # Drawn one after the other, in this order.
+                x, y, z = x + uniform(-0.4, 0.4), y + uniform(-0.4, 0.4), z + uniform(-0.4, 0.4)
                 spot = (round(x, 2), round(abs(y), 2), round(z, 2))
             if spot not in self._positions:
                 self._positions.add(spot)
@@ -236,22 +253,29 @@ class _FreeSpots:
 
     def place(self, x: float, z: float) -> str:
         """Find the id of a free location to stand at, close to a position."""
+        choice = self._rng.choice
         while True:
-            numbers = (
-                round(4 * x) + self._rng.randint(-2, 2),
-                round(4 * z) + self._rng.randint(-2, 2),
-                self._rng.randint(0, 3),
-                self._rng.choice((-30, 0, 15, 30, 45, 60)),
-            )
-            name = "_bar_".join(("loc", *(f"_minus_{-n}" if n < 0 else str(n) for n in numbers)))
+            # choice() draws as randint() does, in half the time.
+            across, along = round(4 * x) + choice(_NEARBY), round(4 * z) + choice(_NEARBY)
+            turn, tilt = choice(_TURNS), choice(_TILTS)
+            name = f"loc_bar_{_whole(across)}_bar_{_whole(along)}_bar_{turn}_bar_{_whole(tilt)}"
             if name not in self._places:
                 self._places.add(name)
                 return name
 
 
+def _whole(number: int) -> str:
+    """Write a whole number as ids of locations have it."""
+    return f"_minus_{-number}" if number < 0 else str(number)
+
+
 def _id(name: str, x: float, y: float, z: float) -> str:
-    numbers = (f"{'_minus_' if n < 0 else '_plus_'}{abs(n):05.2f}".replace(".", "_dot_") for n in (x, y, z))
-    return "_bar_".join((name, *numbers))
+    numbers = f"_bar_{_signed(x)}_bar_{_signed(y)}_bar_{_signed(z)}"
+    return name + numbers.replace(".", "_dot_")
+
+
+def _signed(number: float) -> str:
+    return f"_minus_{-number:05.2f}" if number < 0 else f"_plus_{abs(number):05.2f}"
 
 
 def _receptacle_id(name: str, x: float, y: float, z: float) -> str:

@@ -7,10 +7,12 @@ compares generated households with official ones.
 
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
+from itertools import accumulate
+from typing import NamedTuple
 
 ROOMS = ("kitchen", "living room", "bedroom", "bathroom")
 
@@ -18,19 +20,37 @@ LOOSE = ""
 """Name, among the homes of a type, of things that are in no receptacle."""
 
 
+class Numbers(NamedTuple):
+    """How many of a type a room has.
+
+    Attributes:
+        numbers: The numbers that occur, 0 included.
+        weights: The weight of each.
+        cumulative: The sum of the weights up to each; a draw from these is twice as fast.
+    """
+
+    numbers: Sequence[int]
+    weights: Sequence[int]
+    cumulative: Sequence[int]
+
+    def draw(self, rng: random.Random) -> int:
+        """Draw one of the numbers, weighted."""
+        return rng.choices(self.numbers, cum_weights=self.cumulative)[0]
+
+
 @dataclass(frozen=True, slots=True)
 class RoomStatistics:
     """Statistics of the rooms of one kind.
 
     Attributes:
-        receptacles: Receptacle type -> (how many a room can have, 0 included; the weight of each number).
+        receptacles: Receptacle type -> how many a room has.
         things: The same for things.
         homes: Thing type -> receptacle type (or ``LOOSE``) -> weight.
         shared_place: Probability that a receptacle is reached from the location of another one.
     """
 
-    receptacles: Mapping[str, tuple[list[int], list[int]]]
-    things: Mapping[str, tuple[list[int], list[int]]]
+    receptacles: Mapping[str, Numbers]
+    things: Mapping[str, Numbers]
     homes: Mapping[str, Mapping[str, int]]
     shared_place: float
 
@@ -89,6 +109,6 @@ def _room(table: Mapping[str, Mapping[str, Mapping[str, int]]]) -> RoomStatistic
     )
 
 
-def _numbers(counts: Mapping[str, int], games: int) -> tuple[list[int], list[int]]:
+def _numbers(counts: Mapping[str, int], games: int) -> Numbers:
     numbers = {0: games - sum(counts.values())} | {int(number): weight for number, weight in sorted(counts.items())}
-    return list(numbers), list(numbers.values())
+    return Numbers(list(numbers), list(numbers.values()), list(accumulate(numbers.values())))

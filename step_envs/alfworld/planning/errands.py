@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import permutations
 from typing import NamedTuple
 
-from step_envs.alfworld.engine import COOLERS, HEATERS, Engine
+from step_envs.alfworld.engine import Engine
+from step_envs.alfworld.simulation.admissible import COOLERS, HEATERS
 from step_envs.alfworld.thoughts import Reason
 
 TAKE, PUT, USE, STAND = "take", "put", "use", "stand"
@@ -42,6 +43,10 @@ def shortest_plan(engine: Engine) -> list[str] | None:
 
 def shortest_errands(engine: Engine) -> Sequence[Errand] | None:
     """Compute the errands of a shortest plan; None if there is no plan."""
+    return engine.memo.answer("shortest errands", lambda: _find_shortest(engine))
+
+
+def _find_shortest(engine: Engine) -> Sequence[Errand] | None:
     if engine.won:
         return ()
     planner = _Planner(engine)

@@ -53,6 +53,21 @@ class State:
         self.moved: set[int] = set()
         self.seen: set[int] = set()
 
+    def take_over(self, other: "State") -> None:
+        """Go to the state that another household of the same game is in."""
+        self.location, self.held = other.location, other.held
+        self.contents = list(map(set, other.contents))
+        self.opened = set(other.opened)
+        self.clean = set(other.clean)
+        self.hot = set(other.hot)
+        self.cool = set(other.cool)
+        self.sliced = set(other.sliced)
+        self.toggled = set(other.toggled)
+        self.places = set(other.places)
+        self.taken_from = set(other.taken_from)
+        self.moved = set(other.moved)
+        self.seen = set(other.seen)
+
     def here(self) -> tuple[int, ...]:
         """List the receptacles at the agent's location."""
         return self.game.receptacles_at[self.location]

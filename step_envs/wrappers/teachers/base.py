@@ -6,10 +6,27 @@ from typing import Any, ClassVar
 
 from step_envs.core import TextEnv
 from step_envs.options import NamesOptions
+from step_envs.snapshots import RestorePoint
 from step_envs.trajectory import Actor, Verdict
 
 
-@dataclass(frozen=True, slots=True)
+class _BytesOnDemand:
+    """A field of a frozen dataclass that takes a snapshot or a restore point, and is bytes to whoever reads it."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._given = f"_{name}"
+
+    def __get__(self, context: object, owner: type) -> bytes:
+        if context is None:
+            raise AttributeError(self._given)  # so dataclass() learns that the field has no default
+        given: bytes | RestorePoint = getattr(context, self._given)
+        return bytes(given)
+
+    def __set__(self, context: object, given: bytes | RestorePoint) -> None:
+        object.__setattr__(context, self._given, given)
+
+
+@dataclass(frozen=True)
 class TeacherContext:
     """Everything that a teacher may look at to judge one action.
 
@@ -22,7 +39,7 @@ class TeacherContext:
         executed: The action was carried out (intervention ``"after"``), so ``observation`` is known.
         observation: What the agent was shown after the action; None if it was not carried out.
         info: ``info`` after the action, or before it if it was not carried out.
-        before: Snapshot of the state before the action.
+        before: Snapshot of the state before the action, as bytes.
         complaint: Why the last verdict could not be used, if the teacher is asked a second time.
         previous_action: The action of the reply before; None if there was none.
     """
@@ -34,9 +51,15 @@ class TeacherContext:
     executed: bool
     observation: str | None
     info: dict[str, Any]
-    before: bytes
+    before: _BytesOnDemand = _BytesOnDemand()
     complaint: str | None = None
     previous_action: str | None = None
+
+    @property
+    def point_before(self) -> bytes | RestorePoint:
+        """The state before the action, for ``restore`` and the oracle: the cheaper the more often it is asked for."""
+        given: bytes | RestorePoint = self.__dict__["_before"]
+        return given
 
 
 class Teacher(NamesOptions, ABC):

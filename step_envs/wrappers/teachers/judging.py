@@ -104,7 +104,7 @@ def _with_admissible_correction(verdict: Verdict, context: TeacherContext) -> Ve
     if verdict.status != "error":
         return verdict
     world = context.env
-    with world_at(world, context.before) if verdict.undo else nullcontext():
+    with world_at(world, context.point_before) if verdict.undo else nullcontext():
         action = _admissible_spelling(verdict.corrected_action or "", world)
     return None if action is None else verdict.model_copy(update={"corrected_action": action})
 

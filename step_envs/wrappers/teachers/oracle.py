@@ -31,12 +31,12 @@ class OracleTeacher(Teacher):
     def judge(self, context: TeacherContext) -> Verdict:
         """Compare the plans before and after the action; ``unknown`` if the oracle knew no plan even before it."""
         oracle = context.env.oracle
-        plan = oracle.plan(context.before)
+        plan = oracle.plan(context.point_before)
         if not plan:
             return Verdict(
                 status="unknown", reason="The oracle knows no way to success from the state before the action."
             )
-        rest = plan if context.action is None else oracle.plan(context.before, after=[context.action])
+        rest = plan if context.action is None else oracle.plan(context.point_before, after=[context.action])
         if context.action is not None and rest is not None and (len(rest) < len(plan) or self._may_explore(context)):
             return Verdict(status="ok")
         # The correction starts where the action led, unless the action was not carried out or no plan is left after it.
