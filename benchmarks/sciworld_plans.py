@@ -1,10 +1,9 @@
 """Measure how long ScienceWorld's oracle takes: python benchmarks/sciworld_plans.py [--rounds N].
 
 Three questions: the plan at the start of an episode, the next action along the plan, and the distance after one to three
-random valid actions off the plan. They are asked with the plans that come with the package and without them, in turn in one
-run, of environments of their own in one process. Without them each plan at the start is computed: nothing is kept on disk.
-CPU time is Python's and Java's together. Java compiles while it plays: the first rounds warm up, and the distances are those
-of the last half.
+random valid actions off the plan. They are asked with the plans that come with the package and without them, in turn in
+one run, of two environments in one process. Without them each plan at the start is computed, since nothing is kept on disk.
+CPU time is Python's and Java's together. Java compiles while it plays: distances are those of the last half.
 """
 
 import argparse
