@@ -11,12 +11,14 @@ import os
 import random
 import statistics
 import tempfile
+import time
 from collections import defaultdict
+from collections.abc import Callable
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from sciworld_backends import Cost, measure
+from sciworld_backends import Cost, cpu_seconds
 from sciworld_oracle import pick
 
 from step_envs.sciworld.env import SciWorldEnv
@@ -62,11 +64,11 @@ def play(
     shipped = [i for i in range(TASK_TYPES[task].variations) if shipped_plan(ActionHistory(task, i, "easy", ()))]
     env.reset(options={"task_id": f"{task}/{rng.choice(shipped)}"})
     plan: list[str] = []
-    costs[PLAN].append(measure(lambda: plan.extend(env.oracle.plan() or ()), 1))
+    costs[PLAN].append(measure(lambda: plan.extend(env.oracle.plan() or ())))
     place = rng.randrange(len(plan)) if plan else 0
     for action in plan[:place]:
         env.step(action)
-        costs[NEXT].append(measure(env.oracle.next_action, 1))
+        costs[NEXT].append(measure(env.oracle.next_action))
     done = False
     for _ in range(rng.randint(1, 3)):
         if not done:
@@ -74,9 +76,17 @@ def play(
             *_, done, _, _ = env.step(action)
     distance: list[int | None] = []
     before = env.oracle.planner.simulator.steps
-    costs[DISTANCE].append(measure(lambda: distance.append(env.oracle.distance()), 1))
+    costs[DISTANCE].append(measure(lambda: distance.append(env.oracle.distance())))
     steps.append(env.oracle.planner.simulator.steps - before)
     return plan, distance[0]
+
+
+def measure(work: Callable[[], Any]) -> Cost:
+    """Carry out some work and return its cost, without that of asking for Java's CPU time."""
+    java, python, started = cpu_seconds() - time.process_time(), time.process_time(), time.perf_counter()
+    work()
+    wall, python = time.perf_counter() - started, time.process_time() - python
+    return Cost(python + cpu_seconds() - time.process_time() - java, wall)
 
 
 def show(costs: dict[bool, Costs], steps: dict[bool, list[int]], different: int) -> None:
