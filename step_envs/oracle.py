@@ -101,6 +101,25 @@ class Oracle(ABC, Generic[State]):
         return self._plan(state, actions)
 
     @final
+    def distance(self, snapshot: bytes | None = None, *, after: Sequence[str] = ()) -> int | None:
+        """Count the actions of the plan: how far a state is from success.
+
+        Args:
+            snapshot: See ``plan``.
+            after: See ``plan``.
+
+        Returns:
+            The number of actions, 0 where the task is already done; None where no way is known.
+
+        Raises:
+            SnapshotError: The bytes are not a snapshot of this environment.
+            TypeError: ``after`` is not a sequence of str.
+            gymnasium.error.ResetNeeded: No episode is running, and no snapshot was given.
+        """
+        plan = self.plan(snapshot, after=after)
+        return None if plan is None else len(plan)
+
+    @final
     def next_action(self) -> str | None:
         """Return the first action of the plan from the running episode; None where there is no plan, or nothing to do.
 

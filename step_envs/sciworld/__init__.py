@@ -10,7 +10,7 @@
 ``prompt``        the instructions for a language model
 ``download``      reports the official data, which pip has installed with the engine
 ``java/``         the Java process, the connection to it, and isolated engine copies inside it
-``planning/``     plans: kept, compressed, executed by trial, and made again for an agent that has left them
-``data/``         ETO's lists of tasks
+``planning/``     plans: looked up, compressed, executed by trial, and made again for an agent that has left them
+``data/``         ETO's lists of tasks; plans that come with the package
 ================= ============================================================================================
 """

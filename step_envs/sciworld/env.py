@@ -19,7 +19,7 @@ from step_envs.sciworld.engine import DEFAULT_BACKEND, Backend, EngineReply, Sim
 from step_envs.sciworld.java.jars import engine_digest
 from step_envs.sciworld.oracle import ExpertName, SciWorldOracle
 from step_envs.sciworld.planning.action_history import ActionHistory
-from step_envs.sciworld.planning.replay_simulator import FULL_SCORE
+from step_envs.sciworld.planning.replay_simulator import FULL_SCORE, StateView
 from step_envs.sciworld.planning.steps import NOT_UNDERSTOOD, normalize
 from step_envs.sciworld.prompt import REACT
 from step_envs.sciworld.tasks import SCIWORLD_TASKS, SciWorldTasks, read_simplification
@@ -123,6 +123,7 @@ class SciWorldEnv(TextEnv):
         self._oracle = SciWorldOracle(self, expert, java, timeout, backend)
         self._simulator = Simulator(java, timeout, backend)
         self._history = ActionHistory("", 0, self._simplification, ())
+        self._views: list[StateView] = []
         self._description = _Description("", "")
         self._moves = 0
 
@@ -141,6 +142,11 @@ class SciWorldEnv(TextEnv):
     def history(self) -> ActionHistory:
         """The task and the actions so far, which identify the state of this deterministic world."""
         return self._history
+
+    @property
+    def views(self) -> Sequence[StateView]:
+        """What could be seen at the start of the running episode and after every action."""
+        return self._views
 
     @override
     def provenance(self) -> dict[str, str]:
@@ -169,7 +175,7 @@ class SciWorldEnv(TextEnv):
 
     def _start(self, task: ActionHistory) -> WorldState:
         reply = self._simulator.load(task.task, task.variation, task.simplification)
-        self._history = task
+        self._history, self._views = task, []
         self._description = _Description.of(self._simulator.task_description(), mend=self._mend_instructions)
         return self._state_after(reply)
 
@@ -181,6 +187,7 @@ class SciWorldEnv(TextEnv):
 
     def _state_after(self, reply: EngineReply) -> WorldState:
         self._moves = reply.moves
+        self._views.append(StateView(reply, self._simulator.look(), self._simulator.inventory()))
         mended = {"mended": "instruction"} if self._description.mended else {}
         return WorldState(
             observation=self._description.put_into(reply.observation),
@@ -191,8 +198,8 @@ class SciWorldEnv(TextEnv):
             details={
                 "moves": reply.moves,
                 "raw_score": reply.score,
-                "look": self._simulator.look(),
-                "inv": self._simulator.inventory(),
+                "look": self._views[-1].look,
+                "inv": self._views[-1].inventory,
                 **mended,
             },
         )

@@ -1,6 +1,7 @@
 """ScienceWorld's oracle: what the environment's own expert would do from the present state, and why.
 
-It plans in a second engine (``planning/planner.py``), so that asking it never changes the episode. With
+It plans in a second engine (``planning/planner.py``), so that asking it never changes the episode. The second engine starts
+when something has to be tried out: along a known plan, what the episode itself has shown is enough. With
 ``expert="explorer"`` the plan is that of ``expert.py``, which looks for things before it uses them.
 """
 
@@ -16,6 +17,7 @@ from step_envs.sciworld.engine import DEFAULT_BACKEND, Backend
 from step_envs.sciworld.expert import explore, next_step
 from step_envs.sciworld.planning.action_history import ActionHistory
 from step_envs.sciworld.planning.planner import Planner
+from step_envs.sciworld.planning.replay_simulator import StateView
 from step_envs.sciworld.planning.steps import NOT_UNDERSTOOD, normalize
 from step_envs.sciworld.tasks import SciWorldTasks
 from step_envs.sciworld.thoughts import ThoughtContext, word, word_search
@@ -32,6 +34,10 @@ class SciWorldOracleEnv(OracleEnv, Protocol):
     @property
     def history(self) -> ActionHistory:
         """The task and the actions of the running episode."""
+
+    @property
+    def views(self) -> Sequence[StateView]:
+        """What could be seen at the start of the running episode and after every action."""
 
 
 class SciWorldOracle(Oracle[ActionHistory]):
@@ -69,7 +75,9 @@ class SciWorldOracle(Oracle[ActionHistory]):
 
     @override
     def _state_now(self) -> ActionHistory:
-        return self._world.history
+        state = self._world.history
+        self.planner.simulator.remember(state, self._world.views)
+        return state
 
     @override
     def _state_of(self, snapshot: Snapshot) -> ActionHistory:

@@ -3,8 +3,9 @@
 ===================== ========================================================================================
 ``action_history``    the state of an episode: the task and the actions so far
 ``replay_simulator``  a second engine, brought to any state by replay
-``planner``           the plan from any state: remembered, read from disk, or searched
-``gold_plans``        keeps plans from the start of tasks on disk
+``planner``           the plan from any state: remembered, looked up, or searched
+``plan_tables``       plans from the start of tasks that come with the package
+``gold_plans``        keeps other plans from the start of tasks on disk
 ``steps``             what an action is for; the steps of a solution
 ``plan_compression``  shortens the engine's own solution
 ``plan_executor``     executes steps in the replay simulator

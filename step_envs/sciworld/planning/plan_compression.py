@@ -34,18 +34,23 @@ WaitShortener = Callable[[Sequence[PlanStep]], list[PlanStep]]
 
 def extract_steps(simulator: ReplaySimulator, task: ActionHistory, actions: Sequence[str]) -> list[PlanStep]:
     """Replay a solution and return its steps, without travel and without actions that had no effect."""
+    return mark_soft(list(steps_by_action(simulator, task, actions).values()))
+
+
+def steps_by_action(simulator: ReplaySimulator, task: ActionHistory, actions: Sequence[str]) -> dict[int, PlanStep]:
+    """Replay a solution and return its steps, by the index of the action that each begins with; none is soft yet."""
     views = simulator.observe_all(task.beginning().then(*actions))
-    steps: list[PlanStep] = []
+    steps: dict[int, PlanStep] = {}
     for index, action in enumerate(actions):
         before, after = views[index], views[index + 1]
         if before.solved:
             break
         observation, ticks = after.reply.observation, after.reply.moves - before.reply.moves
         if before.asks_which_object:
-            asked = steps.pop()
+            first, asked = steps.popitem()
             if action_kind(action) is ActionKind.ANSWER and not had_no_effect(observation):
                 ticks, score = asked.ticks + ticks, after.reply.score
-                steps.append(replace(asked, answer=action, observation=observation, ticks=ticks, score=score))
+                steps[first] = replace(asked, answer=action, observation=observation, ticks=ticks, score=score)
             continue
         if action_kind(action) in (ActionKind.TRAVEL, ActionKind.ANSWER) and not (
             action.startswith("close") and "closed" in observation
@@ -53,8 +58,8 @@ def extract_steps(simulator: ReplaySimulator, task: ActionHistory, actions: Sequ
             continue
         if had_no_effect(observation) or (action.startswith("pick up ") and after.inventory == before.inventory):
             continue
-        steps.append(PlanStep(action, before.room, observation, ticks, after.reply.score, start=before.reply.moves))
-    return _mark_soft(steps)
+        steps[index] = PlanStep(action, before.room, observation, ticks, after.reply.score, start=before.reply.moves)
+    return steps
 
 
 def compress_plan(simulator: ReplaySimulator, task: ActionHistory, gold: Sequence[str]) -> list[str]:
@@ -104,7 +109,7 @@ def _until_solved(simulator: ReplaySimulator, task: ActionHistory, gold: Sequenc
     return list(gold[: next((i for i, view in enumerate(views) if view.solved), 0)])
 
 
-def _mark_soft(steps: list[PlanStep]) -> list[PlanStep]:
+def mark_soft(steps: Sequence[PlanStep]) -> list[PlanStep]:
     """Mark steps that may be left out: looking, waiting, and every measurement but the last."""
     last = max((i for i, step in enumerate(steps) if step.kind is ActionKind.MEASURE), default=-1)
     return [

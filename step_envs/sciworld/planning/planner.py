@@ -1,9 +1,9 @@
 """Plans from any state of a task to success.
 
-From the start of a task the plan is the engine's own solution, compressed, and kept on disk. An agent that follows a plan
-only needs the rest of it. Off every known plan the way to success is found by trial in a second engine, which takes up to
-some seconds; so plans are remembered by state. No plan is returned that was not seen to end in success, in this process or
-when it was put on disk.
+From the start of a task the plan is the engine's own solution, compressed. For the common simplifications it comes with the
+package; otherwise it is computed once and kept on disk. An agent that follows a plan only needs the rest of it. Off every
+known plan the way to success is found by trial in a second engine, which takes up to some seconds; so plans are remembered
+by state. No plan is returned that was not seen to end in success, in this process or when it was kept.
 """
 
 import os
@@ -12,6 +12,7 @@ from step_envs.sciworld.engine import DEFAULT_BACKEND, Backend
 from step_envs.sciworld.planning.action_history import ActionHistory
 from step_envs.sciworld.planning.gold_plans import GoldPlanCache
 from step_envs.sciworld.planning.plan_compression import VERSION, compress_plan, extract_steps
+from step_envs.sciworld.planning.plan_tables import shipped_plan
 from step_envs.sciworld.planning.replanning import replan
 from step_envs.sciworld.planning.replay_simulator import ReplaySimulator
 from step_envs.sciworld.planning.steps import PlanStep, normalize
@@ -26,14 +27,23 @@ class Planner:
     Args:
         java: See ``Simulator``.
         timeout: See ``Simulator``.
-        backend: See ``Simulator``.
+        backend: See ``Simulator``. The stock backend computes all plans itself: it is what the fast one is checked against.
+        tables: Use the plans that come with the package, where there are any for the engine and the simplification.
 
     Attributes:
         simulator: Where actions are tried out.
     """
 
-    def __init__(self, java: str | os.PathLike[str] | None, timeout: float, backend: Backend = DEFAULT_BACKEND) -> None:
+    def __init__(
+        self,
+        java: str | os.PathLike[str] | None,
+        timeout: float,
+        backend: Backend = DEFAULT_BACKEND,
+        *,
+        tables: bool = True,
+    ) -> None:
         self.simulator = ReplaySimulator(java, timeout, backend)
+        self._tables = tables and backend == "fast"
         self._gold_plans = GoldPlanCache("gold")
         self._compressed_plans = GoldPlanCache(f"way-{VERSION}")
         self._plans: dict[ActionHistory, list[str] | None] = {}
@@ -52,6 +62,14 @@ class Planner:
         """Return the plan from a state if it was computed already; never search for it."""
         return self._plans.get(state)
 
+    def plan_from_start(self, state: ActionHistory) -> list[str]:
+        """Return the plan from the start of a state's task; empty if the engine's own solution does not succeed."""
+        task = state.beginning()
+        if self._from_start is None or self._from_start[0] != task:
+            known = shipped_plan(task) if self._tables else None
+            self._from_start = task, self._compressed_plan(task) if known is None else known.actions
+        return self._from_start[1]
+
     def close(self) -> None:
         """End the engine of the simulator."""
         self.simulator.close()
@@ -65,27 +83,29 @@ class Planner:
             followed = [normalize(action) for action in state.actions[count - back :]]
             if plan is not None and [normalize(action) for action in plan[:back]] == followed and len(plan) > back:
                 return plan[back:]
-        plan = self._plan_from_start(state)
+        plan = self.plan_from_start(state)
         followed_from_start = [normalize(action) for action in plan[:count]] == list(map(normalize, state.actions))
         return plan[count:] if followed_from_start else None
 
     def _search(self, state: ActionHistory) -> list[str] | None:
         task = state.beginning()
         if self._steps is None or self._steps[0] != task:
-            # If no plan from the start is known, parts of the engine's failing solution may still lead somewhere.
-            solution = self._plan_from_start(task) or self._gold_plan(task)
-            self._steps = task, extract_steps(self.simulator, task, solution)
+            self._steps = task, self._steps_from_start(task)
         return replan(self.simulator, state, self._steps[1])
 
-    def _plan_from_start(self, state: ActionHistory) -> list[str]:
-        task = state.beginning()
-        if self._from_start is None or self._from_start[0] != task:
-            plan = self._compressed_plans.read(task)
-            if plan is None:
-                plan = compress_plan(self.simulator, task, self._gold_plan(task))
-                self._compressed_plans.write(task, plan)
-            self._from_start = task, plan
-        return self._from_start[1]
+    def _steps_from_start(self, task: ActionHistory) -> list[PlanStep]:
+        known = shipped_plan(task) if self._tables else None
+        if known is not None and known.entries:
+            return known.steps
+        # If no plan from the start is known, parts of the engine's failing solution may still lead somewhere.
+        return extract_steps(self.simulator, task, self.plan_from_start(task) or self._gold_plan(task))
+
+    def _compressed_plan(self, task: ActionHistory) -> list[str]:
+        plan = self._compressed_plans.read(task)
+        if plan is None:
+            plan = compress_plan(self.simulator, task, self._gold_plan(task))
+            self._compressed_plans.write(task, plan)
+        return plan
 
     def _gold_plan(self, task: ActionHistory) -> list[str]:
         gold = self._gold_plans.read(task)

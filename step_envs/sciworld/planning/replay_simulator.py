@@ -6,6 +6,7 @@ and a state that continues the present one is reached without starting again.
 """
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from step_envs.sciworld.engine import DEFAULT_BACKEND, Backend, EngineReply, Simulator
@@ -75,6 +76,24 @@ class ReplaySimulator:
         """True if an engine was started."""
         return self._simulator is not None
 
+    def remember(self, state: ActionHistory, views: Sequence[StateView]) -> None:
+        """Remember what another engine has shown: the same actions give the same views in all of them.
+
+        Args:
+            state: The state that the other engine is in.
+            views: What could be seen at the start of the task and after every action up to that state.
+        """
+        if len(views) != len(state.actions) + 1:
+            return  # an interrupt came between an action and its view
+        if len(self._views) > _VIEWS_KEPT:
+            self._views.clear()
+            self._at = None
+        for count in reversed(range(len(views))):
+            seen = state.up_to(count)
+            if seen in self._views:
+                break
+            self._views[seen] = views[count]
+
     def observe(self, state: ActionHistory) -> StateView:
         """Return what can be seen in a state."""
         if state not in self._views:
@@ -84,8 +103,10 @@ class ReplaySimulator:
     def observe_all(self, state: ActionHistory) -> list[StateView]:
         """Return what could be seen at the start of the task and after every action up to a state."""
         prefixes = [state.up_to(count) for count in range(len(state.actions) + 1)]
-        if any(prefix not in self._views for prefix in prefixes):
-            self._at = None
+        missing = next((count for count, prefix in enumerate(prefixes) if prefix not in self._views), None)
+        if missing is not None:
+            if self._at is not None and missing <= len(self._at.actions):
+                self._at = None  # what is missing comes before the present state
             self._go(state)
         return [self._views[prefix] for prefix in prefixes]
 
