@@ -1,4 +1,4 @@
-"""Collection: play episodes in threads or on Ray, and keep their trajectories in a run folder.
+"""Collection: play episodes in threads, in processes or on Ray, and keep their trajectories in a run folder.
 
 ``collect`` is the main job; ``rollout`` plays a single episode.
 """
