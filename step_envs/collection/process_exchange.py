@@ -5,7 +5,9 @@ connection to the one process that has them, where a thread answers it. A worker
 still answered, paid once and kept in the cache, where the episode finds it when it is played again.
 """
 
+import os
 import secrets
+import tempfile
 import threading
 from contextlib import suppress
 from multiprocessing import AuthenticationError
@@ -16,6 +18,18 @@ from typing_extensions import override
 
 from step_envs.collection.portable_errors import portable
 from step_envs.endpoint import Answer, Endpoint, Gateway
+
+_LONGEST_FOLDER = 60
+"""Bytes of the temporary folder's path: the path of a socket in it has 40 more, and at most 103."""
+
+
+def free_address() -> tuple[str, int] | None:
+    """Return where to listen, for ``Listener`` and for managers.
+
+    Returns:
+        None, which stands for a socket in the temporary folder; a port of this machine if the path would be too long.
+    """
+    return None if len(os.fsencode(tempfile.gettempdir())) <= _LONGEST_FOLDER else ("127.0.0.1", 0)
 
 
 class RequestAddress(NamedTuple):
@@ -59,7 +73,7 @@ class RequestServer:
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
         key = secrets.token_bytes(32)
-        self._listener = Listener(authkey=key)
+        self._listener = Listener(free_address(), authkey=key)
         self.address = RequestAddress(self._listener.address, key)
         self._closed = False
         self._asking: set[threading.Thread] = set()

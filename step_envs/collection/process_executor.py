@@ -17,7 +17,7 @@ from typing import Any
 from typing_extensions import override
 
 from step_envs.collection.config import CollectConfig, EpisodePlan
-from step_envs.collection.process_exchange import ProcessGateway, RequestAddress, RequestServer
+from step_envs.collection.process_exchange import ProcessGateway, RequestAddress, RequestServer, free_address
 from step_envs.collection.worker_executor import EpisodeWorker, Worker, WorkerExecutor, WorkerLostError
 from step_envs.endpoint import Gateway
 from step_envs.worker_processes import hold_signals_for_children, processors, serve_parent
@@ -65,7 +65,7 @@ class _ProcessWorker(Worker):
         context = multiprocessing.get_context("spawn")
         self._threads = threads
         self._lifeline, self._alive = context.Pipe(duplex=False)
-        self._manager = _WorkerManager(ctx=context)
+        self._manager = _WorkerManager(free_address(), ctx=context)
         self._worker: Any = None
         self._process_id: int | None = None
         self.greeting = threads.submit(self._start, config, requests)

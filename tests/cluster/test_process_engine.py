@@ -186,6 +186,33 @@ def start(out: Path, *options: str) -> "subprocess.Popen[str]":
     )
 
 
+def test_a_temporary_folder_with_a_long_path_is_none_for_sockets(tmp_path: Path) -> None:
+    folder = tmp_path / ("long" * 30)
+    folder.mkdir()
+    command = [
+        sys.executable,
+        "-m",
+        "step_envs.cli",
+        "collect",
+        "--out",
+        str(tmp_path / "run"),
+        "--engine",
+        "processes",
+    ]
+    with ChatServer(lambda request: Answer(verdict())) as server:
+        teacher = f"openai:model=m,base_url={server.url}"
+        done = subprocess.run(
+            [*command, "--env", "own_world:Coin-v0", "--episodes", "4", "--teacher", teacher],
+            env=os.environ | {"PYTHONPATH": PATHS, "TMPDIR": str(folder)},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(without_time(tmp_path / "run")) == 4
+
+
 @pytest.mark.slow
 def test_the_command_killed_interrupted_and_resumed(tmp_path: Path) -> None:
     options = ["--episodes", "20000", "--agent", "novice"]
