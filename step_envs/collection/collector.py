@@ -110,6 +110,9 @@ def collect(
         session = _CollectionSession(out, store, progress, on_progress, gateway)
         try:
             remaining = deque(plan for plan in planned if plan.episode not in done)
+            if not remaining:
+                on_start(progress)
+                return progress
             with _make_executor(config, gateway, len(remaining)) as executor:
                 on_start(progress)
                 session.play(remaining, executor)

@@ -80,6 +80,12 @@ def test_killed_workers_change_nothing_and_none_stays(tmp_path: Path) -> None:
     assert without_time(tmp_path / "processes") == without_time(tmp_path / "threads")
     assert not (tmp_path / "processes" / "failures.jsonl").exists()
     assert not workers()
+    summary = (tmp_path / "processes" / "summary.json").read_text()
+    started: list[int] = []
+    # Where nothing is left to play, no process is started for it.
+    collect(config(), tmp_path / "processes", resume=True, on_start=lambda progress: started.append(len(workers())))
+    assert started == [0]
+    assert (tmp_path / "processes" / "summary.json").read_text() == summary
 
 
 @pytest.mark.slow
