@@ -101,7 +101,7 @@ class Oracle(ABC, Generic[State]):
         return self._plan(state, actions)
 
     @final
-    def distance(self, snapshot: bytes | None = None, *, after: Sequence[str] = ()) -> int | None:
+    def distance(self, snapshot: bytes | RestorePoint | None = None, *, after: Sequence[str] = ()) -> int | None:
         """Count the actions of the plan: how far a state is from success.
 
         Args:

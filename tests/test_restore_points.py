@@ -43,6 +43,7 @@ def test_a_restore_point_is_the_snapshot_of_its_moment(env_id, options):
         assert bytes(point) == snapshot and bytes(point) is bytes(point)
         for after in ([], plan[:1], plan, ["nonsense"]):
             assert env.oracle.plan(point, after=after) == env.oracle.plan(snapshot, after=after)
+            assert env.oracle.distance(point, after=after) == env.oracle.distance(snapshot, after=after)
         shown = env.restore(snapshot)
         env.step(plan[0])
         assert env.restore(point) == shown

@@ -33,7 +33,7 @@ def free_address() -> tuple[str, int] | None:
 
 
 class RequestAddress(NamedTuple):
-    """Where a ``RequestServer`` listens, and the key that it asks for."""
+    """The address of a ``RequestServer``, and the key that a client must have."""
 
     address: Any
     key: bytes

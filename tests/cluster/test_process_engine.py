@@ -7,15 +7,14 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import own_world  # noqa: F401  (registers Coin-v0)
 import psutil
 import pytest
 from chat_server import Answer, ChatServer, verdict
 from children import wait_for_a_trajectory
+from coin_runs import HERE, KEY, PATHS, descendants, kill_one_at, without_time
 
 from step_envs.collection import collector
 from step_envs.collection.collector import collect
@@ -23,12 +22,7 @@ from step_envs.collection.config import CollectConfig
 from step_envs.collection.progress import Progress
 from step_envs.endpoint import Budget, EndpointConfig
 from step_envs.errors import BudgetSpentError, EngineError
-from step_envs.store import read_trajectories
 from step_envs.trajectory import Trajectory
-
-HERE = Path(__file__).parent
-PATHS = os.pathsep.join([str(HERE), str(HERE.parent), *filter(None, sys.path)])
-KEY = "sk-marker-0123456789abcdef"
 
 
 @pytest.fixture(autouse=True)
@@ -41,29 +35,8 @@ def config(**changes: Any) -> CollectConfig:
     return CollectConfig(**(settings | {"engine": "processes", "concurrency": 4} | changes))
 
 
-def without_time(out: Path) -> dict[int | None, Any]:
-    found = list(read_trajectories(out))
-    kept = {trajectory.episode: trajectory.model_dump(exclude={"usage"}) for trajectory in found}
-    assert len(kept) == len(found)
-    return kept
-
-
 def workers(of: int | None = None) -> list[psutil.Process]:
-    found = []
-    for child in psutil.Process(of).children(recursive=True):
-        with suppress(psutil.Error):
-            if "spawn_main" in " ".join(child.cmdline()):
-                found.append(child)
-    return found
-
-
-def kill_one_at(counts: set[int]) -> Any:
-    def watch(progress: Progress, trajectory: Trajectory | None) -> None:
-        if progress.kept in counts:
-            counts.discard(progress.kept)
-            workers()[0].kill()
-
-    return watch
+    return descendants(lambda command: "spawn_main" in command, of)
 
 
 def reasons(out: Path) -> dict[str, str]:
@@ -74,7 +47,7 @@ def reasons(out: Path) -> dict[str, str]:
 def test_killed_workers_change_nothing_and_none_stays(tmp_path: Path) -> None:
     collect(config(engine="threads"), tmp_path / "threads")
     kills = {3, 17, 31}
-    figures = collect(config(), tmp_path / "processes", on_progress=kill_one_at(kills))
+    figures = collect(config(), tmp_path / "processes", on_progress=kill_one_at(kills, workers))
     assert not kills
     assert (figures.kept, figures.failed) == (60, 0)
     assert without_time(tmp_path / "processes") == without_time(tmp_path / "threads")
@@ -101,7 +74,7 @@ def test_one_budget_one_bill_and_nothing_paid_twice(tmp_path: Path, monkeypatch:
         assert 20_000 < paid["prompt_tokens"] + paid["completion_tokens"] <= 40_000
         first = len(without_time(tmp_path))
         kills = {first + 3, first + 9}
-        figures = collect(plan, tmp_path, resume=True, on_progress=kill_one_at(kills))
+        figures = collect(plan, tmp_path, resume=True, on_progress=kill_one_at(kills, workers))
     assert 0 < first < 40
     assert (figures.kept, figures.failed, kills) == (40, 0, set())
     assert sorted(map(str, without_time(tmp_path))) == sorted(map(str, range(40)))

@@ -9,15 +9,15 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import own_world  # noqa: F401  (registers Coin-v0)
 import psutil
 import pytest
 from chat_server import Answer, ChatServer, verdict
+from children import wait_for_a_trajectory
+from coin_runs import HERE, KEY, PATHS, descendants, kill_one_at, without_time
 
 from step_envs.collection import worker_executor
 from step_envs.collection.cluster import Cluster
@@ -28,16 +28,12 @@ from step_envs.collection.ray_exchange import ModelRequestServer
 from step_envs.endpoint import Answer as GatewayAnswer
 from step_envs.endpoint import Budget, Endpoint, EndpointConfig, Gateway
 from step_envs.errors import BudgetSpentError, ClusterError, EngineError
-from step_envs.store import read_trajectories
 from step_envs.trajectory import Trajectory, Usage
 
 ray = pytest.importorskip("ray", reason="needs the extra ray: make test-ray")
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
-HERE = Path(__file__).parent
-PATHS = os.pathsep.join([str(HERE), str(HERE.parent), *filter(None, sys.path)])
 SMALL = Cluster(cpus=0.5, memory=2**28, episodes_per_worker=2)
-KEY = "sk-marker-0123456789abcdef"
 
 
 @pytest.fixture(scope="module")
@@ -56,36 +52,14 @@ def config(**changes: Any) -> CollectConfig:
     return CollectConfig(**({"env": "own_world:Coin-v0", "episodes": 60, "agent": "novice:error_rate=0.4"} | changes))
 
 
-def without_time(out: Path) -> dict[int | None, Any]:
-    found = list(read_trajectories(out))
-    kept = {trajectory.episode: trajectory.model_dump(exclude={"usage"}) for trajectory in found}
-    assert len(kept) == len(found)
-    return kept
-
-
-def is_worker(process: psutil.Process) -> bool:
-    with suppress(psutil.Error):
-        return "EpisodeWorker" in " ".join(process.cmdline()[:1])
-    return False
-
-
-def workers() -> list[psutil.Process]:
-    return [child for child in psutil.Process().children(recursive=True) if is_worker(child)]
-
-
-def kill_one_at(counts: set[int]) -> Any:
-    def watch(progress: Progress, trajectory: Trajectory | None) -> None:
-        if progress.kept in counts:
-            counts.discard(progress.kept)
-            workers()[0].kill()
-
-    return watch
+def workers(of: int | None = None) -> list[psutil.Process]:
+    return descendants(lambda command: "EpisodeWorker" in command.partition(" ")[0], of)
 
 
 def test_killed_workers_change_nothing(cluster: None, tmp_path: Path) -> None:
     collect(config(), tmp_path / "threads", concurrency=2)
     kills = {3, 17, 31}
-    figures = collect(config(), tmp_path / "ray", concurrency=4, cluster=SMALL, on_progress=kill_one_at(kills))
+    figures = collect(config(), tmp_path / "ray", concurrency=4, cluster=SMALL, on_progress=kill_one_at(kills, workers))
     assert not kills
     assert (figures.kept, figures.failed) == (60, 0)
     assert without_time(tmp_path / "ray") == without_time(tmp_path / "threads")
@@ -107,7 +81,9 @@ def test_one_budget_one_bill_and_nothing_paid_twice(
         assert 20_000 < paid["prompt_tokens"] + paid["completion_tokens"] <= 40_000
         first = len(without_time(tmp_path))
         kills = {first + 3, first + 9}
-        figures = collect(plan, tmp_path, resume=True, concurrency=4, cluster=SMALL, on_progress=kill_one_at(kills))
+        figures = collect(
+            plan, tmp_path, resume=True, concurrency=4, cluster=SMALL, on_progress=kill_one_at(kills, workers)
+        )
     assert 0 < first < 40
     assert (figures.kept, figures.failed, kills) == (40, 0, set())
     assert sorted(map(str, without_time(tmp_path))) == sorted(map(str, range(40)))
@@ -218,19 +194,11 @@ def start(out: Path, *options: str) -> "subprocess.Popen[str]":
     )
 
 
-def wait_for_lines(out: Path) -> None:
-    for _ in range(6000):
-        if (out / "trajectories.jsonl").exists() and (out / "trajectories.jsonl").stat().st_size:
-            return
-        time.sleep(0.05)
-    raise AssertionError("nothing was collected")
-
-
 def test_the_command_killed_interrupted_and_resumed(tmp_path: Path) -> None:
     options = ["--episodes", "3000", "--agent", "novice"]
     process = start(tmp_path, *options)
-    wait_for_lines(tmp_path)
-    playing = [child for child in psutil.Process(process.pid).children(recursive=True) if is_worker(child)]
+    wait_for_a_trajectory(process, tmp_path)
+    playing = workers(process.pid)
     process.kill()
     process.communicate()
     # Ray's own helpers take up to a minute to see that they are alone.
