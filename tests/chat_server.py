@@ -71,6 +71,7 @@ class ChatServer:
         self._port = port
         self.requests: list[dict[str, Any]] = []
         self.headers: list[str] = []
+        self.connections = 0
         self._started = threading.Event()
         self._in_flight = 0
         self._most_in_flight = 0
@@ -113,6 +114,7 @@ class ChatServer:
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
+        self.connections += 1
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         try:

@@ -201,6 +201,17 @@ def test_threads_learn_a_new_name_at_the_same_time() -> None:
     assert [answer.text for answer in answers] == [GOOD.text] * 8
 
 
+def test_connections_are_as_many_as_requests_at_once_and_are_kept_for_the_next_threads() -> None:
+    gateway = Gateway()
+    with ChatServer(lambda request: Answer("fine", together=4)) as server:
+        chat = model(server, gateway)
+        for first in (0, 100):
+            with ThreadPoolExecutor(4) as pool:
+                list(pool.map(lambda seed: chat.ask(HELLO, seed=seed), range(first, first + 20)))
+        gateway.close()
+    assert (len(server.requests), server.connections) == (40, 4)
+
+
 def test_a_client_without_a_place_for_the_time_limit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     def init(self: Any, **options: Any) -> None:
         self._transport, self._mounts = object(), {}

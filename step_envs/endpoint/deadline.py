@@ -9,26 +9,24 @@ asyncio client on a background thread, with ``asyncio.timeout`` around each requ
 each call with 64 of them in flight, and a transport of our own would have to repeat the client's handling of proxies.
 """
 
-import threading
 import time
 from importlib import import_module
 from typing import Any
 
 
 class Deadline:
-    """The moment at which the exchange of the calling thread must be over."""
+    """The moment at which the running exchange of a client must be over."""
 
     def __init__(self) -> None:
-        self._of_thread = threading.local()
+        self._moment = 0.0
 
     def begin(self, seconds: float) -> None:
         """Begin an exchange that may take so many seconds."""
-        self._of_thread.moment = time.monotonic() + seconds
+        self._moment = time.monotonic() + seconds
 
     def remaining(self) -> float:
-        """Return the seconds that are left to this thread's exchange; not above 0 where its time is over."""
-        moment: float = self._of_thread.moment
-        return moment - time.monotonic()
+        """Return the seconds that are left to the exchange; not above 0 where its time is over."""
+        return self._moment - time.monotonic()
 
     def shorten(self, timeout: float | None) -> float:
         """Shorten a time-out to what is left; never to 0, which would mean not to wait at all."""
@@ -65,7 +63,7 @@ class _LimitedBackend:
 
 
 class _LimitedStream:
-    """A connection that waits no longer than the deadline of the thread that uses it."""
+    """A connection that waits no longer than the deadline of its client."""
 
     def __init__(self, stream: Any, deadline: Deadline) -> None:
         self._stream, self._deadline = stream, deadline

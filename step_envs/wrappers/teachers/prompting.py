@@ -8,9 +8,11 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib.resources import files
+from itertools import chain
 from pathlib import Path
+from sys import intern
 
 from step_envs.errors import DataError
 from step_envs.file_reading import read_text
@@ -181,14 +183,19 @@ def most_relevant(actions: Sequence[str], about: Sequence[str], most: int) -> li
     """
     if len(actions) <= most:
         return list(actions)
-    words = [set(_WORD.findall(action.lower())) for action in actions]
-    common = Counter(word for of_one in words for word in of_one)
-    asked = [set(_WORD.findall(text.lower())) for text in about]
-
-    def relevance(index: int) -> float:
-        return sum(
-            sum(1 / common[word] for word in words[index] & texts) / (rank + 1) for rank, texts in enumerate(asked)
-        ) / (1 + len(words[index]))
-
-    best = sorted(range(len(actions)), key=lambda index: (-relevance(index), index))[:most]
+    words = [_words_of(action) for action in actions]
+    common = Counter(chain.from_iterable(words))
+    # ScienceWorld lists three thousand actions at every step: what a word is worth is computed once, not in every action.
+    worth: dict[str, float] = {}
+    for rank, text in enumerate(about, 1):
+        for word in set(_WORD.findall(text.lower())) & common.keys():
+            worth[word] = worth.get(word, 0.0) + 1 / (common[word] * rank)
+    relevance = [sum([worth.get(word, 0.0) for word in of_one]) / (1 + len(of_one)) for of_one in words]
+    best = sorted(range(len(actions)), key=relevance.__getitem__, reverse=True)[:most]
     return [actions[index] for index in sorted(best)]
+
+
+@lru_cache(maxsize=2**14)
+def _words_of(action: str) -> tuple[str, ...]:
+    """Return the words of an action, each once, in a fixed order: sums of fractions depend on the order."""
+    return tuple(dict.fromkeys(map(intern, _WORD.findall(action.lower()))))
