@@ -82,7 +82,8 @@ class GarbageLimit:
 
     Java's collector would rather take more memory than look for garbage among old objects, so that a heap of which 80 MiB
     are in use grows to its limit of two gigabytes. A low limit would stop that, but also the hundredth simulator. So the
-    process is asked to collect once the heap has grown by a fixed amount over what was in use after the last time.
+    process is asked to collect once the heap has grown by half of what was in use after the last time, and some more. A
+    collection stops all simulators, and takes the longer the more is in use: with 64 simulators half a second.
     """
 
     def __init__(self) -> None:
@@ -100,7 +101,7 @@ class GarbageLimit:
     def collected(self, used_bytes: int) -> None:
         """Set the next limit by what is still in use after a collection."""
         with self._lock:
-            self._collect_at = used_bytes + used_bytes // 8 + _GARBAGE_BYTES
+            self._collect_at = used_bytes + used_bytes // 2 + _GARBAGE_BYTES
 
 
 def _class_path(jars: list[Path]) -> str:
