@@ -14,7 +14,7 @@ _FAR_BYTE = (1 << 31) - 2
 
 
 def lock_file(handle: int) -> None:
-    """Lock an open file until it is closed, by whatever means the process ends.
+    """Lock an open file until it is unlocked or closed, by whatever means the process ends.
 
     Args:
         handle: The file descriptor.
@@ -29,6 +29,22 @@ def lock_file(handle: int) -> None:
         _lock_far_byte(handle)
         return
     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def unlock_file(handle: int) -> None:
+    """Unlock a file that is about to be closed.
+
+    Closing alone is not enough: a child process that another thread is starting has a copy of the open file, and with it
+    the lock, until it runs its own program; and a forked one has it until it ends.
+
+    Args:
+        handle: The file descriptor.
+    """
+    try:
+        fcntl: Any = import_module("fcntl")
+    except ImportError:
+        return  # Windows has no such copies
+    fcntl.flock(handle, fcntl.LOCK_UN)
 
 
 def _lock_far_byte(handle: int) -> None:

@@ -159,6 +159,35 @@ def test_one_writer_at_a_time(tmp_path: Path) -> None:
         TrajectoryStore(tmp_path / "t.jsonl")
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_closed_file_is_free_though_a_child_has_a_copy_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    wait, end = os.pipe()
+    with TrajectoryStore(path):
+        child = os.fork()
+        if child == 0:
+            os.close(end)
+            os.read(wait, 1)
+            os._exit(0)
+    with TrajectoryStore(path) as again:
+        again.append(trajectory(0))
+    os.close(end)
+    os.close(wait)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_child_that_closes_its_copy_does_not_let_others_write(tmp_path: Path) -> None:
+    with TrajectoryStore(tmp_path / "t.jsonl") as store:
+        child = os.fork()
+        if child == 0:
+            store.close()
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        with pytest.raises(StoreError, match="Another process is writing"):
+            TrajectoryStore(tmp_path / "t.jsonl")
+
+
 def test_a_full_disk_keeps_what_was_there(tmp_path: Path) -> None:
     code = f"""
 import resource, signal, sys
