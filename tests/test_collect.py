@@ -300,14 +300,14 @@ def test_killed_at_random_moments_and_resumed(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_sciworld_killed_twenty_times_and_resumed(tmp_path: Path) -> None:
-    options = ["--task-type", "lifespan-longest-lived", "--episodes", "45", "--agent", "novice", "--split", "dev"]
-    kill_and_resume(tmp_path, options, kills=20, longest=4.5)
+def test_sciworld_killed_eight_times_and_resumed(tmp_path: Path) -> None:
+    options = ["--task-type", "lifespan-longest-lived", "--episodes", "20", "--agent", "novice", "--split", "dev"]
+    kill_and_resume(tmp_path, options, kills=8, longest=4.5)
     expected = CollectConfig(
         env="STeP-SciWorld-v0",
         env_options={"task_types": ["lifespan-longest-lived"]},
         split="dev",
-        episodes=45,
+        episodes=20,
         agent="novice",
     )
     assert tasks(tmp_path) == wanted(expected)
