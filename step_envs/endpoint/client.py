@@ -7,7 +7,7 @@ status, decides whether the attempt is repeated. A request that is refused for w
 server says how, and sent again; see ``adaptation.py``.
 
 Each request in flight has an HTTP client of its own, and leaves it to the next one. One client for all would look through
-all its connections at the begin and at the end of every request, while all other threads wait: with 256 requests in
+all its connections at the beginning and at the end of every request, while all other threads wait: with 256 requests in
 flight that costs a third of the throughput.
 
 This module imports ``openai``; ``Gateway`` imports it when the first request is made.
