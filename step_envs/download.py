@@ -14,7 +14,8 @@ import os
 import re
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -75,8 +76,7 @@ def fetch(
     """
     part = target.with_name(f"{target.name}.part")
     try:
-        with part.open("ab") as file:
-            _claim(file, part, url)
+        with part.open("ab") as file, _claimed(file, part, url):
             most = LARGEST if published is None else published.size
             _receive(url, file, otherwise, progress, most)
             file.flush()
@@ -110,15 +110,20 @@ def _require(published: PublishedFile | None, digest: str, url: str, file: Binar
     )
 
 
-def _claim(file: BinaryIO, part: Path, url: str) -> None:
-    """Make sure that no other process writes to the same file, where two downloads would mix their bytes."""
+@contextmanager
+def _claimed(file: BinaryIO, part: Path, url: str) -> Iterator[None]:
+    """Keep other processes from writing to the same file, where two downloads would mix their bytes."""
     try:
-        lock_file(file.fileno())
+        unlock = lock_file(file.fileno())
         mine = part.exists() and os.path.samestat(os.fstat(file.fileno()), part.stat())
     except BlockingIOError:
         mine = False
     if not mine:
         raise DataError(f"Another process is downloading {url} to {part}: wait for it, then run the command again.")
+    try:
+        yield
+    finally:
+        unlock()
 
 
 def _receive(url: str, file: BinaryIO, otherwise: str, progress: Progress | None, most: int) -> None:

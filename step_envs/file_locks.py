@@ -6,6 +6,7 @@ file on Windows from its first byte, so that nobody could look into a run that g
 """
 
 import os
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
@@ -13,11 +14,16 @@ _FAR_BYTE = (1 << 31) - 2
 """Windows locks relative to a position that is a 32-bit number."""
 
 
-def lock_file(handle: int) -> None:
+def lock_file(handle: int) -> Callable[[], None]:
     """Lock an open file until it is unlocked or closed, by whatever means the process ends.
 
     Args:
         handle: The file descriptor.
+
+    Returns:
+        A function that unlocks the file; call it before the file is closed. Closing alone is not enough: a child process
+        that another thread is starting has a copy of the open file, and with it the lock, until it runs its own program,
+        and a forked one has it until it ends. In a forked child the function does nothing: the lock is its parent's.
 
     Raises:
         BlockingIOError: Another process, or another open file of this one, holds the lock.
@@ -27,24 +33,15 @@ def lock_file(handle: int) -> None:
         fcntl: Any = import_module("fcntl")
     except ImportError:
         _lock_far_byte(handle)
-        return
+        return lambda: None  # on Windows a child has no copy of an open file
     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    owner = os.getpid()
 
+    def unlock() -> None:
+        if os.getpid() == owner:
+            fcntl.flock(handle, fcntl.LOCK_UN)
 
-def unlock_file(handle: int) -> None:
-    """Unlock a file that is about to be closed.
-
-    Closing alone is not enough: a child process that another thread is starting has a copy of the open file, and with it
-    the lock, until it runs its own program; and a forked one has it until it ends.
-
-    Args:
-        handle: The file descriptor.
-    """
-    try:
-        fcntl: Any = import_module("fcntl")
-    except ImportError:
-        return  # Windows has no such copies
-    fcntl.flock(handle, fcntl.LOCK_UN)
+    return unlock
 
 
 def _lock_far_byte(handle: int) -> None:

@@ -16,7 +16,7 @@ from typing import Self, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from step_envs.errors import StoreError, first_fault
-from step_envs.file_locks import lock_file, unlock_file
+from step_envs.file_locks import lock_file
 from step_envs.file_reading import MOST_BYTES, bounded_lines, cannot_read, check_json, model_from_json, require_regular
 from step_envs.trajectory import Trajectory
 
@@ -48,14 +48,13 @@ class TrajectoryStore:
         except OSError as error:
             raise StoreError(f"Cannot open {self.path} for writing: {error.strerror}.") from error
         try:
-            lock_file(self._file.fileno())
+            self._unlock = lock_file(self._file.fileno())
         except OSError as error:
             self._file.close()
             raise StoreError(
                 f"Another process is writing to {self.path}; wait for it or name another folder."
             ) from error
         self._end: int | None = None
-        self._owner = os.getpid()
 
     def repair(self) -> None:
         """Make the file end with a whole line, whoever wrote it last and however they ended.
@@ -115,8 +114,8 @@ class TrajectoryStore:
 
     def close(self) -> None:
         """Close the file, so that others can write to it."""
-        if not self._file.closed and self._owner == os.getpid():
-            unlock_file(self._file.fileno())
+        if not self._file.closed:
+            self._unlock()
         self._file.close()
 
     def __enter__(self) -> Self:

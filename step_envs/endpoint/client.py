@@ -6,9 +6,9 @@ connecting to the last byte, must arrive within the time-out and within a size; 
 status, decides whether the attempt is repeated. A request that is refused for what it asks is changed as far as the
 server says how, and sent again; see ``adaptation.py``.
 
-Each request in flight has an HTTP client of its own, and leaves it to the next one. One client for all would look through
-all its connections at the beginning and at the end of every request, while all other threads wait: with 256 requests in
-flight that costs a third of the throughput.
+Each request in flight has an HTTP client of its own; later requests use it again. One client for all requests would check
+all its connections before and after every request, while the other threads wait: with 256 requests in flight that costs a
+third of the throughput.
 
 This module imports ``openai``; ``Gateway`` imports it when the first request is made.
 """

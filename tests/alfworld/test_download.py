@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import json
+import os
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -92,6 +93,29 @@ def test_a_broken_download_goes_on_where_it_stopped(server, tmp_path, ranges):
     server.broken_after = None
     download_games(tmp_path / "data", url=server.url, expected=EXPECTED)
     assert server.asked == [None, "bytes=1000-"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_broken_download_goes_on_though_a_child_has_a_copy_of_the_file(server, tmp_path):
+    wait, end = os.pipe()
+    children = []
+
+    def progress(received, total):
+        if not children:
+            children.append(os.fork())
+            if children == [0]:
+                os.close(end)
+                os.read(wait, 1)
+                os._exit(0)
+
+    server.broken_after = 1000
+    with pytest.raises(DataError, match=r"run the command again"):
+        download_games(tmp_path / "data", url=server.url, expected=EXPECTED, progress=progress)
+    server.broken_after = None
+    assert download_games(tmp_path / "data", url=server.url, expected=EXPECTED).is_dir()
+    os.close(end)
+    os.close(wait)
+    assert [os.waitpid(child, 0)[1] for child in children] == [0]
 
 
 def test_a_download_that_was_whole_is_not_fetched_again(server, tmp_path):

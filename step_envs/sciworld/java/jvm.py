@@ -83,7 +83,7 @@ class GarbageLimit:
     Java's collector would rather take more memory than look for garbage among old objects, so that a heap of which 80 MiB
     are in use grows to its limit of two gigabytes. A low limit would stop that, but also the hundredth simulator. So the
     process is asked to collect once the heap has grown by half of what was in use after the last time, and some more. A
-    collection stops all simulators, and takes the longer the more is in use: with 64 simulators half a second.
+    collection stops all simulators. It takes longer if more is in use: half a second with 64 simulators.
     """
 
     def __init__(self) -> None:
