@@ -6,12 +6,12 @@
 ================== ===========================================================================================
 
 This takes hours of processor time. Every plan is written into the work folder when it is known, and a second call continues
-where the first one stopped. The same plans give the same bytes, in whatever order they were computed, so both tables are
-written from the work folder at the end of each call, also of one that was interrupted. The plan of a variation that is not
-in a table is computed when somebody asks for it.
+with what is missing there and in the package's tables. The same plans give the same bytes, in whatever order they were
+computed, so both tables are written at the end of each call, also of one that was interrupted. The plan of a variation that
+is not in a table is computed when somebody asks for it.
 
 The plans depend on the engine's jar and on ``plan_compression.VERSION``. When either changes, nothing of an older work
-folder is used. A test computes a sample of the plans again and compares.
+folder or table is used. A test computes a sample of the plans again and compares.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from step_envs.files import write_whole
 from step_envs.sciworld.java.jars import engine_digest
 from step_envs.sciworld.planning.action_history import ActionHistory
 from step_envs.sciworld.planning.plan_compression import VERSION
-from step_envs.sciworld.planning.plan_tables import TABLES, KnownPlan, PlanEntry, pack_table
+from step_envs.sciworld.planning.plan_tables import TABLES, KnownPlan, PlanEntry, PlanTable, pack_table
 from step_envs.sciworld.planning.planner import Planner
 from step_envs.sciworld.tasks import ETO_SPLITS, SCIWORLD_TASKS, TASK_TYPES
 
@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="processes, each with a Java process of its own")
     parser.add_argument("--simplifications", nargs="*", choices=TABLES, default=list(TABLES))
     parser.add_argument("--tasks", nargs="*", choices=list(TASK_TYPES), default=list(TASK_TYPES), metavar="TASK")
-    parser.add_argument("--pack-only", action="store_true", help="compute nothing, write the tables of what is known")
+    parser.add_argument("--pack-only", action="store_true", help="compute nothing, write what is known into the tables")
     args = parser.parse_args()
     work = args.work / f"{engine_digest()[:16]}-{VERSION}"
     work.mkdir(parents=True, exist_ok=True)
@@ -70,7 +70,7 @@ def variations(simplification: str, tasks: list[str]) -> Iterator[ActionHistory]
 def compute(work: Path, simplification: str, tasks: list[str], jobs: int) -> None:
     """Compute the plans that are not known yet."""
     file = work / f"{simplification}.jsonl"
-    known = read(file)
+    known = shipped(simplification) | computed(file)
     missing = [task for task in variations(simplification, tasks) if (task.task, task.variation) not in known]
     context, started = multiprocessing.get_context("spawn"), time.monotonic()
     with context.Pool(jobs) as pool, file.open("a", encoding="utf-8") as stream:
@@ -92,8 +92,17 @@ def plan_of(task: ActionHistory) -> tuple[ActionHistory, KnownPlan]:
 _planners: list[Planner] = []  # of this process, once it has computed something
 
 
-def read(file: Path) -> dict[tuple[str, int], KnownPlan]:
-    """Read what is known; a line that was cut short by a kill is computed again."""
+def shipped(simplification: str) -> dict[tuple[str, int], KnownPlan]:
+    """Read the plans of the package's table; none if it was made with another engine or compression."""
+    table = PlanTable((DATA / f"plans_{simplification}.xz").read_bytes())
+    if not table.fits(engine_digest()):
+        return {}
+    keys = [(task, variation) for task, variations in table.tasks.items() for variation in variations]
+    return {key: plan for key in keys if (plan := table.plan(*key)) is not None}
+
+
+def computed(file: Path) -> dict[tuple[str, int], KnownPlan]:
+    """Read the plans of a work folder; a line that was cut short by a kill is computed again."""
     plans: dict[tuple[str, int], KnownPlan] = {}
     for line in file.read_text("utf-8").splitlines() if file.exists() else ():
         try:
@@ -106,7 +115,7 @@ def read(file: Path) -> dict[tuple[str, int], KnownPlan]:
 
 def pack(work: Path, simplification: str) -> None:
     """Write a table into the package."""
-    plans = read(work / f"{simplification}.jsonl")
+    plans = shipped(simplification) | computed(work / f"{simplification}.jsonl")
     table = pack_table(simplification, engine_digest(), plans)
     write_whole(DATA / f"plans_{simplification}.xz", table)
     sys.stderr.write(f"plans_{simplification}.xz: {len(plans)} plans, {len(table):,} bytes\n")

@@ -247,13 +247,15 @@ def test_what_cannot_be_trained_on_is_refused(tokenizer, checkpoint, tmp_path):
 
 
 SCRIPT = """
-import sys
+import os, pathlib, sys
 import datasets, torch
 from step_envs.training.finetuning import FinetuneConfig, finetune
 dataset = datasets.load_from_disk(sys.argv[1])
 settings = FinetuneConfig(max_steps=3, batch_size=int(sys.argv[4]), learning_rate=1e-3, warmup=0)
 finetune(dataset, model=sys.argv[2], out=sys.argv[3], config=settings)
-print("processes:", torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1)
+size = torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
+# A file for each process: what two of them print can stand in one another's lines.
+pathlib.Path(sys.argv[3], f"rank-{os.environ['RANK']}").write_text(f"one of {size}")
 """
 
 
@@ -266,7 +268,7 @@ def test_two_processes_train_what_one_does(tokenizer, checkpoint, tmp_path, make
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     for processes, batch, name in ((1, 2, "one"), (2, 1, "two")):
         arguments = [tmp_path / "rows", checkpoint, tmp_path / name, batch]
-        ran = subprocess.run(
+        subprocess.run(
             [*launch, "--nproc_per_node", str(processes), str(script), *map(str, arguments)],
             check=True,
             timeout=300,
@@ -274,7 +276,8 @@ def test_two_processes_train_what_one_does(tokenizer, checkpoint, tmp_path, make
             text=True,
             env=os.environ | {"OMP_NUM_THREADS": "1"},
         )
-        assert f"processes: {processes}" in ran.stdout
+        ranks = {file.name: file.read_text() for file in (tmp_path / name).glob("rank-*")}
+        assert ranks == {f"rank-{rank}": f"one of {processes}" for rank in range(processes)}
     one, two = (
         transformers.AutoModelForCausalLM.from_pretrained(tmp_path / name).state_dict() for name in ("one", "two")
     )
