@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 # Most of the three million lines that pip would compile are never imported; Python compiles the others when they are.
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
 
-.PHONY: demo test test-slow test-all test-packaging test-editor test-original test-ray test-serve test-templates test-loaders test-training test-browser docs docs-serve lint format benchmark clean
+.PHONY: demo test test-slow test-all test-packaging test-editor test-original test-ray test-serve test-templates test-loaders test-integrations test-training test-browser docs docs-serve lint format benchmark clean
 
 demo: $(VENV)/core  ## play real tasks with a teacher watching, and show what comes out
 	@$(BIN)/step-envs collect --out runs/demo --resume --episodes 12 --agent novice:error_rate=0.2 --seed 1 \
@@ -15,7 +15,7 @@ demo: $(VENV)/core  ## play real tasks with a teacher watching, and show what co
 	@echo 'Next: look at all of them in a browser ($(BIN)/step-envs view runs/demo writes the page), read what was trained in another one ($(BIN)/step-envs view runs/demo --episode 3), or play yourself: $(BIN)/step-envs play'
 
 # Tests that need more than the extra dev, or that are asked for by name; each has a target below.
-OTHERS := train or ray or original or packaging or editor or serve or browser or templates or loaders
+OTHERS := train or ray or original or packaging or editor or serve or browser or templates or loaders or integrations
 PARALLEL := --numprocesses logical --maxprocesses 4
 # Short tests of one file share what is expensive to make, so a file stays in one process. A file of long tests would keep
 # one process busy while the others wait, so there a process takes over what another has not begun.
@@ -61,6 +61,21 @@ $(LOADERS:%=$(VENV)/loaders/%): $(VENV)/loaders/%: tests/loaders/requirements/%.
 test-loaders: $(VENV)/train $(LOADERS:%=$(VENV)/loaders/%)  ## what other training frameworks make of our exports (installs five of them)
 	$(PIP) --editable ".[dev,train,ray]"
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(LONG) -m loaders tests/loaders
+
+# A tool has an environment of its own, where all versions are pinned: some of them ask for versions that exclude one
+# another's, or ours.
+TOOLS := skyrl_gym
+$(TOOLS:%=$(VENV)/tools/%/ready): $(VENV)/tools/%/ready: tests/integrations/requirements/%.txt pyproject.toml
+	rm -rf $(@D)
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --requirement $<
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+$(TOOLS:%=test-tool-%): test-tool-%: $(VENV)/tools/%/ready
+	$(VENV)/tools/$*/bin/python -m pytest -m integrations tests/integrations/test_$*.py
+
+test-integrations: $(TOOLS:%=test-tool-%)  ## our worlds inside other tools (installs them)
 
 test-ray: $(VENV)/dev  ## collection on a local Ray cluster, with workers killed
 	$(PIP) --editable ".[dev,ray]"

@@ -11,6 +11,7 @@ from gymnasium.error import ClosedEnvironmentError, ResetNeeded
 
 from step_envs import TextEnv, list_tasks
 from step_envs.agents import ChatAgent, NoviceAgent
+from step_envs.collection import CollectConfig
 from step_envs.errors import UnknownNameError
 from step_envs.sciworld.env import SciWorldEnv
 from step_envs.wrappers import ReActWrapper, RecordTrajectory, TeacherMonitorWrapper
@@ -23,6 +24,18 @@ def make(env_id: str) -> TextEnv:
     world = gym.make(env_id).unwrapped
     assert isinstance(world, TextEnv)
     return world
+
+
+@pytest.mark.parametrize("env_id", WORLDS)
+def test_a_first_reset_that_fails_harms_no_later_episode(env_id: str) -> None:
+    """Gymnasium's passive checker refused every step after it."""
+    env = CollectConfig(env=env_id, episodes=1).make_env() if env_id == "Coin-v0" else gym.make(env_id)
+    with pytest.raises(UnknownNameError):
+        env.reset(options={"task_id": "nowhere"})
+    env.reset(seed=0)
+    for _ in range(3):
+        env.step("look")
+    env.close()
 
 
 @pytest.mark.parametrize("env_id", WORLDS)

@@ -17,7 +17,17 @@ SECONDS = 600
 
 PACKAGES = (
     *("agents", "agents.local", "alfworld", "alfworld.games", "alfworld.generation", "alfworld.planning"),
-    *("alfworld.simulation", "cli", "collection", "endpoint", "exports", "replies", "report", "sciworld"),
+    *(
+        "alfworld.simulation",
+        "cli",
+        "collection",
+        "endpoint",
+        "exports",
+        "integrations",
+        "replies",
+        "report",
+        "sciworld",
+    ),
     *(
         "sciworld.java",
         "sciworld.planning",
@@ -44,7 +54,9 @@ for name in names:
         importlib.import_module(name)
         answer = [name, "", ""]
     except BaseException as error:
-        missing = error.name if isinstance(error, ModuleNotFoundError) else ""
+        # An adapter says which extra it needs, because a module was missing.
+        cause = error if isinstance(error, ModuleNotFoundError) else error.__cause__
+        missing = cause.name if isinstance(cause, ModuleNotFoundError) else ""
         answer = [name, f"{type(error).__name__}: {error}", missing or ""]
     answers.write(json.dumps(answer) + "\\n")
     answers.flush()

@@ -129,7 +129,9 @@ class CollectConfig(RunSettings):
         """
         options = self.env_options if self.split is None else self.env_options | {"split": self.split}
         try:
-            world = gym.make(self.env, **options)
+            # Gymnasium's passive checker would refuse all steps after a first reset that failed; worlds that others
+            # register have it.
+            world = gym.make(self.env, disable_env_checker=True, **options)
         except TypeError as error:
             raise ValueError(f"{self.env} cannot be made with {options}: {error}.") from error
         env: gym.Env[str, str] = ReActWrapper(

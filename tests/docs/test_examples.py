@@ -100,13 +100,3 @@ def test_unknown_classes_are_reported() -> None:
         make_agent("pathlib.Path:")
     with pytest.raises(ValueError, match=r"is a Path\w*|is a \w+, not a step_envs\.wrappers\.teachers\.Teacher\.$"):
         make_teacher("pathlib.Path")
-
-
-def test_skyrl_plays_a_world(capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("skyrl_gym", reason="needs pip install skyrl-gym")
-    import skyrl_env
-
-    skyrl_env.main()
-    *steps, metrics = capsys.readouterr().out.splitlines()
-    assert [line.rsplit(" ", 1)[1] for line in steps] == ["False", "False", "True"]
-    assert metrics == "{'success': 0.0, 'score': 0.0, 'steps': 3}"

@@ -41,7 +41,7 @@ FLOORS: list[list[str]] = [
     ["collection"],
     ["exports", "report"],
     ["training"],
-    ["serve", "viewer"],
+    ["serve", "viewer", "integrations"],
     ["cli"],
 ]
 """Modules and packages of ``step_envs``, the lowest floor first; each may import its own floor and those below."""
