@@ -32,6 +32,7 @@ _EXTRAS = {
     "report": "figures of reports",
     "ray": "collection on many machines",
     "minari": "export to Minari",
+    "skyrl-gym": "episodes inside SkyRL Gym",
 }
 _OPERATORS: dict[str, Callable[[tuple[int, ...], tuple[int, ...]], bool]] = {
     "==": lambda have, want: have == want,
