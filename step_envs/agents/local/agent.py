@@ -17,7 +17,6 @@ from step_envs.agents.chat import until_stop
 from step_envs.agents.window import Window, has_observations
 from step_envs.endpoint.chat_completion import Finish
 from step_envs.errors import ContextTooSmallError, missing_package
-from step_envs.replies import is_over
 from step_envs.trajectory import Actor, Usage
 
 if TYPE_CHECKING:
@@ -138,13 +137,13 @@ class TransformersAgent(Agent):
         most = self._max_tokens if self._context is None else min(self._max_tokens, self._context - len(prompt))
         ids = self._batcher.submit(
             GenerationRequest(
-                self._kept, list(prompt), most, self._complete, self._temperature, self._top_p, self._draw
+                self._kept, list(prompt), most, self._model.completes, self._temperature, self._top_p, self._draw
             )
         )
         usage = Usage(
             prompt_tokens=len(prompt), completion_tokens=len(ids), requests=1, seconds=perf_counter() - started
         )
-        finish: Finish = "length" if len(ids) == most and not self._complete(ids) else "stop"
+        finish: Finish = "length" if len(ids) == most and not self._model.completes(ids) else "stop"
         # Thoughts are left in: ReActWrapper takes them out and finds the action.
         return Reply(until_stop(self._model.text(ids)), usage, self._window.shortened, finish)
 
@@ -152,15 +151,6 @@ class TransformersAgent(Agent):
         # The window measures the conversation that it returns last, so this is the prompt to send.
         self._prompt = self._model.prompt(messages)
         return len(self._prompt)
-
-    def _complete(self, reply: list[int]) -> bool:
-        # Decoding the whole reply after every token would be slow. Whatever ends an action ends in one of these characters.
-        if not self._model.can_end_action(reply[-1]):
-            return False
-        text = self._model.text(reply)
-        if self._model.begins_in_thought:
-            text = f"<think>{text}"
-        return is_over(text)
 
 
 def _check(temperature: float, top_p: float, max_tokens: int, context: int | None, batch: int, seed: int) -> None:

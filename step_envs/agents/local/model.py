@@ -7,7 +7,7 @@ configurations do not always say so. What can be found out by asking the model o
 import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import torch
 from safetensors import SafetensorError
@@ -19,7 +19,7 @@ from step_envs.agents.local.chat_template import SHIELD, ChatTemplate
 from step_envs.agents.local.checkpoint import check_checkpoint, checkpoint_folder, load_tokenizer
 from step_envs.agents.local.continuation import find_continuation
 from step_envs.errors import DataError, TemplateError
-from step_envs.replies import ends_in_thought
+from step_envs.replies import ends_in_thought, is_over
 
 _LONGEST = 1 << 20  # a tokenizer that knows no limit reports a number far above this
 
@@ -36,10 +36,9 @@ class LocalModel:
     """A language model and its tokenizer.
 
     Args:
-        name: Folder of a checkpoint, or name of one in the Hugging Face cache.
-        device: Device of the weights.
-        dtype: Number type of the weights.
-        download: Download the checkpoint if it is not on this machine.
+        name: What the model is called in records and messages.
+        model: A causal language model of transformers, on its device.
+        tokenizer: Its tokenizer.
 
     Attributes:
         context: Most tokens that the model was made to read; None if the checkpoint does not say.
@@ -49,30 +48,13 @@ class LocalModel:
         filler: Token id for padding.
 
     Raises:
-        DataError: The checkpoint does not exist or cannot be read.
-        TemplateError: Its tokenizer cannot turn a conversation into text.
+        TemplateError: The tokenizer cannot turn a conversation into text.
     """
 
-    def __init__(self, name: str, device: torch.device, dtype: torch.dtype, *, download: bool = False) -> None:
-        self.name, self.device, self.dtype = name, device, dtype
-        folder = checkpoint_folder(name, download=download)
-        check_checkpoint(folder)
-        bars = logging.is_progress_bar_enabled()
-        if not download:
-            logging.disable_progress_bar()
-        try:
-            self.tokenizer: Any = load_tokenizer(folder)
-            model: Any = AutoModelForCausalLM.from_pretrained(str(folder), dtype=dtype, local_files_only=True)
-        # Weights that end early, and packages for quantized weights that are not there, raise errors of many kinds.
-        except (OSError, ValueError, KeyError, ImportError, RuntimeError, AttributeError, SafetensorError) as error:
-            first = next(iter(str(error).strip().splitlines()), type(error).__name__)
-            raise DataError(
-                f"{name} cannot be read as a checkpoint (config.json, weights, tokenizer): {first}"
-            ) from error
-        finally:
-            if bars:
-                logging.enable_progress_bar()
-        self._model = model.to(device).eval()
+    def __init__(self, name: str, model: Any, tokenizer: Any) -> None:
+        self.name, self.tokenizer, self._model = name, tokenizer, model
+        self.device: torch.device = model.device
+        self.dtype: torch.dtype = model.dtype
         if not getattr(self.tokenizer, "is_fast", False):
             raise TemplateError(f"The tokenizer of {name} is not a fast one: save it as tokenizer.json.")
         self._template = ChatTemplate(self.tokenizer)
@@ -95,6 +77,39 @@ class LocalModel:
         self._cache_name = "past_key_values" if "past_key_values" in self._takes else "cache_params"
         self.filler = self.tokenizer.pad_token_id or 0
         self.cache = self._probe()
+
+    @classmethod
+    def load(cls, name: str, device: torch.device, dtype: torch.dtype, *, download: bool = False) -> Self:
+        """Load a checkpoint.
+
+        Args:
+            name: Folder of a checkpoint, or name of one in the Hugging Face cache.
+            device: Device of the weights.
+            dtype: Number type of the weights.
+            download: Download the checkpoint if it is not on this machine.
+
+        Raises:
+            DataError: The checkpoint does not exist or cannot be read.
+            TemplateError: Its tokenizer cannot turn a conversation into text.
+        """
+        folder = checkpoint_folder(name, download=download)
+        check_checkpoint(folder)
+        bars = logging.is_progress_bar_enabled()
+        if not download:
+            logging.disable_progress_bar()
+        try:
+            tokenizer: Any = load_tokenizer(folder)
+            model: Any = AutoModelForCausalLM.from_pretrained(str(folder), dtype=dtype, local_files_only=True)
+        # Weights that end early, and packages for quantized weights that are not there, raise errors of many kinds.
+        except (OSError, ValueError, KeyError, ImportError, RuntimeError, AttributeError, SafetensorError) as error:
+            first = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            raise DataError(
+                f"{name} cannot be read as a checkpoint (config.json, weights, tokenizer): {first}"
+            ) from error
+        finally:
+            if bars:
+                logging.enable_progress_bar()
+        return cls(name, model.to(device).eval(), tokenizer)
 
     def prompt(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
         """Turn a conversation into the token ids that the model continues from.
@@ -120,11 +135,15 @@ class LocalModel:
         assert isinstance(text, str)
         return text
 
-    def can_end_action(self, number: int) -> bool:
-        """Return True if a token has a character with which a label, a tag or a mark ends."""
-        if number not in self._ends:
-            self._ends[number] = any(letter in ":：>]" for letter in self.text([number]))
-        return self._ends[number]
+    def completes(self, reply: list[int]) -> bool:
+        """Return True if the last token of a reply ended its action, although it did not end the reply."""
+        # Decoding the whole reply after every token would be slow. Whatever ends an action ends in one of these characters.
+        if reply[-1] not in self._ends:
+            self._ends[reply[-1]] = any(letter in ":：>]" for letter in self.text(reply[-1:]))
+        if not self._ends[reply[-1]]:
+            return False
+        text = self.text(reply)
+        return is_over(f"<think>{text}" if self.begins_in_thought else text)
 
     def __call__(self, cache: Any, **inputs: Any) -> tuple[torch.Tensor, Any]:
         """Run the model on those of the inputs that it accepts.

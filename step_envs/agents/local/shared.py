@@ -44,7 +44,7 @@ def shared_batcher(name: str, device: str = "auto", dtype: str = "auto", *, down
         batcher = _batchers.get(key)
         if batcher is None:
             _latest.clear()
-            batcher = _batchers[key] = Batcher(LocalModel(resolved, where, numbers, download=download))
+            batcher = _batchers[key] = Batcher(LocalModel.load(resolved, where, numbers, download=download))
         _latest[:] = [batcher]
     return batcher
 
