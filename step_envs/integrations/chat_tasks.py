@@ -20,7 +20,7 @@ from step_envs.options import NamesOptions
 from step_envs.replies import ReplyFormatName
 from step_envs.training.evaluation import EvalConfig, reward_of
 from step_envs.trajectory import Actor, Trajectory
-from step_envs.wrappers.react import step_chat
+from step_envs.wrappers.react import step_chat, text_env
 from step_envs.wrappers.record import Recorder
 from step_envs.wrappers.reply import Reply
 
@@ -44,6 +44,8 @@ class ChatTasks(NamesOptions):
 
     Attributes:
         task_ids: The tasks.
+        protocol: As given.
+        reply_format: As given.
 
     Raises:
         UnknownNameError: There is no such environment, split, task type or option.
@@ -88,7 +90,7 @@ class ChatTasks(NamesOptions):
             )
         except ValidationError as error:
             raise ValueError(validation_sentence(error)) from error
-        self.protocol = protocol
+        self.protocol, self.reply_format = protocol, reply_format
         self._run = config.run()
         self.task_ids = tuple(plan.task_id for plan in self._run.episodes_to_play())
         self._lock = threading.Lock()
@@ -165,6 +167,8 @@ class ChatEpisode:
         self._recorder.agent = Actor(name=agent)
         self.over = False
         self.last_reward = 0.0
+        self._start = text_env(env).restore_point()
+        self._way: int | None = None
         self._closed = False
 
     @property
@@ -187,6 +191,20 @@ class ChatEpisode:
     def reward(self) -> float:
         """Reward of the episode so far, under the protocol."""
         return reward_of(self.trajectory, self._tasks.protocol)
+
+    def progress(self) -> float:
+        """Return how much of the way is behind, by the oracle: 0 at the start, 1 when the task is done.
+
+        The way is the number of steps of the oracle's plan. Below 0 it is longer than at the start. It is at least -1, as
+        where no way is known.
+        """
+        oracle = text_env(self._open()).oracle
+        if self._way is None:
+            self._way = oracle.distance(self._start) or 0
+        if self.info["success"]:
+            return 1.0
+        left = oracle.distance()
+        return max(-1.0, 1.0 - left / self._way) if left is not None and self._way else -1.0
 
     def reply(self, reply: str | Reply) -> str:
         """Carry out the action of a reply.

@@ -1,0 +1,215 @@
+"""Play whole episodes for TRL's ``GRPOTrainer(rollout_func=...)``: the conversations of our evaluation, as token ids.
+
+Every reply is written by the model that is being trained, with the batches and caches that ``TransformersAgent`` plays
+with: episodes go on while others end, and a prompt is read once. What TRL gets of an episode is one sequence: the first
+prompt, and a completion in which replies and observations alternate. ``env_mask`` is 1 on the tokens that the model
+sampled.
+
+TRL computes the probability of each token in this sequence, so the sequence must be what the model saw. That is checked
+before every reply, since the prompt is made anew from the conversation, as a server would make it:
+
+- If the end of the last reply is not in the new prompt (it went on to invent an observation, which is cut off), its tokens
+  leave the sequence: they were sampled, but nothing that follows was seen with them.
+- If the prompt differs before that (a template that takes thoughts out of earlier replies, tokens that merge), the sequence
+  begins anew with this prompt: the replies so far stay in the context and out of the loss.
+
+So no token is trained in a context in which the model did not write it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from step_envs.agents.chat import until_stop
+from step_envs.agents.local.batch import Batcher, GenerationRequest
+from step_envs.agents.local.cache import PrefixCache
+from step_envs.agents.local.model import LocalModel
+from step_envs.integrations.chat_tasks import ChatTasks
+from step_envs.integrations.trl import RewardName, check_reward, episode_reward
+from step_envs.trajectory import Usage
+from step_envs.wrappers.reply import Reply
+
+_MOST_EPISODES = 64
+
+
+@dataclass(frozen=True)
+class TokenRecord:
+    """The tokens of an episode as the model saw and wrote them.
+
+    Attributes:
+        prompt_ids: The first prompt.
+        completion_ids: Everything after it.
+        env_mask: 1 for each token of the completion that the model sampled and that follows what it saw; else 0.
+        begun_anew: How often the prompt was not what the sequence was before, so that earlier replies are not trained.
+    """
+
+    prompt_ids: tuple[int, ...] = ()
+    completion_ids: tuple[int, ...] = ()
+    env_mask: tuple[int, ...] = ()
+    begun_anew: int = 0
+    _last_reply: int = 0
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """Prompt and completion."""
+        return self.prompt_ids + self.completion_ids
+
+    def read(self, prompt: Sequence[int]) -> "TokenRecord":
+        """Add what the model sees before its next reply."""
+        known, prompt = self.ids, tuple(prompt)
+        same = _common(known, prompt)
+        if not known or same < self._last_reply:
+            return TokenRecord(prompt, begun_anew=self.begun_anew + bool(known))
+        kept = same - len(self.prompt_ids)
+        mask = self.env_mask[:kept] + (0,) * (len(prompt) - same)
+        return replace(self, completion_ids=prompt[len(self.prompt_ids) :], env_mask=mask)
+
+    def write(self, reply: Sequence[int]) -> "TokenRecord":
+        """Add the tokens of a reply, with the one that ended it."""
+        return replace(
+            self,
+            completion_ids=self.completion_ids + tuple(reply),
+            env_mask=self.env_mask + (1,) * len(reply),
+            _last_reply=len(self.ids),
+        )
+
+
+class ReActRollouts:
+    """What ``GRPOTrainer(rollout_func=...)`` takes.
+
+    The settings of sampling are the trainer's: ``temperature``, ``top_p``, ``seed``, and ``max_completion_length``, which
+    limits the whole completion, observations included: an episode that would grow beyond it is ended.
+
+    Rewards go to TRL through ``reward``, a function for ``reward_funcs``. Its figures by name (``success``, ``score``,
+    ``steps``, ``begun_anew``) go to every other reward function as well.
+
+    Args:
+        tasks: The tasks; the dataset is ``Dataset.from_list(rows(tasks))``.
+        reward: Name of the reward; see ``step_envs.integrations.trl``.
+        max_tokens: Most tokens of a reply.
+
+    Raises:
+        UnknownNameError: There is no such reward.
+    """
+
+    def __init__(self, tasks: ChatTasks, reward: RewardName = "score", *, max_tokens: int = 128) -> None:
+        check_reward(reward)
+        self._tasks, self._reward_name, self._max_tokens = tasks, reward, max_tokens
+        self._rollouts = 0
+
+    def __call__(self, prompts: Sequence[Sequence[Mapping[str, Any]]], trainer: Any) -> dict[str, Any]:
+        """Play an episode for each prompt.
+
+        Args:
+            prompts: As in the rows of ``rows``; the same task may be there several times.
+            trainer: The ``GRPOTrainer``.
+
+        Returns:
+            ``prompt_ids``, ``completion_ids``, ``logprobs`` (None: TRL computes them), ``env_mask``, and the figures of the
+            episodes, a list each.
+
+        Raises:
+            ValueError: A prompt does not name its task.
+        """
+        task_ids = [_task_of(prompt) for prompt in prompts]
+        model = trainer.accelerator.unwrap_model(trainer.model)
+        was_training = model.training
+        model.eval()
+        try:
+            batcher = Batcher(LocalModel("trl", model, trainer.processing_class))
+            batcher.most = _MOST_EPISODES
+            self._rollouts += 1
+            seeds = np.random.SeedSequence([trainer.args.seed, trainer.accelerator.process_index, self._rollouts])
+            streams = [np.random.default_rng(seed) for seed in seeds.spawn(len(task_ids))]
+            player = _Player(batcher, trainer.args, self._max_tokens, self._reward_name)
+            with ThreadPoolExecutor(min(_MOST_EPISODES, len(task_ids))) as threads:
+                played = list(
+                    threads.map(lambda task_id, draw: player.play(self._tasks, task_id, draw), task_ids, streams)
+                )
+        finally:
+            model.train(was_training)
+        records = [record for record, _ in played]
+        return {
+            "prompt_ids": [list(one.prompt_ids) for one in records],
+            "completion_ids": [list(one.completion_ids) for one in records],
+            "env_mask": [list(one.env_mask) for one in records],
+            "logprobs": None,
+            "begun_anew": [one.begun_anew for one in records],
+        } | {name: [figures[name] for _, figures in played] for name in played[0][1]}
+
+    @property
+    def reward(self) -> Callable[..., list[float]]:
+        """The reward as a function for ``reward_funcs``, under its name."""
+
+        def of_episodes(*, episode_reward: list[float], **_: Any) -> list[float]:
+            return list(episode_reward)
+
+        of_episodes.__name__ = self._reward_name
+        return of_episodes
+
+
+class _Player:
+    """Plays episodes with the model, one in each thread."""
+
+    def __init__(self, batcher: Batcher, args: Any, max_tokens: int, reward: RewardName) -> None:
+        self._batcher, self._model = batcher, batcher.model
+        self._temperature, self._top_p = float(args.temperature), float(args.top_p)
+        self._max_tokens, self._room = max_tokens, args.max_completion_length
+        self._reward = reward
+
+    def play(self, tasks: ChatTasks, task_id: str, draw: np.random.Generator) -> tuple[TokenRecord, dict[str, float]]:
+        record, kept = TokenRecord(), PrefixCache()
+        with tasks.begin(task_id, agent="trl") as episode:
+            self._batcher.join(kept)
+            while not episode.over:
+                seen = record.read(self._model.prompt(episode.messages))
+                room = self._room_for_a_reply(seen)
+                if room < 1:
+                    episode.stop()
+                    break
+                reply, sampled = self._reply(seen, kept, min(room, self._max_tokens), draw)
+                record = seen.write(sampled)
+                episode.reply(reply)
+            figures = episode.metrics() | {"episode_reward": episode_reward(episode, self._reward)}
+        if not record.completion_ids:
+            raise ValueError(
+                f"The prompt of {task_id!r} leaves the model no room for a reply: make the tasks with style='plain', or "
+                "train a model with a longer context."
+            )
+        return record, figures
+
+    def _room_for_a_reply(self, record: TokenRecord) -> int:
+        left = [] if self._room is None else [self._room - len(record.completion_ids)]
+        if self._model.context is not None:
+            left.append(self._model.context - len(record.ids))
+        return min(left, default=self._max_tokens)
+
+    def _reply(
+        self, seen: TokenRecord, kept: PrefixCache, most: int, draw: np.random.Generator
+    ) -> tuple[Reply, list[int]]:
+        asked = GenerationRequest(
+            kept, list(seen.ids), most, self._model.completes, self._temperature, self._top_p, draw
+        )
+        said = self._batcher.submit(asked)
+        sampled = asked.ids[asked.asked :]
+        usage = Usage(prompt_tokens=asked.asked, completion_tokens=len(sampled), requests=1)
+        cut_off = len(said) == most and not self._model.completes(said)
+        return Reply(until_stop(self._model.text(said)), usage, finish="length" if cut_off else "stop"), sampled
+
+
+def _task_of(prompt: Sequence[Mapping[str, Any]]) -> str:
+    task_id = prompt[-1].get("task_id") if prompt else None
+    if not task_id:
+        raise ValueError("A prompt does not name its task: make the dataset with step_envs.integrations.trl.rows.")
+    return str(task_id)
+
+
+def _common(first: Sequence[int], second: Sequence[int]) -> int:
+    """Return how many tokens two sequences begin with alike."""
+    for index, (one, other) in enumerate(zip(first, second, strict=False)):
+        if one != other:
+            return index
+    return min(len(first), len(second))

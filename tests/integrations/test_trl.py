@@ -1,0 +1,210 @@
+"""TRL's GRPO plays our worlds, as tools and in ReAct text: the scores of our own evaluation, and an exact mask."""
+
+import math
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from own_evaluation import WORLDS, Script, played
+
+torch = pytest.importorskip("torch", reason="needs the extra train")
+trl = pytest.importorskip("trl", reason="needs the extra train")
+datasets = pytest.importorskip("datasets", reason="needs the extra train")
+
+import step_envs.integrations.trl_rollouts as trl_rollouts
+from step_envs.errors import UnknownNameError
+from step_envs.integrations.chat_tasks import ChatTasks
+from step_envs.integrations.trl import POTENTIAL_WEIGHT, rows, tool_environment
+from step_envs.integrations.trl_rollouts import ReActRollouts, TokenRecord
+from step_envs.training.tiny_model import TinyModelSize, learn_tokenizer, make_tiny_model
+
+pytestmark = pytest.mark.train
+ALFWORLD = WORLDS[0]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A tiny model with random weights, and room for the longest episode."""
+    import transformers
+
+    tokenizer = learn_tokenizer(["Observation: the box is empty.", "Thought: on.\nAction: open box 2"] * 9, ["box"])
+    size = TinyModelSize(width=32, layers=2, heads=2, context=1 << 17)
+    folder = make_tiny_model(tokenizer, size, tmp_path_factory.mktemp("model"))
+    return transformers.AutoModelForCausalLM.from_pretrained(folder), tokenizer
+
+
+def trainer(model: Any, **settings: Any) -> Any:
+    """What a rollout function reads of the trainer."""
+    usual = {"temperature": 1.0, "top_p": 1.0, "seed": 0, "max_completion_length": None}
+    accelerator = SimpleNamespace(unwrap_model=lambda one: one, process_index=0)
+    args = SimpleNamespace(**(usual | settings))
+    return SimpleNamespace(accelerator=accelerator, model=model[0], processing_class=model[1], args=args)
+
+
+class ScriptedModel(trl_rollouts.Batcher):
+    """Answers as a script says, in tokens; the prompts are those of the model's own template."""
+
+    script: Script
+    cut_off = ""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__(model)
+        self._asked: dict[tuple[int, ...], Any] = {}
+        make_prompt = model.prompt
+
+        def remember(messages: Any) -> list[int]:
+            ids = make_prompt(messages)
+            self._asked[tuple(ids)] = messages
+            return ids
+
+        model.prompt = remember
+
+    def submit(self, ask: Any) -> list[int]:
+        reply = self.script.reply(self._asked[tuple(ask.ids)]) + self.cut_off
+        ids = self.model.tokenizer(reply, add_special_tokens=False)["input_ids"]
+        ask.ids += [*ids, self.model.tokenizer.eos_token_id]
+        return ids
+
+
+@pytest.mark.parametrize(
+    ("world", "invented"), [*((world, "") for world in WORLDS), (ALFWORLD, "\nObservation: the world ends.")]
+)
+def test_rollouts_have_the_scores_of_our_own_evaluation_and_train_the_replies_alone(
+    world: str, invented: str, model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = played(world)
+    monkeypatch.setattr(trl_rollouts, "Batcher", ScriptedModel)
+    monkeypatch.setattr(ScriptedModel, "script", own.script, raising=False)
+    monkeypatch.setattr(ScriptedModel, "cut_off", invented)
+    with ChatTasks(world, episodes=len(own.episodes), protocol="eto") as tasks:
+        dataset = rows(tasks)
+        made = ReActRollouts(tasks)([row["prompt"] for row in dataset], trainer(model))
+    tokenizer = model[1]
+    for index, row in enumerate(dataset):
+        episode = own.episodes[row["task_id"]]
+        found = {name: made[name][index] for name in ("success", "score", "reward", "steps")}
+        assert found == own.metrics[row["task_id"]]
+        assert made["begun_anew"][index] == 0
+        replies = [turn.content for turn in episode.turns if turn.role == "assistant" and turn.kind != "instruction"]
+        ids, mask = made["completion_ids"][index], made["env_mask"][index]
+        trained = [number for number, mine in zip(ids, mask, strict=True) if mine]
+        # The end of a reply that was cut off is not trained, but for the last one: nothing was seen after it.
+        end = "" if invented else tokenizer.eos_token
+        assert tokenizer.decode(trained) == end.join(replies) + invented + tokenizer.eos_token
+        whole = tokenizer.decode(made["prompt_ids"][index] + ids)
+        shown = tokenizer.apply_chat_template(episode.messages()[:-1], tokenize=False)
+        assert whole.removesuffix(invented + tokenizer.eos_token) in shown
+    assert made["logprobs"] is None
+
+
+def test_a_prompt_that_changed_trains_no_reply_before_it() -> None:
+    record = TokenRecord().read([1, 2, 3])
+    record = record.write([4, 5, 9])
+    grown = record.read([1, 2, 3, 4, 5, 9, 6])
+    assert (grown.prompt_ids, grown.completion_ids, grown.env_mask) == ((1, 2, 3), (4, 5, 9, 6), (1, 1, 1, 0))
+    # The reply was cut: what was cut leaves the sequence.
+    cut = record.read([1, 2, 3, 4, 7, 8])
+    assert (cut.completion_ids, cut.env_mask, cut.begun_anew) == ((4, 7, 8), (1, 0, 0), 0)
+    # What stood before the reply changed: it is context now.
+    changed = grown.write([7]).read([1, 2, 3, 5, 6, 7, 8])
+    assert (changed.prompt_ids, changed.completion_ids, changed.begun_anew) == ((1, 2, 3, 5, 6, 7, 8), (), 1)
+    again = changed.write([9])
+    assert (again.completion_ids, again.env_mask) == ((9,), (1,))
+    assert again.ids == (1, 2, 3, 5, 6, 7, 8, 9)
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_tools_have_the_scores_of_our_own_evaluation(world: str) -> None:
+    """The actions alone: a reply without one is no call."""
+    own = played(world)
+    with ChatTasks(world, episodes=len(own.episodes), protocol="eto", reply_format="tool-calls") as tasks:
+        factory = tool_environment(tasks)
+        environment = factory()
+        for row in rows(tasks):
+            environment.reset(**row)
+            actions = [turn.action for turn in own.episodes[row["task_id"]].turns if turn.action is not None]
+            for action in actions:
+                said = environment.act(action)
+            with tasks.begin(row["task_id"]) as episode:
+                for action in actions:
+                    if not episode.over:
+                        last = episode.reply(f'<tool_call>{{"name": "act", "arguments": {{"action": "{action}"}}}}')
+                assert said in (last, "The episode is over.")
+                assert environment.get_reward() == episode.reward
+
+
+def test_the_potential_tells_failures_apart() -> None:
+    with ChatTasks(ALFWORLD, episodes=1, reply_format="tool-calls") as tasks:
+        environment = tool_environment(tasks, "score+potential")()
+        (row,) = rows(tasks)
+        with tasks.begin(row["task_id"]) as episode:
+            plan = episode._env.unwrapped.oracle.plan()
+        found = []
+        for steps in range(len(plan) + 1):
+            environment.reset(**row)
+            for action in plan[:steps]:
+                environment.act(action)
+            found.append(environment.get_reward())
+    expected = [POTENTIAL_WEIGHT * steps / len(plan) for steps in range(len(plan))] + [1 + POTENTIAL_WEIGHT]
+    assert found == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("reward", ["score", "score+potential"])
+def test_the_trainer_takes_steps(reward: Any, model: Any, tmp_path: Any) -> None:
+    with ChatTasks(ALFWORLD, split="train", episodes=2, style="plain", env_options={"max_steps": 3}) as tasks:
+        rollouts = ReActRollouts(tasks, reward, max_tokens=4)
+        before = {name: value.clone() for name, value in model[0].state_dict().items()}
+        config = trl.GRPOConfig(
+            output_dir=str(tmp_path),
+            per_device_train_batch_size=4,
+            num_generations=2,
+            max_steps=2,
+            max_completion_length=400,
+            report_to=[],
+            use_cpu=True,
+            logging_steps=1,
+            save_strategy="no",
+            learning_rate=1e-2,
+        )
+        grpo = trl.GRPOTrainer(
+            model=model[0],
+            reward_funcs=[rollouts.reward],
+            args=config,
+            train_dataset=datasets.Dataset.from_list(rows(tasks)),
+            processing_class=model[1],
+            rollout_func=rollouts,
+        )
+        grpo.train()
+    logged = [line for line in grpo.state.log_history if f"rewards/{reward}/mean" in line]
+    assert len(logged) == 2
+    assert all(math.isfinite(line["loss"]) for line in logged)
+    changed = any(not torch.equal(before[name], value) for name, value in grpo.model.state_dict().items())
+    # A model with random weights takes no action: all scores are 0, and only the potential could tell them apart.
+    assert changed == any(line["reward_std"] > 0 for line in logged)
+
+
+def test_a_completion_has_a_limit(model: Any) -> None:
+    with ChatTasks(ALFWORLD, episodes=2, style="plain") as tasks:
+        prompts = [row["prompt"] for row in rows(tasks)]
+        made = ReActRollouts(tasks, max_tokens=8)(prompts, trainer(model, max_completion_length=60))
+        assert all(0 < len(ids) <= 60 for ids in made["completion_ids"])
+        assert [sum(mask) > 0 for mask in made["env_mask"]] == [True, True]
+        again = ReActRollouts(tasks, max_tokens=8)(prompts, trainer(model, max_completion_length=60))
+        assert made == again
+        other = ReActRollouts(tasks, max_tokens=8)(prompts, trainer(model, max_completion_length=60, seed=1))
+        assert made["completion_ids"] != other["completion_ids"]
+
+
+def test_wrong_arguments_are_named(model: Any) -> None:
+    with ChatTasks(ALFWORLD, episodes=1) as tasks:
+        with pytest.raises(UnknownNameError, match=r"Unknown reward 'scores'\. Did you mean 'score'"):
+            ReActRollouts(tasks, "scores")
+        with pytest.raises(ValueError, match=r"ask for replies of the form 'react', and TRL offers tools: make them with"):
+            tool_environment(tasks)
+        with pytest.raises(ValueError, match=r"A prompt does not name its task: make the dataset with step_envs\."):
+            ReActRollouts(tasks)([[{"role": "user", "content": "hello"}]], trainer(model))
+    with ChatTasks(ALFWORLD, episodes=1, reply_format="tool-calls") as tasks:
+        environment = tool_environment(tasks)()
+        with pytest.raises(ValueError, match=r"The row has no column 'task_id': make the dataset with step_envs\."):
+            environment.reset(prompt=[])
+        assert environment.act("look") == "The episode is over."
