@@ -9,6 +9,7 @@ wait for one another (threads, asyncio) may share a ``ChatTasks``; an episode be
 """
 
 import threading
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -33,6 +34,7 @@ class ChatTasks(NamesOptions):
     Args:
         env: Id of the environment.
         split: The split; None is the environment's default.
+        tasks: These tasks only, whatever their split; None takes those of ``split``.
         episodes: Number of tasks, drawn with the seed as ``step-envs eval`` draws them; None takes every task.
         seed: Decides which tasks are drawn, and their order.
         protocol: ``own``: the environment's own reward, limits and options. ``eto``: those of ETO; see ``EvalConfig``.
@@ -66,6 +68,7 @@ class ChatTasks(NamesOptions):
         env: str,
         *,
         split: str | None = None,
+        tasks: Sequence[str] | None = None,
         episodes: int | None = None,
         seed: int = 0,
         protocol: Literal["own", "eto"] = "own",
@@ -79,6 +82,7 @@ class ChatTasks(NamesOptions):
             config = EvalConfig(
                 env=env,
                 split=split,
+                tasks=None if tasks is None else tuple(tasks),
                 episodes=episodes,
                 seed=seed,
                 protocol=protocol,
