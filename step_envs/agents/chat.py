@@ -1,6 +1,5 @@
 """A language model behind an OpenAI-compatible endpoint as an agent."""
 
-import json
 from typing import Any, Unpack
 
 import gymnasium as gym
@@ -12,7 +11,7 @@ from step_envs.agents.window import Window, has_observations
 from step_envs.endpoint import Answer, UsesChatModel
 from step_envs.endpoint.model import ChatOptions
 from step_envs.errors import ContextTooSmallError, RequestRefusedError
-from step_envs.replies import ToolCall
+from step_envs.replies import sent_calls
 from step_envs.trajectory import Actor, Usage
 
 STOP = "\nObservation:"
@@ -100,7 +99,9 @@ class ChatAgent(Agent, UsesChatModel):
             usage += answer.usage
             self._window.counted(shown, answer.prompt_tokens)
             # As it was written: ReActWrapper takes the thoughts out and sees whether the end was cut off.
-            return Reply(answer.text, usage, self._window.shortened, answer.finish, tool_calls=_calls(answer))
+            return Reply(
+                answer.text, usage, self._window.shortened, answer.finish, tool_calls=sent_calls(answer.tool_calls)
+            )
         if not has_observations(messages):
             limit = "the model's own limit" if self.context_tokens is None else f"context_tokens={self.context_tokens}"
             raise ContextTooSmallError(
@@ -124,13 +125,3 @@ class ChatAgent(Agent, UsesChatModel):
 def until_stop(text: str) -> str:
     """Return a text up to where a server that was asked to stop at ``STOP`` would have ended it."""
     return text.split(STOP, 1)[0].strip()
-
-
-def _calls(answer: Answer) -> tuple[ToolCall, ...]:
-    """Return the tool calls of an answer in the form in which a reply carries them."""
-    functions = [call["function"] for call in answer.tool_calls if isinstance(call.get("function"), dict)]
-    return tuple(
-        ToolCall(str(one.get("name", "")), given if isinstance(given, str) else json.dumps(given))
-        for one in functions
-        for given in (one.get("arguments"),)
-    )

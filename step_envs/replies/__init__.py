@@ -15,7 +15,7 @@ from step_envs.replies.quotes import short_quote
 from step_envs.replies.reader import ReadReply, is_over, read_reply
 from step_envs.replies.think_actions import THOUGHT_ANSWER, is_think_action
 from step_envs.replies.thoughts import Thoughts, ends_in_thought, split_thoughts, without_thoughts
-from step_envs.replies.tool_calls import TOOL, ToolCall
+from step_envs.replies.tool_calls import TOOL, ToolCall, sent_calls
 
 __all__ = [
     "FORMATS",
@@ -32,6 +32,7 @@ __all__ = [
     "is_think_action",
     "read_reply",
     "reply_format",
+    "sent_calls",
     "short_quote",
     "split_thoughts",
     "visible_thought",

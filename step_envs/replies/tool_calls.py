@@ -7,6 +7,7 @@ arguments, mostly as JSON, so they are found by their opening mark and read alik
 
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,6 +64,18 @@ class ToolCall:
     def action(self) -> str | None:
         """The action among the arguments; None if there is none or they are not JSON."""
         return _action_in(_json(self.arguments))
+
+
+def sent_calls(calls: Iterable[Any]) -> tuple[ToolCall, ...]:
+    """Read the tool calls that a server sent beside a text; what calls no function is left out."""
+    functions = [
+        call["function"] for call in calls if isinstance(call, dict) and isinstance(call.get("function"), dict)
+    ]
+    return tuple(
+        ToolCall(str(one.get("name", "")), given if isinstance(given, str) else json.dumps(given))
+        for one in functions
+        for given in (one.get("arguments"),)
+    )
 
 
 @dataclass(frozen=True, slots=True)

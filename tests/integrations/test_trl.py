@@ -199,7 +199,9 @@ def test_wrong_arguments_are_named(model: Any) -> None:
     with ChatTasks(ALFWORLD, episodes=1) as tasks:
         with pytest.raises(UnknownNameError, match=r"Unknown reward 'scores'\. Did you mean 'score'"):
             ReActRollouts(tasks, "scores")
-        with pytest.raises(ValueError, match=r"ask for replies of the form 'react', and TRL offers tools: make them with"):
+        with pytest.raises(
+            ValueError, match=r"ask for replies of the form 'react', and TRL offers tools: make them with"
+        ):
             tool_environment(tasks)
         with pytest.raises(ValueError, match=r"A prompt does not name its task: make the dataset with step_envs\."):
             ReActRollouts(tasks)([[{"role": "user", "content": "hello"}]], trainer(model))
