@@ -8,6 +8,7 @@ A new ScienceWorld environment takes seconds where none is open, so environments
 wait for one another (threads, asyncio) may share a ``ChatTasks``; an episode belongs to one of them at a time.
 """
 
+import json
 import threading
 from collections.abc import Sequence
 from types import TracebackType
@@ -209,6 +210,15 @@ class ChatEpisode:
             return 1.0
         left = oracle.distance()
         return max(-1.0, 1.0 - left / self._way) if left is not None and self._way else -1.0
+
+    def state_key(self) -> str:
+        """Return a text that two moments of a task share if the world is in the same state, whatever came before.
+
+        It is the world's part of a snapshot, so it is exact: no two states share one. ScienceWorld saves a state as the
+        actions that lead to it, so there only equal histories share one.
+        """
+        saved = json.loads(text_env(self._open()).snapshot())
+        return json.dumps([saved["task_id"], saved["world"]])
 
     def reply(self, reply: str | Reply) -> str:
         """Carry out the action of a reply.

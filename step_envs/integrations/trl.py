@@ -7,6 +7,8 @@ the single tool ``act``. ``rollout_func`` takes a function that plays whole epis
 =================== ========================================================================================
 ``score``           what the world says: the reward of the protocol
 ``score+potential`` that, and half of how much of the way is behind at the end, by the oracle
+``step``            the score, and for each turn what it was worth beside other turns from the same state; only in
+                    ``rollout_func``, see ``step_envs.integrations.trl_steps``
 =================== ========================================================================================
 
 With the score alone, a group whose episodes all fail has no variance and gives no gradient, so a model that seldom succeeds
@@ -23,7 +25,7 @@ from step_envs.integrations.chat_tasks import ChatEpisode, ChatTasks
 from step_envs.replies import ReplyParts
 from step_envs.wrappers.reply import Reply
 
-RewardName = Literal["score", "score+potential"]
+RewardName = Literal["score", "score+potential", "step"]
 POTENTIAL_WEIGHT = 0.5
 """Weight of the potential. An episode that fails one step before the end must be worth less than one that succeeds."""
 _OVER = "The episode is over."
@@ -31,9 +33,9 @@ _OVER = "The episode is over."
 
 def episode_reward(episode: ChatEpisode, name: RewardName) -> float:
     """Return the reward of an episode that is over, by name."""
-    if name == "score":
-        return episode.reward
-    return episode.reward + POTENTIAL_WEIGHT * episode.progress()
+    if name == "score+potential":
+        return episode.reward + POTENTIAL_WEIGHT * episode.progress()
+    return episode.reward
 
 
 def check_reward(name: str) -> None:
@@ -112,9 +114,11 @@ def tool_environment(tasks: ChatTasks, reward: RewardName = "score") -> Callable
 
     Raises:
         UnknownNameError: There is no such reward.
-        ValueError: The tasks ask for replies of another form.
+        ValueError: The tasks ask for replies of another form, or the reward is for each turn.
     """
     check_reward(reward)
+    if reward == "step":
+        raise ValueError("TRL rewards a rollout of tools as a whole: take another reward, or use ReActRollouts.")
     if tasks.reply_format != "tool-calls":
         raise ValueError(
             f"The prompts of these tasks ask for replies of the form {tasks.reply_format!r}, and TRL offers tools: "

@@ -19,7 +19,8 @@ So no token is trained in a context in which the model did not write it.
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -43,14 +44,15 @@ class TokenRecord:
         prompt_ids: The first prompt.
         completion_ids: Everything after it.
         env_mask: 1 for each token of the completion that the model sampled and that follows what it saw; else 0.
+        turns: Start and end of each reply in the completion; both 0 if it is not trained.
         begun_anew: How often the prompt was not what the sequence was before, so that earlier replies are not trained.
     """
 
     prompt_ids: tuple[int, ...] = ()
     completion_ids: tuple[int, ...] = ()
     env_mask: tuple[int, ...] = ()
+    turns: tuple[tuple[int, int], ...] = ()
     begun_anew: int = 0
-    _last_reply: int = 0
 
     @property
     def ids(self) -> tuple[int, ...]:
@@ -60,21 +62,49 @@ class TokenRecord:
     def read(self, prompt: Sequence[int]) -> "TokenRecord":
         """Add what the model sees before its next reply."""
         known, prompt = self.ids, tuple(prompt)
-        same = _common(known, prompt)
-        if not known or same < self._last_reply:
-            return TokenRecord(prompt, begun_anew=self.begun_anew + bool(known))
-        kept = same - len(self.prompt_ids)
-        mask = self.env_mask[:kept] + (0,) * (len(prompt) - same)
-        return replace(self, completion_ids=prompt[len(self.prompt_ids) :], env_mask=mask)
+        kept = _common(known, prompt) - len(self.prompt_ids)
+        if not known or kept < (self.turns[-1][0] if self.turns else 0):
+            return TokenRecord(prompt, turns=((0, 0),) * len(self.turns), begun_anew=self.begun_anew + bool(known))
+        completion = prompt[len(self.prompt_ids) :]
+        mask = self.env_mask[:kept] + (0,) * (len(completion) - kept)
+        turns = tuple((start, min(end, kept)) for start, end in self.turns)
+        return replace(self, completion_ids=completion, env_mask=mask, turns=turns)
 
     def write(self, reply: Sequence[int]) -> "TokenRecord":
         """Add the tokens of a reply, with the one that ended it."""
+        start = len(self.completion_ids)
         return replace(
             self,
             completion_ids=self.completion_ids + tuple(reply),
             env_mask=self.env_mask + (1,) * len(reply),
-            _last_reply=len(self.ids),
+            turns=(*self.turns, (start, start + len(reply))),
         )
+
+
+class PlayedTurn(NamedTuple):
+    """What a reply did.
+
+    Attributes:
+        state: Key of the state that it was given in; empty unless turns are compared.
+        reward: Change in score.
+    """
+
+    state: str
+    reward: float
+
+
+class PlayedEpisode(NamedTuple):
+    """An episode as TRL needs it.
+
+    Attributes:
+        tokens: Its tokens.
+        turns: Its replies.
+        figures: What it was worth, by name.
+    """
+
+    tokens: TokenRecord
+    turns: list[PlayedTurn]
+    figures: dict[str, float]
 
 
 class ReActRollouts:
@@ -108,13 +138,15 @@ class ReActRollouts:
             trainer: The ``GRPOTrainer``.
 
         Returns:
-            ``prompt_ids``, ``completion_ids``, ``logprobs`` (None: TRL computes them), ``env_mask``, and the figures of the
-            episodes, a list each.
+            ``prompt_ids``, ``completion_ids``, ``logprobs`` (None: TRL computes them), ``env_mask``; ``turn_spans``,
+            ``turn_states`` and ``turn_rewards``, a list for each episode; and the figures of the episodes by name.
 
         Raises:
-            ValueError: A prompt does not name its task.
+            ValueError: A prompt does not name its task, or the reward needs another trainer.
         """
         task_ids = [_task_of(prompt) for prompt in prompts]
+        if self._reward_name == "step" and not getattr(trainer, "adds_step_advantages", False):
+            raise ValueError("The reward 'step' needs step_envs.integrations.trl_steps.StepGRPOTrainer as the trainer.")
         model = trainer.accelerator.unwrap_model(trainer.model)
         was_training = model.training
         model.eval()
@@ -126,19 +158,19 @@ class ReActRollouts:
             streams = [np.random.default_rng(seed) for seed in seeds.spawn(len(task_ids))]
             player = _Player(batcher, trainer.args, self._max_tokens, self._reward_name)
             with ThreadPoolExecutor(min(_MOST_EPISODES, len(task_ids))) as threads:
-                played = list(
-                    threads.map(lambda task_id, draw: player.play(self._tasks, task_id, draw), task_ids, streams)
-                )
+                played = list(threads.map(partial(player.play, self._tasks), task_ids, streams))
         finally:
             model.train(was_training)
-        records = [record for record, _ in played]
         return {
-            "prompt_ids": [list(one.prompt_ids) for one in records],
-            "completion_ids": [list(one.completion_ids) for one in records],
-            "env_mask": [list(one.env_mask) for one in records],
+            "prompt_ids": [list(one.tokens.prompt_ids) for one in played],
+            "completion_ids": [list(one.tokens.completion_ids) for one in played],
+            "env_mask": [list(one.tokens.env_mask) for one in played],
             "logprobs": None,
-            "begun_anew": [one.begun_anew for one in records],
-        } | {name: [figures[name] for _, figures in played] for name in played[0][1]}
+            "begun_anew": [one.tokens.begun_anew for one in played],
+            "turn_spans": [one.tokens.turns for one in played],
+            "turn_states": [[turn.state for turn in one.turns] for one in played],
+            "turn_rewards": [[turn.reward for turn in one.turns] for one in played],
+        } | {name: [one.figures[name] for one in played] for name in played[0].figures}
 
     @property
     def reward(self) -> Callable[..., list[float]]:
@@ -160,8 +192,8 @@ class _Player:
         self._max_tokens, self._room = max_tokens, args.max_completion_length
         self._reward = reward
 
-    def play(self, tasks: ChatTasks, task_id: str, draw: np.random.Generator) -> tuple[TokenRecord, dict[str, float]]:
-        record, kept = TokenRecord(), PrefixCache()
+    def play(self, tasks: ChatTasks, task_id: str, draw: np.random.Generator) -> PlayedEpisode:
+        record, kept, turns = TokenRecord(), PrefixCache(), list[PlayedTurn]()
         with tasks.begin(task_id, agent="trl") as episode:
             self._batcher.join(kept)
             while not episode.over:
@@ -170,16 +202,18 @@ class _Player:
                 if room < 1:
                     episode.stop()
                     break
+                state = episode.state_key() if self._reward == "step" else ""
                 reply, sampled = self._reply(seen, kept, min(room, self._max_tokens), draw)
                 record = seen.write(sampled)
                 episode.reply(reply)
+                turns.append(PlayedTurn(state, episode.last_reward))
             figures = episode.metrics() | {"episode_reward": episode_reward(episode, self._reward)}
         if not record.completion_ids:
             raise ValueError(
                 f"The prompt of {task_id!r} leaves the model no room for a reply: make the tasks with style='plain', or "
                 "train a model with a longer context."
             )
-        return record, figures
+        return PlayedEpisode(record, turns, figures)
 
     def _room_for_a_reply(self, record: TokenRecord) -> int:
         left = [] if self._room is None else [self._room - len(record.completion_ids)]

@@ -1,5 +1,6 @@
 """TRL's GRPO plays our worlds, as tools and in ReAct text: the scores of our own evaluation, and an exact mask."""
 
+import copy
 import math
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +17,7 @@ from step_envs.errors import UnknownNameError
 from step_envs.integrations.chat_tasks import ChatTasks
 from step_envs.integrations.trl import POTENTIAL_WEIGHT, rows, tool_environment
 from step_envs.integrations.trl_rollouts import ReActRollouts, TokenRecord
+from step_envs.integrations.trl_steps import StepGRPOTrainer, turn_advantages
 from step_envs.training.tiny_model import TinyModelSize, learn_tokenizer, make_tiny_model
 
 pytestmark = pytest.mark.train
@@ -102,14 +104,17 @@ def test_a_prompt_that_changed_trains_no_reply_before_it() -> None:
     record = record.write([4, 5, 9])
     grown = record.read([1, 2, 3, 4, 5, 9, 6])
     assert (grown.prompt_ids, grown.completion_ids, grown.env_mask) == ((1, 2, 3), (4, 5, 9, 6), (1, 1, 1, 0))
+    assert grown.turns == ((0, 3),)
     # The reply was cut: what was cut leaves the sequence.
     cut = record.read([1, 2, 3, 4, 7, 8])
     assert (cut.completion_ids, cut.env_mask, cut.begun_anew) == ((4, 7, 8), (1, 0, 0), 0)
+    assert cut.turns == ((0, 1),)
     # What stood before the reply changed: it is context now.
     changed = grown.write([7]).read([1, 2, 3, 5, 6, 7, 8])
     assert (changed.prompt_ids, changed.completion_ids, changed.begun_anew) == ((1, 2, 3, 5, 6, 7, 8), (), 1)
     again = changed.write([9])
     assert (again.completion_ids, again.env_mask) == ((9,), (1,))
+    assert again.turns == ((0, 0), (0, 0), (0, 1))
     assert again.ids == (1, 2, 3, 5, 6, 7, 8, 9)
 
 
@@ -149,13 +154,11 @@ def test_the_potential_tells_failures_apart() -> None:
     assert found == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("reward", ["score", "score+potential"])
-def test_the_trainer_takes_steps(reward: Any, model: Any, tmp_path: Any) -> None:
-    with ChatTasks(ALFWORLD, split="train", episodes=2, style="plain", env_options={"max_steps": 3}) as tasks:
+def train(model: Any, folder: Any, reward: Any, trainer_class: Any, turns: int = 3, **settings: Any) -> Any:
+    with ChatTasks(ALFWORLD, split="train", episodes=2, style="plain", env_options={"max_steps": turns}) as tasks:
         rollouts = ReActRollouts(tasks, reward, max_tokens=4)
-        before = {name: value.clone() for name, value in model[0].state_dict().items()}
         config = trl.GRPOConfig(
-            output_dir=str(tmp_path),
+            output_dir=str(folder),
             per_device_train_batch_size=4,
             num_generations=2,
             max_steps=2,
@@ -166,21 +169,85 @@ def test_the_trainer_takes_steps(reward: Any, model: Any, tmp_path: Any) -> None
             save_strategy="no",
             learning_rate=1e-2,
         )
-        grpo = trl.GRPOTrainer(
-            model=model[0],
+        grpo = trainer_class(
+            model=copy.deepcopy(model[0]),
             reward_funcs=[rollouts.reward],
             args=config,
             train_dataset=datasets.Dataset.from_list(rows(tasks)),
             processing_class=model[1],
             rollout_func=rollouts,
+            **settings,
         )
         grpo.train()
+    return grpo
+
+
+@pytest.mark.parametrize("reward", ["score", "score+potential"])
+def test_the_trainer_takes_steps(reward: Any, model: Any, tmp_path: Any) -> None:
+    grpo = train(model, tmp_path, reward, trl.GRPOTrainer)
     logged = [line for line in grpo.state.log_history if f"rewards/{reward}/mean" in line]
     assert len(logged) == 2
     assert all(math.isfinite(line["loss"]) for line in logged)
-    changed = any(not torch.equal(before[name], value) for name, value in grpo.model.state_dict().items())
-    # A model with random weights takes no action: all scores are 0, and only the potential could tell them apart.
-    assert changed == any(line["reward_std"] > 0 for line in logged)
+
+
+def test_turns_from_the_same_state_are_compared() -> None:
+    states = [["a", "b"], ["a", "c"], ["a", "b"]]
+    rewards = [[0.0, 1.0], [0.0, 0.0], [0.5, 1.0]]
+    found = turn_advantages(states, rewards, discount=0.5)
+    # From a: 0.5, 0 and 1; from b twice the same; from c one alone.
+    assert found == [
+        pytest.approx([0.0, 0.0]),
+        pytest.approx([-math.sqrt(1.5), 0.0]),
+        pytest.approx([math.sqrt(1.5), 0.0]),
+    ]
+
+
+def test_a_turn_that_was_better_than_others_is_made_more_likely(
+    model: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All episodes of the group are worth the same, so only turns tell them apart."""
+    play, seen = trl_rollouts.ReActRollouts.__call__, []
+
+    def one_good_turn(self: Any, prompts: Any, trainer: Any) -> Any:
+        made = play(self, prompts, trainer)
+        made["turn_rewards"] = [[float(index % 2)] for index in range(len(prompts))]
+        seen.append(made)
+        return made
+
+    monkeypatch.setattr(trl_rollouts.ReActRollouts, "__call__", one_good_turn)
+    grpo = train(model, tmp_path, "step", StepGRPOTrainer, turns=1)
+    made = seen[0]
+    logged = [line for line in grpo.state.log_history if "steps/compared" in line]
+    assert len(logged) == 2 and all(line["reward_std"] == 0 and line["grad_norm"] > 0 for line in logged)
+    assert len({states[0] for states in made["turn_states"]}) == 2, "one state for each task"
+
+    def likelihood(one: Any, index: int) -> float:
+        prompt, completion = made["prompt_ids"][index], made["completion_ids"][index]
+        start, end = made["turn_spans"][index][0]
+        ids = torch.tensor([prompt + completion[:end]])
+        with torch.no_grad():
+            scores = one.eval()(input_ids=ids).logits.log_softmax(-1)[0, len(prompt) + start - 1 : -1]
+        return float(scores.gather(-1, ids[0, len(prompt) + start :, None]).sum())
+
+    for index in range(4):
+        grew = likelihood(grpo.model, index) > likelihood(model[0], index)
+        assert grew == (index % 2 == 1), index
+
+
+def test_the_reward_of_turns_asks_for_its_trainer(model: Any) -> None:
+    with ChatTasks(ALFWORLD, episodes=1) as tasks:
+        prompts = [row["prompt"] for row in rows(tasks)]
+        with pytest.raises(ValueError, match=r"The reward 'step' needs step_envs\.integrations\.trl_steps\.StepGRPO"):
+            ReActRollouts(tasks, "step")(prompts, trainer(model))
+    with (
+        ChatTasks(ALFWORLD, episodes=1, reply_format="tool-calls") as tasks,
+        pytest.raises(ValueError, match=r"TRL rewards a rollout of tools as a whole: take another reward, or use"),
+    ):
+        tool_environment(tasks, "step")
+    with pytest.raises(
+        ValueError, match=r"step_weight must not be negative and discount from 0 to 1, got -1 and 0\.95\."
+    ):
+        StepGRPOTrainer(step_weight=-1)
 
 
 def test_a_completion_has_a_limit(model: Any) -> None:
