@@ -44,6 +44,8 @@ class ChatTasks(NamesOptions):
         reply_format: How a reply names its action: ``react``, ``action-tags`` or ``tool-calls``; see ``ReActWrapper``.
         tolerant: Also take actions in common variants of that form; see ``ReActWrapper``.
         think_actions: Answer actions that only think at no step of the world; see ``ReActWrapper``.
+        teacher: Who watches and corrects, e.g. ``"oracle"``, in the form of ``step-envs collect``; None: nobody, as in an
+            evaluation.
 
     Attributes:
         task_ids: The tasks.
@@ -78,6 +80,7 @@ class ChatTasks(NamesOptions):
         reply_format: ReplyFormatName = "react",
         tolerant: bool = False,
         think_actions: bool = False,
+        teacher: str | None = None,
     ) -> None:
         try:
             config = EvalConfig(
@@ -96,7 +99,7 @@ class ChatTasks(NamesOptions):
         except ValidationError as error:
             raise ValueError(validation_sentence(error)) from error
         self.protocol, self.reply_format = protocol, reply_format
-        self._run = config.run()
+        self._run = config.run().with_changes(teacher=teacher)
         self.task_ids = tuple(plan.task_id for plan in self._run.episodes_to_play())
         self._lock = threading.Lock()
         self._free: list[gym.Env[str, str]] = []

@@ -14,12 +14,14 @@ before every reply, since the prompt is made anew from the conversation, as a se
   begins anew with this prompt: the replies so far stay in the context and out of the loss.
 
 So no token is trained in a context in which the model did not write it.
+
+Some episodes can be guided: a teacher watches them and corrects errors, with a probability that falls as the model learns.
+The teacher's turns are context, like observations, and the errors that it found carry no loss.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -69,6 +71,12 @@ class TokenRecord:
         mask = self.env_mask[:kept] + (0,) * (len(completion) - kept)
         turns = tuple((start, min(end, kept)) for start, end in self.turns)
         return replace(self, completion_ids=completion, env_mask=mask, turns=turns)
+
+    def without_turn(self, number: int) -> "TokenRecord":
+        """Take a reply out of the loss; it stays in the context."""
+        start, end = self.turns[number]
+        mask = self.env_mask[:start] + (0,) * (end - start) + self.env_mask[end:]
+        return replace(self, env_mask=mask)
 
     def write(self, reply: Sequence[int]) -> "TokenRecord":
         """Add the tokens of a reply, with the one that ended it."""
@@ -120,14 +128,28 @@ class ReActRollouts:
         tasks: The tasks; the dataset is ``Dataset.from_list(rows(tasks))``.
         reward: Name of the reward; see ``step_envs.integrations.trl``.
         max_tokens: Most tokens of a reply.
+        guided: The same tasks with a teacher; None: no episode is guided.
+        guidance: The optimizer step of the trainer -> probability that an episode is guided.
 
     Raises:
         UnknownNameError: There is no such reward.
+        ValueError: Only one of ``guided`` and ``guidance`` is given.
     """
 
-    def __init__(self, tasks: ChatTasks, reward: RewardName = "score", *, max_tokens: int = 128) -> None:
+    def __init__(
+        self,
+        tasks: ChatTasks,
+        reward: RewardName = "score",
+        *,
+        max_tokens: int = 128,
+        guided: ChatTasks | None = None,
+        guidance: Callable[[int], float] | None = None,
+    ) -> None:
         check_reward(reward)
+        if (guided is None) != (guidance is None):
+            raise ValueError("Guided rollouts need both guided= (tasks with a teacher) and guidance= (how often).")
         self._tasks, self._reward_name, self._max_tokens = tasks, reward, max_tokens
+        self._guided, self._guidance = guided, guidance
         self._rollouts = 0
 
     def __call__(self, prompts: Sequence[Sequence[Mapping[str, Any]]], trainer: Any) -> dict[str, Any]:
@@ -158,7 +180,7 @@ class ReActRollouts:
             streams = [np.random.default_rng(seed) for seed in seeds.spawn(len(task_ids))]
             player = _Player(batcher, trainer.args, self._max_tokens, self._reward_name)
             with ThreadPoolExecutor(min(_MOST_EPISODES, len(task_ids))) as threads:
-                played = list(threads.map(partial(player.play, self._tasks), task_ids, streams))
+                played = list(threads.map(player.play, self._worlds(streams, trainer), task_ids, streams))
         finally:
             model.train(was_training)
         return {
@@ -171,6 +193,13 @@ class ReActRollouts:
             "turn_states": [[turn.state for turn in one.turns] for one in played],
             "turn_rewards": [[turn.reward for turn in one.turns] for one in played],
         } | {name: [one.figures[name] for one in played] for name in played[0].figures}
+
+    def _worlds(self, streams: Sequence[np.random.Generator], trainer: Any) -> list[ChatTasks]:
+        """Choose which episodes are guided."""
+        if self._guided is None or self._guidance is None:
+            return [self._tasks] * len(streams)
+        share = self._guidance(trainer.state.global_step)
+        return [self._guided if draw.random() < share else self._tasks for draw in streams]
 
     @property
     def reward(self) -> Callable[..., list[float]]:
@@ -207,7 +236,16 @@ class _Player:
                 record = seen.write(sampled)
                 episode.reply(reply)
                 turns.append(PlayedTurn(state, episode.last_reward))
-            figures = episode.metrics() | {"episode_reward": episode_reward(episode, self._reward)}
+            judged = [turn for turn in episode.trajectory.turns if turn.kind in ("agent", "error")]
+            for number, turn in enumerate(judged):
+                # Nobody has said that a turn is right whose verdict is unknown.
+                if turn.verdict is not None and turn.verdict.status != "ok":
+                    record = record.without_turn(number)
+            corrected = sum(turn.kind == "correction" for turn in episode.trajectory.turns)
+            figures = episode.metrics() | {
+                "corrected": float(corrected),
+                "episode_reward": episode_reward(episode, self._reward),
+            }
         if not record.completion_ids:
             raise ValueError(
                 f"The prompt of {task_id!r} leaves the model no room for a reply: make the tasks with style='plain', or "

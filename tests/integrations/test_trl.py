@@ -250,6 +250,42 @@ def test_the_reward_of_turns_asks_for_its_trainer(model: Any) -> None:
         StepGRPOTrainer(step_weight=-1)
 
 
+class Wanderer(trl_rollouts.Batcher):
+    """Always looks around."""
+
+    def submit(self, ask: Any) -> list[int]:
+        ids = self.model.tokenizer("Thought: I look.\nAction: look", add_special_tokens=False)["input_ids"]
+        ask.ids += [*ids, self.model.tokenizer.eos_token_id]
+        return ids
+
+
+def test_guided_episodes_train_neither_errors_nor_the_teacher(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trl_rollouts, "Batcher", Wanderer)
+    settings = {"episodes": 3, "style": "plain", "env_options": {"max_steps": 12}}
+    with ChatTasks(ALFWORLD, **settings) as tasks, ChatTasks(ALFWORLD, **settings, teacher="oracle") as guided:
+        rollouts = ReActRollouts(tasks, guided=guided, guidance=lambda step: 1.0 - step)
+        prompts = [row["prompt"] for row in rows(tasks)]
+        beginner = trainer(model)
+        beginner.state = SimpleNamespace(global_step=0)
+        made = rollouts(prompts, beginner)
+        beginner.state.global_step = 1
+        alone = rollouts(prompts, beginner)
+    assert alone["corrected"] == [0.0] * 3 and all(count > 0 for count in made["corrected"])
+    tokenizer = model[1]
+    for index in range(3):
+        completion = tokenizer.decode(made["completion_ids"][index])
+        assert completion.count("Action: ") > completion.count("Action: look")
+        trained = [t for t, mine in zip(made["completion_ids"][index], made["env_mask"][index], strict=True) if mine]
+        # Every look but the first of its kind is an error, and the rest are the teacher's words.
+        assert set(tokenizer.decode(trained).split(tokenizer.eos_token)) <= {"Thought: I look.\nAction: look", ""}
+        assert sum(made["env_mask"][index]) < sum(end - start for start, end in made["turn_spans"][index])
+        assert sum(alone["env_mask"][index]) == sum(end - start for start, end in alone["turn_spans"][index])
+    with ChatTasks(ALFWORLD, episodes=1) as tasks, pytest.raises(
+        ValueError, match=r"Guided rollouts need both guided= \(tasks with a teacher\) and guidance="
+    ):
+        ReActRollouts(tasks, guided=tasks)
+
+
 def test_a_completion_has_a_limit(model: Any) -> None:
     with ChatTasks(ALFWORLD, episodes=2, style="plain") as tasks:
         prompts = [row["prompt"] for row in rows(tasks)]
