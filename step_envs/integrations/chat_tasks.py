@@ -17,7 +17,9 @@ from pydantic import ValidationError
 
 from step_envs.errors import validation_sentence
 from step_envs.options import NamesOptions
+from step_envs.registration import env_class
 from step_envs.replies import ReplyFormatName
+from step_envs.tasks import TaskSet
 from step_envs.training.evaluation import EvalConfig, reward_of
 from step_envs.trajectory import Actor, Trajectory
 from step_envs.wrappers.react import step_chat
@@ -90,12 +92,14 @@ class ChatTasks(NamesOptions):
             raise ValueError(validation_sentence(error)) from error
         self.protocol = protocol
         self._run = config.run()
+        options = {name: value for name, value in self._run.env_options.items() if name != "task_types"}
+        self._known: TaskSet = env_class(env).task_set(**options)
         self.task_ids = tuple(plan.task_id for plan in self._run.episodes_to_play())
         self._lock = threading.Lock()
         self._free: list[gym.Env[str, str]] = []
         self._closed = False
 
-    def begin(self, task_id: str, *, agent: str = "unnamed") -> "ChatEpisode":
+    def begin(self, task_id: str, *, agent: str | Actor = "unnamed") -> "ChatEpisode":
         """Begin an episode.
 
         Args:
@@ -112,6 +116,22 @@ class ChatTasks(NamesOptions):
         except BaseException:
             self._give_back(env)
             raise
+
+    def task_type(self, task_id: str) -> str:
+        """Return the type of a task.
+
+        Raises:
+            UnknownNameError: There is no such task.
+        """
+        return self._known.type_of(task_id)
+
+    def split_of(self, task_id: str) -> str:
+        """Return the official split that a task belongs to.
+
+        Raises:
+            UnknownNameError: There is no such task.
+        """
+        return self._known.split_of(task_id)
 
     def first_messages(self, task_id: str) -> list[dict[str, str]]:
         """Return the conversation at the start of a task: ``role`` and ``content`` of each message."""
@@ -158,11 +178,11 @@ class ChatEpisode:
         info: The environment's ``info`` after the last reply.
     """
 
-    def __init__(self, tasks: ChatTasks, env: gym.Env[str, str], task_id: str, agent: str) -> None:
+    def __init__(self, tasks: ChatTasks, env: gym.Env[str, str], task_id: str, agent: str | Actor) -> None:
         self._tasks, self._env = tasks, env
         _, self.info = env.reset(seed=0, options={"task_id": task_id})
         self._recorder: Recorder = env.get_wrapper_attr("recorder")
-        self._recorder.agent = Actor(name=agent)
+        self._recorder.agent = Actor(name=agent) if isinstance(agent, str) else agent
         self.over = False
         self.last_reward = 0.0
         self._closed = False
