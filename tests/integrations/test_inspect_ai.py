@@ -171,7 +171,7 @@ def test_the_command_evaluates_over_http(tmp_path: Path) -> None:
 
 
 def test_epochs_are_averaged_before_the_error_is_computed(run: Callable[..., EvalLog]) -> None:
-    own = played(ALFWORLD, "own")
+    own = played(ALFWORLD, "own", 8)
     task = alfworld(episodes=len(own.episodes))
     log = run(task, scripted(own), epochs=2)
     assert len(log.samples or ()) == 2 * len(own.episodes)
