@@ -16,7 +16,7 @@ from step_envs.trajectory import Actor, Usage
 
 STOP = "\nObservation:"
 """What a model writes when it goes on after its action and invents what the world would answer."""
-_EMPTY = "(nothing)"
+EMPTY_REPLY = "(nothing)"
 
 
 class ChatAgent(Agent, UsesChatModel):
@@ -84,7 +84,7 @@ class ChatAgent(Agent, UsesChatModel):
         """
         messages: list[dict[str, str]] = env.get_wrapper_attr("messages")
         # Several servers refuse a conversation with an empty reply in it.
-        messages = [one if one["content"] else one | {"content": _EMPTY} for one in messages]
+        messages = [one if one["content"] else one | {"content": EMPTY_REPLY} for one in messages]
         shown = self._window.fit(messages)
         tools = env.get_wrapper_attr("reply_format").tools if env.has_wrapper_attr("reply_format") else ()
         usage, refusal = Usage(), ""

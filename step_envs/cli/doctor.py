@@ -33,6 +33,7 @@ _EXTRAS = {
     "ray": "collection on many machines",
     "minari": "export to Minari",
     "skyrl-gym": "episodes inside SkyRL Gym",
+    "inspect": "evaluation inside inspect_ai",
 }
 _OPERATORS: dict[str, Callable[[tuple[int, ...], tuple[int, ...]], bool]] = {
     "==": lambda have, want: have == want,

@@ -7,8 +7,8 @@ the row's task with the model behind the address, and returns the reward.
 The interface was read in AReaL 1.0.4, which needs GPUs; the workflow was run against OpenAI-compatible servers.
 """
 
-import asyncio
 import os
+from functools import partial
 from typing import Any
 
 from step_envs.endpoint.chat_completion import read_completion
@@ -20,6 +20,7 @@ from step_envs.trajectory import Usage
 from step_envs.wrappers.reply import Reply
 
 try:
+    from anyio.to_thread import run_sync
     from openai import AsyncOpenAI
 except ModuleNotFoundError as error:
     raise missing_package("openai", "The adapter for AReaL", "endpoint") from error
@@ -78,19 +79,20 @@ class EpisodeWorkflow(NamesOptions):
             http_client=extra.get("http_client"),
             max_retries=0,
         )
-        # The engine works in a thread, so that it does not hold up the other episodes of the loop.
-        episode = await asyncio.to_thread(self.tasks.begin, data["task_id"], agent="areal")
+        # The engine works in a thread, so that it does not hold up the other episodes of the loop. A call that has begun is
+        # waited for, also when the episode is cancelled, so that its environment is free when it is given back.
+        episode = await run_sync(partial(self.tasks.begin, data["task_id"], agent="areal"))
         turns = 0
         try:
             while not episode.over:
                 request = self._request | ({"tools": list(episode.tools)} if episode.tools else {})
                 messages: Any = episode.messages
                 answer = await client.chat.completions.create(model=self._model, messages=messages, **request)
-                await asyncio.to_thread(episode.reply, _reply(answer.model_dump()))
+                await run_sync(episode.reply, _reply(answer.model_dump()))
                 turns += 1
                 if turns == self._max_turns:
                     episode.stop()
-            return await asyncio.to_thread(lambda: episode.reward)
+            return await run_sync(lambda: episode.reward)
         finally:
             episode.close()
             if extra.get("http_client") is None:

@@ -10,7 +10,8 @@ wait for one another (threads, asyncio) may share a ``ChatTasks``; an episode be
 
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -19,7 +20,9 @@ from pydantic import ValidationError
 
 from step_envs.errors import validation_sentence
 from step_envs.options import NamesOptions
+from step_envs.registration import env_class
 from step_envs.replies import ReplyFormatName
+from step_envs.tasks import TaskSet
 from step_envs.training.evaluation import EvalConfig, reward_of
 from step_envs.trajectory import Actor, Trajectory
 from step_envs.wrappers.react import step_chat, text_env
@@ -100,12 +103,14 @@ class ChatTasks(NamesOptions):
             raise ValueError(validation_sentence(error)) from error
         self.protocol, self.reply_format = protocol, reply_format
         self._run = config.run().with_changes(teacher=teacher)
+        options = {name: value for name, value in self._run.env_options.items() if name != "task_types"}
+        self._known: TaskSet = env_class(env).task_set(**options)
         self.task_ids = tuple(plan.task_id for plan in self._run.episodes_to_play())
         self._lock = threading.Lock()
         self._free: list[gym.Env[str, str]] = []
         self._closed = False
 
-    def begin(self, task_id: str, *, agent: str = "unnamed") -> "ChatEpisode":
+    def begin(self, task_id: str, *, agent: str | Actor = "unnamed") -> "ChatEpisode":
         """Begin an episode.
 
         Args:
@@ -122,6 +127,22 @@ class ChatTasks(NamesOptions):
         except BaseException:
             self._give_back(env)
             raise
+
+    def task_type(self, task_id: str) -> str:
+        """Return the type of a task.
+
+        Raises:
+            UnknownNameError: There is no such task.
+        """
+        return self._known.type_of(task_id)
+
+    def split_of(self, task_id: str) -> str:
+        """Return the official split that a task belongs to.
+
+        Raises:
+            UnknownNameError: There is no such task.
+        """
+        return self._known.split_of(task_id)
 
     def first_messages(self, task_id: str) -> list[dict[str, str]]:
         """Return the conversation at the start of a task: ``role`` and ``content`` of each message."""
@@ -168,11 +189,11 @@ class ChatEpisode:
         info: The environment's ``info`` after the last reply.
     """
 
-    def __init__(self, tasks: ChatTasks, env: gym.Env[str, str], task_id: str, agent: str) -> None:
+    def __init__(self, tasks: ChatTasks, env: gym.Env[str, str], task_id: str, agent: str | Actor) -> None:
         self._tasks, self._env = tasks, env
         _, self.info = env.reset(seed=0, options={"task_id": task_id})
         self._recorder: Recorder = env.get_wrapper_attr("recorder")
-        self._recorder.agent = Actor(name=agent)
+        self._recorder.agent = Actor(name=agent) if isinstance(agent, str) else agent
         self.over = False
         self.last_reward = 0.0
         self._start = text_env(env).restore_point()
@@ -276,3 +297,18 @@ class ChatEpisode:
         if self._closed:
             raise ResetNeeded("The episode is closed: read its trajectory and messages before that.")
         return self._env
+
+
+def shared_tasks(env: str, settings: Mapping[str, Any]) -> ChatTasks:
+    """Return the tasks of everybody in this process who asks with the same settings, for tools that make many environments.
+
+    Args:
+        env: Id of the environment.
+        settings: Further arguments of ``ChatTasks``, as JSON values.
+    """
+    return _shared_tasks(env, json.dumps(settings, sort_keys=True))
+
+
+@lru_cache(maxsize=16)
+def _shared_tasks(env: str, settings: str) -> ChatTasks:
+    return ChatTasks(env, **json.loads(settings))

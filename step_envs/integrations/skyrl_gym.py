@@ -9,11 +9,10 @@ Ran with skyrl-gym 0.4.0.
 """
 
 import json
-from functools import lru_cache
 from typing import Any
 
 from step_envs.errors import missing_package
-from step_envs.integrations.chat_tasks import ChatEpisode, ChatTasks
+from step_envs.integrations.chat_tasks import ChatEpisode, ChatTasks, shared_tasks
 
 try:
     import skyrl_gym
@@ -47,7 +46,7 @@ class StepEnvsEnv(BaseTextEnv):  # type: ignore[misc]  # SkyRL Gym is not follow
                 raise ValueError(
                     f"The row has no column {name!r}: make rows with step_envs.integrations.skyrl_gym.rows."
                 )
-        self._tasks = _tasks(row["step_env"], row.get("settings") or "{}")
+        self._tasks = shared_tasks(row["step_env"], json.loads(row.get("settings") or "{}"))
         self._task_id = row["task_id"]
         self.max_turns = row.get("max_turns")
         self._episode: ChatEpisode | None = None
@@ -109,12 +108,6 @@ def rows(env: str, **settings: Any) -> list[dict[str, Any]]:
             }
             for task_id in tasks.task_ids
         ]
-
-
-@lru_cache(maxsize=16)
-def _tasks(env: str, settings: str) -> ChatTasks:
-    """Return the tasks of all environments with the same settings, so that they share what is expensive to make."""
-    return ChatTasks(env, **json.loads(settings))
 
 
 if NAME not in skyrl_gym.registry:

@@ -9,6 +9,7 @@ from own_evaluation import WORLDS, played
 
 from step_envs.errors import UnknownNameError
 from step_envs.integrations.chat_tasks import ChatTasks
+from step_envs.trajectory import Actor
 
 ALFWORLD = "STeP-ALFWorld-v0"
 
@@ -93,6 +94,27 @@ def test_an_episode_that_the_loop_ends_says_so() -> None:
             gym.error.ResetNeeded, match=r"The episode is closed: read its trajectory and messages before that\."
         ):
             _ = episode.messages
+
+
+@pytest.mark.parametrize(
+    ("env", "split"),
+    [(WORLDS[0], "valid_unseen"), (WORLDS[1], "test"), pytest.param(WORLDS[2], "test", marks=pytest.mark.slow)],
+)
+def test_type_and_split_of_a_task_are_those_of_its_episodes(env: str, split: str) -> None:
+    someone = Actor(name="someone", model="a model")
+    with ChatTasks(env, split=split, episodes=2, env_options={"task_types": _some_types(env)}) as tasks:
+        for task_id in tasks.task_ids:
+            with tasks.begin(task_id, agent=someone) as episode:
+                one = episode.trajectory
+            assert (tasks.task_type(task_id), tasks.split_of(task_id)) == (one.task_type, one.split)
+            assert one.task_type in _some_types(env) and one.agent == someone
+        with pytest.raises(UnknownNameError, match=r"Unknown task 'nowhere'"):
+            tasks.task_type("nowhere")
+
+
+def _some_types(env: str) -> list[str]:
+    with ChatTasks(env) as tasks:
+        return sorted({tasks.task_type(task_id) for task_id in tasks.task_ids})[:2]
 
 
 def test_tools_are_those_of_the_reply_format() -> None:

@@ -280,8 +280,9 @@ def test_guided_episodes_train_neither_errors_nor_the_teacher(model: Any, monkey
         assert set(tokenizer.decode(trained).split(tokenizer.eos_token)) <= {"Thought: I look.\nAction: look", ""}
         assert sum(made["env_mask"][index]) < sum(end - start for start, end in made["turn_spans"][index])
         assert sum(alone["env_mask"][index]) == sum(end - start for start, end in alone["turn_spans"][index])
-    with ChatTasks(ALFWORLD, episodes=1) as tasks, pytest.raises(
-        ValueError, match=r"Guided rollouts need both guided= \(tasks with a teacher\) and guidance="
+    with (
+        ChatTasks(ALFWORLD, episodes=1) as tasks,
+        pytest.raises(ValueError, match=r"Guided rollouts need both guided= \(tasks with a teacher\) and guidance="),
     ):
         ReActRollouts(tasks, guided=tasks)
 
