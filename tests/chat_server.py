@@ -127,10 +127,9 @@ class ChatServer:
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
-        length = next(
-            int(line.partition(":")[2]) for line in head.split("\r\n") if line.lower().startswith("content-length:")
-        )
-        request = json.loads(await reader.readexactly(length))
+        lines = (line.lower() for line in head.split("\r\n"))
+        length = next((int(line.partition(":")[2]) for line in lines if line.startswith("content-length:")), 0)
+        request = json.loads(await reader.readexactly(length) or b"{}")
         self.requests.append(request)
         self.headers.append(head)
         answer = self._script(request)

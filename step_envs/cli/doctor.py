@@ -34,6 +34,7 @@ _EXTRAS = {
     "minari": "export to Minari",
     "skyrl-gym": "episodes inside SkyRL Gym",
     "inspect": "evaluation inside inspect_ai",
+    "verifiers": "episodes inside verifiers and prime-rl",
 }
 _OPERATORS: dict[str, Callable[[tuple[int, ...], tuple[int, ...]], bool]] = {
     "==": lambda have, want: have == want,
