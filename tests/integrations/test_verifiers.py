@@ -294,6 +294,35 @@ def test_observations_answer_tool_calls(evaluate: Evaluate) -> None:
     assert "tools" not in request
 
 
+def test_a_trainer_plays_through_an_environment_server() -> None:
+    """As prime-rl does: tasks and traces travel, and the server never lists tasks."""
+    from verifiers.v1.serve import EnvClient, EnvServer, env_config_data
+
+    own = played(WEBSHOP)
+    config = vf.resolve_env_config({"taskset": {"id": TASKSET, "env": WEBSHOP, "episodes": 20, "protocol": "eto"}})
+    tasks = list(vf.load_taskset(config.taskset))[:3]
+
+    async def play() -> list[Any]:
+        server = EnvServer(vf.resolve_env_config(env_config_data(config)), address="tcp://127.0.0.1:0")
+        serving = asyncio.create_task(server.run())
+        trainer, model = EnvClient(server.address), vf.EvalClientConfig(base_url=endpoint.url)
+        try:
+            return await asyncio.gather(
+                *(trainer.run(model, "m", vf.SamplingConfig(), task.data.model_dump(mode="json")) for task in tasks)
+            )
+        finally:
+            await trainer.close()
+            serving.cancel()
+            await serving
+
+    with scripted(own.script) as endpoint:
+        episodes = asyncio.run(play())
+    found = {episode.task.data.id: json.loads(episode.traces[0].model_dump_json()) for episode in episodes}
+    assert {task_id: worth(trace) for task_id, trace in found.items()} == {
+        task.data.id: own.metrics[task.data.id] for task in tasks
+    }
+
+
 async def cancel_at(began: threading.Event, slot: Any, env: Any, client: Any) -> asyncio.Task[Any]:
     """Play an episode, and cancel it once something has begun."""
     context = vf.ModelContext(model="m", client=client)
