@@ -16,6 +16,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any, Literal, TypeVar
 
+from pydantic import Field
+
 from step_envs.endpoint.chat_completion import Finish
 from step_envs.errors import missing_package
 from step_envs.integrations.chat_tasks import ChatEpisode, ChatTasks
@@ -46,13 +48,15 @@ class StepEnvsTasksetConfig(vf.TasksetConfig):  # type: ignore[misc]  # verifier
     """Id of the environment, e.g. `STeP-ALFWorld-v0`."""
     split: str | None = None
     """The split; None is the environment's default."""
+    tasks: list[str] | None = None
+    """These tasks only, whatever their split; None takes those of `split`."""
     episodes: int | None = None
     """Number of tasks, drawn with the seed as `step-envs eval` draws them; None takes every task."""
     seed: int = 0
     """Decides which tasks are drawn, and their order."""
     protocol: Literal["own", "eto"] = "own"
     """`own`: the environment's own reward, limits and options. `eto`: those of ETO."""
-    env_options: dict[str, Any] = {}
+    env_options: dict[str, Any] = Field(default_factory=dict)
     """Further arguments of the environment, as JSON, e.g. `{"task_types": ["boil"]}`."""
     style: Literal["eto", "system", "plain"] = "eto"
     """Prompt style."""
@@ -79,6 +83,7 @@ class StepEnvsTasksetConfig(vf.TasksetConfig):  # type: ignore[misc]  # verifier
         return ChatTasks(
             self.env,
             split=self.split,
+            tasks=self.tasks,
             episodes=self.episodes,
             seed=self.seed,
             protocol=self.protocol,
@@ -94,7 +99,7 @@ class StepEnvsData(vf.TaskData):  # type: ignore[misc]
     """A task on its way between processes: ``id`` is the task id, ``tools`` are offered to the model."""
 
     env: str
-    tools: list[dict[str, Any]] = []
+    tools: list[dict[str, Any]] = Field(default_factory=list)
 
 
 class StepEnvsTask(vf.Task[StepEnvsData]):  # type: ignore[misc]
@@ -128,7 +133,7 @@ class StepEnvsEnvConfig(vf.EnvConfig):  # type: ignore[misc]
 class StepEnvsEnv(vf.Env[StepEnvsEnvConfig]):  # type: ignore[misc]
     """Plays tasks of a world, one episode each.
 
-    The trace of an episode gets the reward ``reward``, the metrics ``success``, ``score`` and ``steps``, and in its ``info``
+    The trace of an episode gets the reward ``reward``, the metrics ``success``, ``score`` and ``steps``, and in ``info``
     the ``stop_reason`` of our own record. An episode that failed, because the model or the world's engine did, gets none
     of them: it has an error instead.
     """
@@ -197,7 +202,7 @@ def _last_reply(segment: vf.Segment) -> vf.AssistantMessage:
 
 
 def _read(message: vf.AssistantMessage, trace: vf.Trace) -> Reply:
-    """Return a message as the reply that our own agent would have made of it; thoughts beside the text are no part of it."""
+    """Return a message as the reply that our own agent would make of it, without the thoughts beside its text."""
     calls = tuple(ToolCall(call.name, call.arguments) for call in message.tool_calls or ())
     answered = [call for call in trace.calls if call.error is None]
     finish = _FINISH.get(answered[-1].finish_reason if answered else None, "other")

@@ -1,10 +1,10 @@
 """Asks the model for one reply to each user turn, in the process of verifiers.
 
-In verifiers a harness is the program that turns a conversation into model calls. The one for plain chats, ``null``, runs in a
-process of its own, which needs the tool uv and is started anew for every turn: more than a second of processor time. A
-world's episode has dozens of turns, each with one model call and nothing else to run, so this harness makes the call itself,
-in milliseconds. The call goes to the endpoint that verifiers names, as that of every harness does, so traces, limits and
-training see it alike.
+In verifiers a harness is the program that turns a conversation into model calls. The one for plain chats, ``null``, runs in
+a process of its own, which needs the tool uv and is started anew for every turn: more than a second of processor time. An
+episode of a world has dozens of turns, each with one model call and nothing else to run, so this harness makes the call
+itself, in milliseconds. The call goes to the endpoint that verifiers names, as that of every harness does, so traces,
+limits and training see it alike.
 """
 
 from typing import Any

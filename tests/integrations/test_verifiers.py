@@ -3,6 +3,8 @@
 import asyncio
 import importlib.util
 import json
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -370,7 +372,9 @@ def test_a_cancelled_episode_frees_its_environment_once_the_world_has_answered(
 
 
 def test_wrong_settings_are_refused(evaluate: Evaluate) -> None:
-    with pytest.raises(ValueError, match=r"^Name the environment: --env\.taskset\.env STeP-ALFWorld-v0, for example\.$"):
+    with pytest.raises(
+        ValueError, match=r"^Name the environment: --env\.taskset\.env STeP-ALFWorld-v0, for example\.$"
+    ):
         evaluate(TASKSET)
     with pytest.raises(ValueError, match=r"Unknown split 'vaild_unseen'.*Did you mean 'valid_unseen'"):
         evaluate(TASKSET, "--env.taskset.env", ALFWORLD, "--env.taskset.split", "vaild_unseen")
@@ -410,3 +414,26 @@ def test_the_command_works_from_any_folder(tmp_path: Path) -> None:
     assert len(episodes) == 2
     for episode in episodes:
         assert worth(episode["traces"][0]) == own.metrics[episode["task"]["data"]["id"]]
+
+
+def page() -> str:
+    return (Path(__file__).parents[2] / "docs" / "verifiers.md").read_text()
+
+
+def test_the_commands_of_the_page_work(evaluate: Evaluate, tmp_path: Path) -> None:
+    (first, second) = re.findall(r"^```bash\n(.*?)^```", page(), re.MULTILINE | re.DOTALL)
+    commands = [shlex.split(line) for line in first.replace("\\\n", "").splitlines()]
+    assert commands.pop(0) == ["pip", "install", "step-envs[verifiers]"]
+    assert [command[: command.index("--env.taskset.episodes")] for command in commands] == [
+        ["vf-eval", TASKSET, "--env.taskset.env", world] for world in WORLDS
+    ]
+    toml = re.search(r'^```toml title="(.*?)"\n(.*?)^```', page(), re.MULTILINE | re.DOTALL)
+    assert toml is not None and shlex.split(second) == ["vf-eval", "@", toml[1]]
+    (tmp_path / toml[1]).write_text(toml[2])
+    with ChatServer([Answer(LOOK)]) as server:
+        for _, *arguments in commands:
+            # The address is given once more, and the last one counts; a few turns are enough here.
+            (trace,) = evaluate(*arguments, "-n", "1", "--env.player.max-turns", "3", url=server.url)
+            assert trace["ok"] and worth(trace)["steps"] <= 3
+        traces = evaluate("@", str(tmp_path / toml[1]), url=server.url)
+    assert [worth(trace)["steps"] for trace in traces] == [5, 5]
