@@ -1,9 +1,9 @@
 """Our worlds inside other tools: a module for each, which translates and adds nothing to worlds, prompts or scores.
 
-================ =====================================================================
 ===================== =============================================================================
 ``chat_tasks``        tasks as chats, for a loop that asks its model itself; the others build on it
 ``areal``             a workflow for AReaL and other trainers that serve their model
+``inspect_ai``        tasks, a solver and a scorer for inspect_ai
 ``skyrl_gym``         an environment class for SkyRL Gym, and the rows of its dataset
 ``trl``               tools for TRL's GRPO, the rows of its dataset, and rewards by name
 ``trl_rollouts``      a rollout function for TRL's GRPO: the chat of our evaluation, with an exact mask
