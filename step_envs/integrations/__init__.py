@@ -2,6 +2,7 @@
 
 ===================== =============================================================================
 ``chat_tasks``        tasks as chats, for a loop that asks its model itself; the others build on it
+``async_episodes``    episodes in an event loop, which a cancellation leaves whole
 ``areal``             a workflow for AReaL and other trainers that serve their model
 ``inspect_ai``        tasks, a solver and a scorer for inspect_ai
 ``skyrl_gym``         an environment class for SkyRL Gym, and the rows of its dataset

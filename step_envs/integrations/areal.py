@@ -8,11 +8,11 @@ The interface was read in AReaL 1.0.4, which needs GPUs; the workflow was run ag
 """
 
 import os
-from functools import partial
 from typing import Any
 
 from step_envs.endpoint.chat_completion import read_completion
 from step_envs.errors import missing_package
+from step_envs.integrations.async_episodes import async_episode, in_thread
 from step_envs.integrations.chat_tasks import ChatTasks
 from step_envs.options import NamesOptions
 from step_envs.replies import sent_calls
@@ -20,7 +20,6 @@ from step_envs.trajectory import Usage
 from step_envs.wrappers.reply import Reply
 
 try:
-    from anyio.to_thread import run_sync
     from openai import AsyncOpenAI
 except ModuleNotFoundError as error:
     raise missing_package("openai", "The adapter for AReaL", "endpoint") from error
@@ -79,22 +78,19 @@ class EpisodeWorkflow(NamesOptions):
             http_client=extra.get("http_client"),
             max_retries=0,
         )
-        # The engine works in a thread, so that it does not hold up the other episodes of the loop. A call that has begun is
-        # waited for, also when the episode is cancelled, so that its environment is free when it is given back.
-        episode = await run_sync(partial(self.tasks.begin, data["task_id"], agent="areal"))
         turns = 0
         try:
-            while not episode.over:
-                request = self._request | ({"tools": list(episode.tools)} if episode.tools else {})
-                messages: Any = episode.messages
-                answer = await client.chat.completions.create(model=self._model, messages=messages, **request)
-                await run_sync(episode.reply, _reply(answer.model_dump()))
-                turns += 1
-                if turns == self._max_turns:
-                    episode.stop()
-            return await run_sync(lambda: episode.reward)
+            async with async_episode(self.tasks, data["task_id"], agent="areal") as episode:
+                while not episode.over:
+                    request = self._request | ({"tools": list(episode.tools)} if episode.tools else {})
+                    messages: Any = episode.messages
+                    answer = await client.chat.completions.create(model=self._model, messages=messages, **request)
+                    await in_thread(episode.reply, _reply(answer.model_dump()))
+                    turns += 1
+                    if turns == self._max_turns:
+                        episode.stop()
+                return episode.reward
         finally:
-            episode.close()
             if extra.get("http_client") is None:
                 await client.close()
 

@@ -5,21 +5,17 @@ A verifiers environment plays an episode in ``run``. Ours begins the episode of 
 player as the first turn, and then gives each observation as the next user turn, until the world ends the episode or a
 limit of verifiers does. The conversation is the world's own from the first message on, so a task has no prompt of its own.
 
-Steps of a world block, so they run in threads. A thread cannot be cancelled: a cancelled episode frees its environment only
-after the running step has ended, because another episode may take it at once.
-
 Ran with verifiers 0.4.0.
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
-from typing import Any, Literal, TypeVar
+from collections.abc import Iterator
+from typing import Any, Literal
 
 from pydantic import Field
 
 from step_envs.endpoint.chat_completion import Finish
 from step_envs.errors import missing_package
+from step_envs.integrations.async_episodes import async_episode, in_thread
 from step_envs.integrations.chat_tasks import ChatEpisode, ChatTasks
 from step_envs.replies import ReplyFormatName, ToolCall, reply_format
 from step_envs.wrappers.reply import Reply
@@ -37,8 +33,6 @@ ONE_CALL = "Only the first call of a reply is carried out."
 """What answers the further tool calls of one reply; a server refuses a conversation in which a call has no answer."""
 
 _FINISH: dict[str | None, Finish] = {"stop": "stop", "tool_calls": "stop", "length": "length"}
-
-Result = TypeVar("Result")
 
 
 class StepEnvsTasksetConfig(vf.TasksetConfig):  # type: ignore[misc]  # verifiers is not followed by the type checker
@@ -142,57 +136,30 @@ class StepEnvsEnv(vf.Env[StepEnvsEnvConfig]):  # type: ignore[misc]
 
     async def start(self) -> None:
         """Open the tasks; verifiers calls this before the first episode."""
-        self._tasks = await _in_thread(self.taskset.config.open)
+        self._tasks = await in_thread(self.taskset.config.open)
 
     async def stop(self) -> None:
         """Close the environments."""
         tasks, self._tasks = self._tasks, None
         if tasks is not None:
-            await _in_thread(tasks.close)
+            await in_thread(tasks.close)
 
     async def run(self, task: StepEnvsTask, agents: vf.Agents) -> None:
         """Play one episode."""
         if self._tasks is None:
             raise RuntimeError("The environment is not running: play episodes inside `async with env.serving()`.")
-        async with _begin(self._tasks, task.data.id) as episode:
+        async with async_episode(self._tasks, task.data.id, agent="verifiers") as episode:
             async with agents.player.interaction(task) as interaction:
                 segment = await interaction.turn(episode.messages)
                 while not segment.terminated:
                     reply = _last_reply(segment)
-                    observation = await _in_thread(episode.reply, _read(reply, interaction.trace))
+                    observation = await in_thread(episode.reply, _read(reply, interaction.trace))
                     if episode.over:
                         break
                     segment = await interaction.turn(_answer(reply, observation))
             episode.stop()
             if interaction.trace.ok:
                 _record(episode, interaction.trace)
-
-
-@asynccontextmanager
-async def _begin(tasks: ChatTasks, task_id: str) -> AsyncIterator[ChatEpisode]:
-    begun: list[ChatEpisode] = []
-    try:
-        # An episode that has begun when the wait for it is cancelled is closed, too.
-        await _in_thread(lambda: begun.append(tasks.begin(task_id, agent="verifiers")))
-        yield begun[0]
-    finally:
-        for episode in begun:
-            episode.close()
-
-
-async def _in_thread(function: Callable[..., Result], *arguments: Any) -> Result:
-    """Run a function in a thread, and return only after it has ended, even if cancelled."""
-    running = asyncio.ensure_future(asyncio.to_thread(function, *arguments))
-    cancelled: asyncio.CancelledError | None = None
-    while not running.done():
-        try:
-            await asyncio.wait({running})
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
-        running.exception()  # so that asyncio does not report it as lost
-        raise cancelled
-    return running.result()
 
 
 def _last_reply(segment: vf.Segment) -> vf.AssistantMessage:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from typing import Any
 
 import openai
@@ -11,6 +12,7 @@ from own_evaluation import WORLDS, Script, played
 
 from step_envs.errors import UnknownNameError
 from step_envs.integrations.areal import EpisodeWorkflow
+from step_envs.integrations.chat_tasks import ChatEpisode
 
 ALFWORLD = WORLDS[0]
 
@@ -66,6 +68,35 @@ def test_an_error_drops_the_episode_and_frees_the_environment() -> None:
                 asyncio.run(play(workflow, server.url))
         with workflow.tasks.begin(workflow.tasks.task_ids[0]) as episode:
             assert not episode.over
+
+
+def test_a_cancelled_episode_frees_its_environment_after_the_running_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    in_step, go_on, stepped = threading.Event(), threading.Event(), []
+    reply = ChatEpisode.reply
+
+    def slow(self: ChatEpisode, text: Any) -> str:
+        in_step.set()
+        go_on.wait(30)
+        stepped.append(reply(self, text))
+        return stepped[-1]
+
+    monkeypatch.setattr(ChatEpisode, "reply", slow)
+    workflow = EpisodeWorkflow(ALFWORLD, settings={"episodes": 1})
+
+    async def cancel_in_the_middle(url: str) -> None:
+        (row,) = workflow.rows()
+        running = asyncio.create_task(workflow.run(row, base_url=url, api_key="none"))
+        await asyncio.to_thread(in_step.wait, 30)
+        running.cancel()
+        await asyncio.sleep(0.05)
+        assert not running.done(), "the environment would be given to the next episode while it works"
+        go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+    with workflow.tasks, ChatServer([Answer("Action: look")]) as server:
+        asyncio.run(cancel_in_the_middle(server.url))
+    assert len(stepped) == 1
 
 
 def test_wrong_arguments_are_named() -> None:
