@@ -33,6 +33,7 @@ _EXTRAS = {
     "ray": "collection on many machines",
     "minari": "export to Minari",
     "skyrl-gym": "episodes inside SkyRL Gym",
+    "openenv": "environments behind OpenEnv",
 }
 _OPERATORS: dict[str, Callable[[tuple[int, ...], tuple[int, ...]], bool]] = {
     "==": lambda have, want: have == want,
