@@ -15,8 +15,6 @@ import hmac
 from functools import partial
 from typing import Any
 
-from gymnasium.error import ResetNeeded
-
 from step_envs.errors import StepEnvsError, missing_package
 from step_envs.integrations.openenv_client import (
     ExtendedAction,
@@ -45,6 +43,8 @@ __all__ = [
     "WorldPool",
     "create_app",
 ]
+
+_WRONG_REQUEST = (*CALLERS_FAULTS, IndexError)
 
 
 class _TokenGate:
@@ -97,7 +97,7 @@ def create_app(
         state_cls=TextState,
     )
     app.router.on_shutdown.append(pool.close)
-    for kind in (StepEnvsError, ResetNeeded, TypeError, ValueError, HTTPException):
+    for kind in (StepEnvsError, HTTPException, *_WRONG_REQUEST):
         app.add_exception_handler(kind, _tell)
     if token is not None:
         app.add_middleware(_TokenGate, token=token)
@@ -110,4 +110,4 @@ async def _tell(_request: Request, error: Exception) -> JSONResponse:
         # What OpenEnv made of an IndexError says less than the error itself.
         said = str(error.__cause__) if isinstance(error.__cause__, IndexError) else error.detail
         return JSONResponse({"detail": said}, error.status_code)
-    return JSONResponse({"detail": str(error)}, 400 if isinstance(error, CALLERS_FAULTS) else 500)
+    return JSONResponse({"detail": str(error)}, 400 if isinstance(error, _WRONG_REQUEST) else 500)

@@ -72,6 +72,8 @@ class WorldPool:
 
     def ids(self, split: str) -> Sequence[str]:
         """List the tasks of a split, of the server's task types."""
+        if not isinstance(split, str):
+            raise unknown_name("split", split, self.tasks.splits)
         return self.tasks.select(split, self._task_types)
 
     def task_at(self, split: str, index: int) -> str:
