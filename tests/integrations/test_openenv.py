@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -34,7 +35,8 @@ from step_envs.errors import EngineError, UnknownNameError
 from step_envs.integrations.openenv import TextEnvClient, create_app
 from step_envs.registration import env_class
 
-FOLDER = Path(__file__).parents[2] / "examples" / "step_worlds_env"
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "examples" / "step_worlds_env"
 ALFWORLD = "STeP-ALFWorld-v0"
 
 
@@ -456,3 +458,20 @@ def test_the_folder_serves_any_world() -> None:
             assert env.reset(index=0).metadata["task_id"] == step_envs.list_tasks("STeP-WebShop-v0", split="test")[0]
             done = [env.step({"action": "search[shoes]"}).done for _ in range(3)]
             assert done == [False, False, True]
+
+
+def test_the_page_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (ROOT / "docs" / "openenv.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert len(blocks) == 5
+    names: dict[str, Any] = {}
+    with monkeypatch.context() as patched:
+        patched.setattr(uvicorn, "run", lambda app, **_: None)
+        for block in blocks:
+            if "create_app(" in block:
+                exec(block, names)
+    with served(split="valid_unseen", extensions=True) as url:
+        for block in blocks:
+            if "create_app(" not in block:
+                exec(block.replace("http://127.0.0.1:8000", url), names)
+    assert names["result"].observation.instruction and names["saved"]
