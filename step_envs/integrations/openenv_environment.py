@@ -139,7 +139,7 @@ class TextEnvironment(Environment):  # type: ignore[misc]
         injected_state: str | None = None,
         **unknown: Any,
     ) -> TextObservation:
-        """Begin an episode.
+        """Begin an episode; one that was running is over, even if this fails.
 
         Args:
             seed: Picks the task, as ``gym.make(env_id, split=split).reset(seed=seed)`` does.
@@ -156,6 +156,7 @@ class TextEnvironment(Environment):  # type: ignore[misc]
             ValueError: Arguments contradict one another, or are not for clients to set.
             TypeError: An argument has the wrong type.
         """
+        self._observation = None
         self._refuse(unknown)
         if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool) or seed < 0):
             raise ValueError(f"A seed is an int from 0, got {quoted(seed)}.")
@@ -266,7 +267,6 @@ class TextEnvironment(Environment):  # type: ignore[misc]
     def _begin(self, episode_id: str | None, start: Callable[[TextEnv], tuple[str, dict[str, Any]]]) -> TextObservation:
         if self._closed:
             raise ResetNeeded("This session is closed, perhaps because it was idle too long: connect again.")
-        self._observation = None
         self._world = world = self._world or self._pool.take()
         with self._whole_world():
             text, info = start(world)

@@ -32,7 +32,7 @@ from openenv.validation.types import ProviderCapability
 import step_envs
 from step_envs.alfworld.env import AlfworldEnv
 from step_envs.errors import EngineError, UnknownNameError
-from step_envs.integrations.openenv import TextEnvClient, create_app
+from step_envs.integrations.openenv import ExtendedAction, TextEnvClient, create_app
 from step_envs.registration import env_class
 
 ROOT = Path(__file__).parents[2]
@@ -272,6 +272,7 @@ def server() -> Iterator[str]:
 @pytest.mark.parametrize(("arguments", "sentence"), WRONG, ids=[str(list(one)) for one, _ in WRONG])
 def test_a_wrong_reset_is_one_sentence(server: str, arguments: dict[str, Any], sentence: str) -> None:
     with client(server) as env:
+        env.reset(seed=1)
         with pytest.raises(RuntimeError) as raised:
             env.reset(**arguments)
         assert str(raised.value).startswith(f"Server error: {sentence}") and "\n" not in str(raised.value)
@@ -337,6 +338,9 @@ def test_extensions_save_go_back_and_ask_the_oracle() -> None:
         assert env.ask("admissible_actions") == list(local.unwrapped.admissible_actions())
         env.step(plan[0])
         local.step(plan[0])
+        asked = env.step(ExtendedAction(ask="plan"))
+        assert asked.metadata.pop("answer") == plan[1:]
+        assert moment(asked) == as_json(asked.observation.text, 0.0, False, False, _info(local))
         saved = env.ask("snapshot")
         assert saved.encode() == local.unwrapped.snapshot() and env.state().step_count == 1
         there = other.reset(injected_state=saved)
@@ -375,7 +379,19 @@ def test_a_fault_of_the_engine_is_an_error_and_harms_no_other_episode(monkeypatc
             env.step("look")
         env.reset(seed=0)
         env.step("look")
-    assert made[0] is made[1] and made[1] is not made[2]
+        assert made[0] is made[1] and made[1] is not made[2]
+        env.close()
+
+        def plays_in_the_same() -> bool:
+            try:
+                with client(url) as another:
+                    another.reset(seed=0)
+                    another.step("look")
+                    return made[-1] is made[2]
+            except RuntimeError:
+                return False
+
+        until(plays_in_the_same, 20)
 
 
 def test_a_session_that_was_idle_too_long_is_closed() -> None:
