@@ -64,7 +64,7 @@ test-loaders: $(VENV)/train $(LOADERS:%=$(VENV)/loaders/%)  ## what other traini
 
 # A tool has an environment of its own, where all versions are pinned: some of them ask for versions that exclude one
 # another's, or ours.
-TOOLS := inspect_ai skyrl_gym verifiers
+TOOLS := inspect_ai openenv skyrl_gym verifiers
 $(TOOLS:%=$(VENV)/tools/%/ready): $(VENV)/tools/%/ready: tests/integrations/requirements/%.txt pyproject.toml
 	rm -rf $(@D)
 	$(PYTHON) -m venv $(@D)

@@ -35,6 +35,7 @@ _EXTRAS = {
     "skyrl-gym": "episodes inside SkyRL Gym",
     "inspect": "evaluation inside inspect_ai",
     "verifiers": "episodes inside verifiers and prime-rl",
+    "openenv": "environments behind OpenEnv",
 }
 _OPERATORS: dict[str, Callable[[tuple[int, ...], tuple[int, ...]], bool]] = {
     "==": lambda have, want: have == want,
