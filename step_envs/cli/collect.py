@@ -72,7 +72,7 @@ def collect(
         typer.Option(
             min=1,
             help="Episodes played at once; a local checkpoint answers them as one batch.",
-            show_default="2, or one for each processor where world, agent and teacher are plain Python",
+            show_default="2, or three for each processor where world, agent and teacher are plain Python",
         ),
     ] = None,
     seed: Seed = 0,
@@ -135,7 +135,8 @@ def collect(
     )
     world(chosen.env)  # raises an error if there is no such environment
     if "concurrency" not in chosen.model_fields_set:
-        chosen = chosen.with_changes(concurrency=max(2, processors()) if chosen.is_plain_python() else 2)
+        # Three for each processor: while one is handed over, its process plays another one.
+        chosen = chosen.with_changes(concurrency=3 * processors() if chosen.is_plain_python() else 2)
     console = Console(stderr=as_json)
     if dry_run:
         _dry_run(chosen, out, console, as_json=as_json)
