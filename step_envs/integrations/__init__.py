@@ -9,6 +9,7 @@
 ``openenv_environment`` its sessions: an environment of OpenEnv around one of our worlds
 ``openenv_client``      the other side: a client with types
 ``skyrl_gym``           an environment class for SkyRL Gym, and the rows of its dataset
+``token_record``        the tokens of an episode as one sequence with an exact mask
 ``trl``                 tools for TRL's GRPO, the rows of its dataset, and rewards by name
 ``trl_rollouts``        a rollout function for TRL's GRPO: the chat of our evaluation, with an exact mask
 ``trl_steps``           a trainer on TRL's GRPO that also compares turns from the same state

@@ -49,11 +49,14 @@ class ChatTasks(NamesOptions):
         think_actions: Answer actions that only think at no step of the world; see ``ReActWrapper``.
         teacher: Who watches and corrects, e.g. ``"oracle"``, in the form of ``step-envs collect``; None: nobody, as in an
             evaluation.
+        max_errors: Number of errors that the teacher corrects; one more ends the episode. None uses the environment's
+            default.
 
     Attributes:
         task_ids: The tasks.
         protocol: As given.
         reply_format: As given.
+        teacher: As given.
 
     Raises:
         UnknownNameError: There is no such environment, split, task type or option.
@@ -84,6 +87,7 @@ class ChatTasks(NamesOptions):
         tolerant: bool = False,
         think_actions: bool = False,
         teacher: str | None = None,
+        max_errors: int | None = None,
     ) -> None:
         try:
             config = EvalConfig(
@@ -101,8 +105,8 @@ class ChatTasks(NamesOptions):
             )
         except ValidationError as error:
             raise ValueError(validation_sentence(error)) from error
-        self.protocol, self.reply_format = protocol, reply_format
-        self._run = config.run().with_changes(teacher=teacher)
+        self.protocol, self.reply_format, self.teacher = protocol, reply_format, teacher
+        self._run = config.run().with_changes(teacher=teacher, max_errors=max_errors)
         options = {name: value for name, value in self._run.env_options.items() if name != "task_types"}
         self._known: TaskSet = env_class(env).task_set(**options)
         self.task_ids = tuple(plan.task_id for plan in self._run.episodes_to_play())
@@ -222,10 +226,10 @@ class ChatEpisode:
         return reward_of(self.trajectory, self._tasks.protocol)
 
     def progress(self) -> float:
-        """Return how much of the way is behind, by the oracle: 0 at the start, 1 when the task is done.
+        """Return the share of the oracle's plan that is done: 0 at the start, 1 when the task is done.
 
-        The way is the number of steps of the oracle's plan. Below 0 it is longer than at the start. It is at least -1, as
-        where no way is known.
+        It is 1 minus the length of the plan from here over its length at the start. So it is below 0 if the episode moved
+        away from the goal. It is at least -1, which it is where the oracle finds no plan.
         """
         oracle = text_env(self._open()).oracle
         if self._way is None:

@@ -1,12 +1,12 @@
 """Worlds for TRL's ``GRPOTrainer``: as tools that a model calls, or as the chat that our evaluation plays.
 
-TRL has two doors. ``environment_factory`` takes a class whose methods become tools: ``tool_environment`` makes one, with
+TRL can play in two ways. ``environment_factory`` takes a class whose methods become tools: ``tool_environment`` makes one, with
 the single tool ``act``. ``rollout_func`` takes a function that plays whole episodes and returns token ids with a mask:
 ``step_envs.integrations.trl_rollouts.ReActRollouts``. Both take the rows of ``rows``. Their rewards have names:
 
 =================== ========================================================================================
 ``score``           what the world says: the reward of the protocol
-``score+potential`` that, and half of how much of the way is behind at the end, by the oracle
+``score+potential`` that, and half of the share of the oracle's plan that is done at the end
 ``step``            the score, and for each turn what it was worth beside other turns from the same state; only in
                     ``rollout_func``, see ``step_envs.integrations.trl_steps``
 =================== ========================================================================================

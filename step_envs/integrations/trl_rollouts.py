@@ -5,23 +5,20 @@ with: episodes go on while others end, and a prompt is read once. What TRL gets 
 prompt, and a completion in which replies and observations alternate. ``env_mask`` is 1 on the tokens that the model
 sampled.
 
-TRL computes the probability of each token in this sequence, so the sequence must be what the model saw. That is checked
-before every reply, since the prompt is made anew from the conversation, as a server would make it:
-
-- If the end of the last reply is not in the new prompt (it went on to invent an observation, which is cut off), its tokens
-  leave the sequence: they were sampled, but nothing that follows was seen with them.
-- If the prompt differs before that (a template that takes thoughts out of earlier replies, tokens that merge), the sequence
-  begins anew with this prompt: the replies so far stay in the context and out of the loss.
-
-So no token is trained in a context in which the model did not write it.
+TRL computes the probability of each token in this sequence, so the sequence must be what the model saw; ``token_record``
+sees to that. How much of what was sampled is trained, ``trained_share`` says.
 
 Some episodes can be guided: a teacher watches them and corrects errors, with a probability that falls as the model learns.
-The teacher's turns are context, like observations, and the errors that it found carry no loss.
+The teacher's turns are context, like observations, and the errors that it found carry no loss. All episodes of a task are
+guided or none: GRPO compares them with each other, and what the teacher gained is no merit of the model.
 """
 
+import threading
+import warnings
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,63 +27,17 @@ from step_envs.agents.chat import until_stop
 from step_envs.agents.local.batch import Batcher, GenerationRequest
 from step_envs.agents.local.cache import PrefixCache
 from step_envs.agents.local.model import LocalModel
-from step_envs.integrations.chat_tasks import ChatTasks
+from step_envs.errors import quoted
+from step_envs.integrations.chat_tasks import ChatEpisode, ChatTasks
+from step_envs.integrations.token_record import TokenRecord
 from step_envs.integrations.trl import RewardName, check_reward, episode_reward
 from step_envs.trajectory import Usage
 from step_envs.wrappers.reply import Reply
 
 _MOST_EPISODES = 64
-
-
-@dataclass(frozen=True)
-class TokenRecord:
-    """The tokens of an episode as the model saw and wrote them.
-
-    Attributes:
-        prompt_ids: The first prompt.
-        completion_ids: Everything after it.
-        env_mask: 1 for each token of the completion that the model sampled and that follows what it saw; else 0.
-        turns: Start and end of each reply in the completion; both 0 if it is not trained.
-        begun_anew: How often the prompt was not what the sequence was before, so that earlier replies are not trained.
-    """
-
-    prompt_ids: tuple[int, ...] = ()
-    completion_ids: tuple[int, ...] = ()
-    env_mask: tuple[int, ...] = ()
-    turns: tuple[tuple[int, int], ...] = ()
-    begun_anew: int = 0
-
-    @property
-    def ids(self) -> tuple[int, ...]:
-        """Prompt and completion."""
-        return self.prompt_ids + self.completion_ids
-
-    def read(self, prompt: Sequence[int]) -> "TokenRecord":
-        """Add what the model sees before its next reply."""
-        known, prompt = self.ids, tuple(prompt)
-        kept = _common(known, prompt) - len(self.prompt_ids)
-        if not known or kept < (self.turns[-1][0] if self.turns else 0):
-            return TokenRecord(prompt, turns=((0, 0),) * len(self.turns), begun_anew=self.begun_anew + bool(known))
-        completion = prompt[len(self.prompt_ids) :]
-        mask = self.env_mask[:kept] + (0,) * (len(completion) - kept)
-        turns = tuple((start, min(end, kept)) for start, end in self.turns)
-        return replace(self, completion_ids=completion, env_mask=mask, turns=turns)
-
-    def without_turn(self, number: int) -> "TokenRecord":
-        """Take a reply out of the loss; it stays in the context."""
-        start, end = self.turns[number]
-        mask = self.env_mask[:start] + (0,) * (end - start) + self.env_mask[end:]
-        return replace(self, env_mask=mask)
-
-    def write(self, reply: Sequence[int]) -> "TokenRecord":
-        """Add the tokens of a reply, with the one that ended it."""
-        start = len(self.completion_ids)
-        return replace(
-            self,
-            completion_ids=self.completion_ids + tuple(reply),
-            env_mask=self.env_mask + (1,) * len(reply),
-            turns=(*self.turns, (start, start + len(reply))),
-        )
+_LITTLE = 0.5
+_NEUTRAL = {"use_vllm": False, "top_k": 0, "min_p": None, "repetition_penalty": 1.0, "generation_kwargs": None}
+"""Settings of the trainer that are not followed -> the value that changes nothing."""
 
 
 class PlayedTurn(NamedTuple):
@@ -129,11 +80,12 @@ class ReActRollouts:
         reward: Name of the reward; see ``step_envs.integrations.trl``.
         max_tokens: Most tokens of a reply.
         guided: The same tasks with a teacher; None: no episode is guided.
-        guidance: The optimizer step of the trainer -> probability that an episode is guided.
+        guidance: The optimizer step of the trainer -> probability that the episodes of a task are guided.
 
     Raises:
         UnknownNameError: There is no such reward.
-        ValueError: Only one of ``guided`` and ``guidance`` is given.
+        TypeError: An argument has the wrong type.
+        ValueError: An argument has an impossible value, or only one of ``guided`` and ``guidance`` is given.
     """
 
     def __init__(
@@ -148,9 +100,20 @@ class ReActRollouts:
         check_reward(reward)
         if (guided is None) != (guidance is None):
             raise ValueError("Guided rollouts need both guided= (tasks with a teacher) and guidance= (how often).")
+        for one in (tasks,) if guided is None else (tasks, guided):
+            if not isinstance(one, ChatTasks):
+                raise TypeError(f"The tasks of a rollout are a ChatTasks, got {quoted(one)}.")
+        if isinstance(max_tokens, bool) or not isinstance(max_tokens, int) or max_tokens < 1:
+            raise ValueError(f"max_tokens must be an int of at least 1, got {quoted(max_tokens)}.")
+        if guided is not None and (guided.teacher is None or not callable(guidance)):
+            raise ValueError(
+                "Guided rollouts need tasks with a teacher, ChatTasks(..., teacher='oracle'), and guidance= a function of "
+                "the optimizer step."
+            )
         self._tasks, self._reward_name, self._max_tokens = tasks, reward, max_tokens
         self._guided, self._guidance = guided, guidance
         self._rollouts = 0
+        self._warned = False
 
     def __call__(self, prompts: Sequence[Sequence[Mapping[str, Any]]], trainer: Any) -> dict[str, Any]:
         """Play an episode for each prompt.
@@ -160,46 +123,79 @@ class ReActRollouts:
             trainer: The ``GRPOTrainer``.
 
         Returns:
-            ``prompt_ids``, ``completion_ids``, ``logprobs`` (None: TRL computes them), ``env_mask``; ``turn_spans``,
-            ``turn_states`` and ``turn_rewards``, a list for each episode; and the figures of the episodes by name.
+            ``prompt_ids``, ``completion_ids``, ``logprobs`` (None: TRL computes them), ``env_mask``, and the figures of the
+            episodes by name. With the reward ``step`` also ``turn_spans``, ``turn_states`` and ``turn_rewards``.
 
         Raises:
-            ValueError: A prompt does not name its task, or the reward needs another trainer.
+            ValueError: A prompt does not name its task, or a setting of the trainer does not fit.
         """
         task_ids = [_task_of(prompt) for prompt in prompts]
-        if self._reward_name == "step" and not getattr(trainer, "adds_step_advantages", False):
-            raise ValueError("The reward 'step' needs step_envs.integrations.trl_steps.StepGRPOTrainer as the trainer.")
+        if not task_ids:
+            raise ValueError("There is no prompt to play: the dataset is empty.")
+        self._check(trainer)
         model = trainer.accelerator.unwrap_model(trainer.model)
         was_training = model.training
         model.eval()
         try:
-            batcher = Batcher(LocalModel("trl", model, trainer.processing_class))
-            batcher.most = _MOST_EPISODES
-            self._rollouts += 1
-            seeds = np.random.SeedSequence([trainer.args.seed, trainer.accelerator.process_index, self._rollouts])
-            streams = [np.random.default_rng(seed) for seed in seeds.spawn(len(task_ids))]
-            player = _Player(batcher, trainer.args, self._max_tokens, self._reward_name)
-            with ThreadPoolExecutor(min(_MOST_EPISODES, len(task_ids))) as threads:
-                played = list(threads.map(player.play, self._worlds(streams, trainer), task_ids, streams))
+            played = self._play(model, trainer, task_ids)
         finally:
             model.train(was_training)
-        return {
+        made: dict[str, Any] = {
             "prompt_ids": [list(one.tokens.prompt_ids) for one in played],
             "completion_ids": [list(one.tokens.completion_ids) for one in played],
             "env_mask": [list(one.tokens.env_mask) for one in played],
             "logprobs": None,
             "begun_anew": [one.tokens.begun_anew for one in played],
-            "turn_spans": [one.tokens.turns for one in played],
-            "turn_states": [[turn.state for turn in one.turns] for one in played],
-            "turn_rewards": [[turn.reward for turn in one.turns] for one in played],
         } | {name: [one.figures[name] for one in played] for name in played[0].figures}
+        if self._reward_name == "step":
+            made["turn_spans"] = [one.tokens.turns for one in played]
+            made["turn_states"] = [[turn.state for turn in one.turns] for one in played]
+            made["turn_rewards"] = [[turn.reward for turn in one.turns] for one in played]
+        self._warn_if_little_is_trained(made["trained_share"])
+        return made
 
-    def _worlds(self, streams: Sequence[np.random.Generator], trainer: Any) -> list[ChatTasks]:
-        """Choose which episodes are guided."""
+    def _play(self, model: Any, trainer: Any, task_ids: Sequence[str]) -> list[PlayedEpisode]:
+        args, step = trainer.args, trainer.state.global_step
+        self._rollouts += 1
+        drawn = [args.seed, step, self._rollouts]
+        seeds = np.random.SeedSequence([*drawn, trainer.accelerator.process_index]).spawn(len(task_ids))
+        local = LocalModel("The model", model, trainer.processing_class, args.chat_template_kwargs)
+        batcher = Batcher(local)
+        batcher.most = _MOST_EPISODES
+        player = _Player(batcher, args, self._max_tokens, self._reward_name)
+        worlds = [self._world(task_id, step, drawn) for task_id in task_ids]
+        with ThreadPoolExecutor(min(_MOST_EPISODES, len(task_ids))) as threads:
+            return list(threads.map(player.play, worlds, task_ids, map(np.random.default_rng, seeds)))
+
+    def _world(self, task_id: str, step: int, drawn: Sequence[int]) -> ChatTasks:
+        """Choose whether the episodes of a task are guided; all processes choose alike."""
         if self._guided is None or self._guidance is None:
-            return [self._tasks] * len(streams)
-        share = self._guidance(trainer.state.global_step)
-        return [self._guided if draw.random() < share else self._tasks for draw in streams]
+            return self._tasks
+        share = self._guidance(step)
+        if not isinstance(share, (int, float)) or not 0 <= share <= 1:
+            raise ValueError(f"guidance must return a probability, from 0 to 1, got {quoted(share)} for step {step}.")
+        draw = np.random.default_rng([*drawn, zlib.crc32(task_id.encode())])
+        return self._guided if draw.random() < share else self._tasks
+
+    def _check(self, trainer: Any) -> None:
+        if self._reward_name == "step" and not getattr(trainer, "adds_step_advantages", False):
+            raise ValueError("The reward 'step' needs step_envs.integrations.trl_steps.StepGRPOTrainer as the trainer.")
+        for name, neutral in _NEUTRAL.items():
+            value = getattr(trainer.args, name, None)
+            if value and value != neutral:
+                raise ValueError(
+                    f"ReActRollouts samples with temperature and top_p alone: leave {name}={quoted(value)} out of the "
+                    "trainer's configuration."
+                )
+
+    def _warn_if_little_is_trained(self, shares: Sequence[float]) -> None:
+        if fmean(shares) < _LITTLE and not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"Only {fmean(shares):.0%} of the tokens that the model sampled are trained, because the chat template "
+                "writes earlier replies in another way than the model did: see docs/trl.md, and trained_share.",
+                stacklevel=3,
+            )
 
     @property
     def reward(self) -> Callable[..., list[float]]:
@@ -220,37 +216,53 @@ class _Player:
         self._temperature, self._top_p = float(args.temperature), float(args.top_p)
         self._max_tokens, self._room = max_tokens, args.max_completion_length
         self._reward = reward
+        self._failed = threading.Event()
 
     def play(self, tasks: ChatTasks, task_id: str, draw: np.random.Generator) -> PlayedEpisode:
-        record, kept, turns = TokenRecord(), PrefixCache(), list[PlayedTurn]()
-        with tasks.begin(task_id, agent="trl") as episode:
-            self._batcher.join(kept)
-            while not episode.over:
-                seen = record.read(self._model.prompt(episode.messages))
-                room = self._room_for_a_reply(seen)
-                if room < 1:
-                    episode.stop()
-                    break
-                state = episode.state_key() if self._reward == "step" else ""
-                reply, sampled = self._reply(seen, kept, min(room, self._max_tokens), draw)
-                record = seen.write(sampled)
-                episode.reply(reply)
-                turns.append(PlayedTurn(state, episode.last_reward))
-            judged = [turn for turn in episode.trajectory.turns if turn.kind in ("agent", "error")]
-            for number, turn in enumerate(judged):
-                # Nobody has said that a turn is right whose verdict is unknown.
-                if turn.verdict is not None and turn.verdict.status != "ok":
-                    record = record.without_turn(number)
-            corrected = sum(turn.kind == "correction" for turn in episode.trajectory.turns)
-            figures = episode.metrics() | {
-                "corrected": float(corrected),
-                "episode_reward": episode_reward(episode, self._reward),
-            }
+        try:
+            with tasks.begin(task_id, agent="trl") as episode:
+                return self._play(episode, task_id, draw)
+        except BaseException:
+            # The whole rollout fails with this episode, so the others need not go on to their ends.
+            self._failed.set()
+            raise
+
+    def _play(self, episode: ChatEpisode, task_id: str, draw: np.random.Generator) -> PlayedEpisode:
+        record, kept, states, sampled = TokenRecord(), PrefixCache(), list[str](), 0
+        cut = False
+        self._batcher.join(kept)
+        while not episode.over:
+            seen = record.read(self._model.prompt(episode.messages))
+            room = self._room_for_a_reply(seen)
+            if room < 1 or self._failed.is_set():
+                episode.stop()
+                break
+            states.append(episode.state_key() if self._reward == "step" else "")
+            reply, ids, cut = self._reply(seen, kept, min(room, self._max_tokens), draw)
+            record = seen.write(ids)
+            sampled += len(ids)
+            episode.reply(reply)
         if not record.completion_ids:
             raise ValueError(
-                f"The prompt of {task_id!r} leaves the model no room for a reply: make the tasks with style='plain', or "
-                "train a model with a longer context."
+                f"The prompt of {task_id!r} leaves the model no room for a reply: set a larger max_completion_length, make "
+                "the tasks with style='plain', or train a model with a longer context."
             )
+        if cut:
+            # What it invented behind its last action is no more trained than behind the others.
+            kept_of_it = record.read(self._model.prompt(episode.messages)).until_last_reply()
+            record = kept_of_it if kept_of_it.completion_ids else record
+        judged = [turn for turn in episode.trajectory.turns if turn.kind in ("agent", "error")]
+        for number, turn in enumerate(judged):
+            # Nobody has said that a turn is right whose verdict is unknown.
+            if turn.verdict is not None and turn.verdict.status != "ok":
+                record = record.without_turn(number)
+        figures = episode.metrics() | {
+            "corrected": float(sum(turn.kind == "correction" for turn in episode.trajectory.turns)),
+            "trained_share": sum(record.env_mask) / sampled,
+            "episode_reward": episode_reward(episode, self._reward),
+        }
+        # A turn's own reward: what a teacher gained after it does not count.
+        turns = [PlayedTurn(state, turn.reward or 0.0) for state, turn in zip(states, judged, strict=True)]
         return PlayedEpisode(record, turns, figures)
 
     def _room_for_a_reply(self, record: TokenRecord) -> int:
@@ -261,15 +273,18 @@ class _Player:
 
     def _reply(
         self, seen: TokenRecord, kept: PrefixCache, most: int, draw: np.random.Generator
-    ) -> tuple[Reply, list[int]]:
+    ) -> tuple[Reply, list[int], bool]:
+        """Return a reply, its tokens with the one that ended it, and whether its end was cut off as invented."""
         asked = GenerationRequest(
             kept, list(seen.ids), most, self._model.completes, self._temperature, self._top_p, draw
         )
         said = self._batcher.submit(asked)
         sampled = asked.ids[asked.asked :]
         usage = Usage(prompt_tokens=asked.asked, completion_tokens=len(sampled), requests=1)
-        cut_off = len(said) == most and not self._model.completes(said)
-        return Reply(until_stop(self._model.text(said)), usage, finish="length" if cut_off else "stop"), sampled
+        too_long = len(said) == most and not self._model.completes(said)
+        text = self._model.text(said)
+        reply = Reply(until_stop(text), usage, finish="length" if too_long else "stop")
+        return reply, sampled, reply.text != text.strip()
 
 
 def _task_of(prompt: Sequence[Mapping[str, Any]]) -> str:
@@ -277,11 +292,3 @@ def _task_of(prompt: Sequence[Mapping[str, Any]]) -> str:
     if not task_id:
         raise ValueError("A prompt does not name its task: make the dataset with step_envs.integrations.trl.rows.")
     return str(task_id)
-
-
-def _common(first: Sequence[int], second: Sequence[int]) -> int:
-    """Return how many tokens two sequences begin with alike."""
-    for index, (one, other) in enumerate(zip(first, second, strict=False)):
-        if one != other:
-            return index
-    return min(len(first), len(second))

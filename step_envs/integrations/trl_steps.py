@@ -3,7 +3,8 @@
 GRPO gives all tokens of an episode one advantage, so a good step in an episode that failed is made less likely. But the
 episodes of a group play the same task, so several of them are in the same state at some moment, and there they can be
 compared: the turn after which more reward followed is better. GiGPO (Feng et al., 2025, arXiv 2505.10978) finds such
-moments by equal text. Here the key of a state is the world's own snapshot, so that no two states are taken for one.
+moments by equal text. Here the key of a state is the world's own snapshot, so that different states are never treated as
+the same.
 
 Source: GiGPO. The advantage of a token is that of its episode and ``step_weight`` times that of its turn.
 """
@@ -39,7 +40,7 @@ def turn_advantages(
         for key, value in zip(keys, values, strict=True):
             by_state[key].append(value)
     means = {key: fmean(values) for key, values in by_state.items()}
-    # Where all are alike the deviation is 0, or a rounding error; then so is the difference above it.
+    # Where all are alike, the deviation is 0 or a rounding error, and the difference above it as well.
     scales = {key: max(pstdev(values), _LEAST) for key, values in by_state.items()}
     return [
         [(value - means[key]) / scales[key] for key, value in zip(keys, values, strict=True)]
@@ -67,7 +68,7 @@ class StepGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL is not followed
         **named: As ``GRPOTrainer``.
 
     Raises:
-        ValueError: A weight is impossible.
+        ValueError: A weight is impossible, or the rollouts do not say in which states their turns began.
     """
 
     adds_step_advantages = True
@@ -83,6 +84,10 @@ class StepGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL is not followed
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         output: dict[str, Any] = super()._generate_and_score_completions(inputs)
         # TRL has put what the rollout function returned into the rows.
+        if any("turn_states" not in row for row in inputs):
+            raise ValueError(
+                "StepGRPOTrainer compares turns by their states: give it rollout_func=ReActRollouts(tasks, 'step')."
+            )
         found = turn_advantages(
             [row["turn_states"] for row in inputs], [row["turn_rewards"] for row in inputs], self._discount
         )
@@ -92,5 +97,7 @@ class StepGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL is not followed
                 of_turns[index, start:end] = advantage
         output["advantages"] = output["advantages"].unsqueeze(1) + self._step_weight * of_turns
         mode = "train" if self.model.training else "eval"
-        self._metrics[mode]["steps/compared"].append(fmean(value != 0 for episode in found for value in episode))
+        self._metrics[mode]["steps/compared"].append(
+            fmean(abs(value) > _LEAST for episode in found for value in episode)
+        )
         return output

@@ -11,12 +11,14 @@ from own_evaluation import WORLDS, Script, played
 torch = pytest.importorskip("torch", reason="needs the extra train")
 trl = pytest.importorskip("trl", reason="needs the extra train")
 datasets = pytest.importorskip("datasets", reason="needs the extra train")
+from transformers.utils import get_json_schema
 
 import step_envs.integrations.trl_rollouts as trl_rollouts
-from step_envs.errors import UnknownNameError
+from step_envs.errors import DataError, UnknownNameError
 from step_envs.integrations.chat_tasks import ChatTasks
+from step_envs.integrations.token_record import TokenRecord
 from step_envs.integrations.trl import POTENTIAL_WEIGHT, rows, tool_environment
-from step_envs.integrations.trl_rollouts import ReActRollouts, TokenRecord
+from step_envs.integrations.trl_rollouts import ReActRollouts
 from step_envs.integrations.trl_steps import StepGRPOTrainer, turn_advantages
 from step_envs.training.tiny_model import TinyModelSize, learn_tokenizer, make_tiny_model
 
@@ -37,10 +39,11 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 def trainer(model: Any, **settings: Any) -> Any:
     """What a rollout function reads of the trainer."""
-    usual = {"temperature": 1.0, "top_p": 1.0, "seed": 0, "max_completion_length": None}
+    usual = {"temperature": 1.0, "top_p": 1.0, "seed": 0, "max_completion_length": None, "chat_template_kwargs": None}
     accelerator = SimpleNamespace(unwrap_model=lambda one: one, process_index=0)
     args = SimpleNamespace(**(usual | settings))
-    return SimpleNamespace(accelerator=accelerator, model=model[0], processing_class=model[1], args=args)
+    state = SimpleNamespace(global_step=0)
+    return SimpleNamespace(accelerator=accelerator, model=model[0], processing_class=model[1], args=args, state=state)
 
 
 class ScriptedModel(trl_rollouts.Batcher):
@@ -90,12 +93,12 @@ def test_rollouts_have_the_scores_of_our_own_evaluation_and_train_the_replies_al
         replies = [turn.content for turn in episode.turns if turn.role == "assistant" and turn.kind != "instruction"]
         ids, mask = made["completion_ids"][index], made["env_mask"][index]
         trained = [number for number, mine in zip(ids, mask, strict=True) if mine]
-        # The end of a reply that was cut off is not trained, but for the last one: nothing was seen after it.
+        # What a reply invents behind its action is not trained, nor the token that ended it after that.
         end = "" if invented else tokenizer.eos_token
-        assert tokenizer.decode(trained) == end.join(replies) + invented + tokenizer.eos_token
+        assert tokenizer.decode(trained) == "".join(reply + end for reply in replies)
         whole = tokenizer.decode(made["prompt_ids"][index] + ids)
         shown = tokenizer.apply_chat_template(episode.messages()[:-1], tokenize=False)
-        assert whole.removesuffix(invented + tokenizer.eos_token) in shown
+        assert whole.removesuffix(tokenizer.eos_token) in shown
     assert made["logprobs"] is None
 
 
@@ -234,7 +237,7 @@ def test_a_turn_that_was_better_than_others_is_made_more_likely(
         assert grew == (index % 2 == 1), index
 
 
-def test_the_reward_of_turns_asks_for_its_trainer(model: Any) -> None:
+def test_the_reward_of_turns_asks_for_its_trainer(model: Any, tmp_path: Any) -> None:
     with ChatTasks(ALFWORLD, episodes=1) as tasks:
         prompts = [row["prompt"] for row in rows(tasks)]
         with pytest.raises(ValueError, match=r"The reward 'step' needs step_envs\.integrations\.trl_steps\.StepGRPO"):
@@ -244,6 +247,8 @@ def test_the_reward_of_turns_asks_for_its_trainer(model: Any) -> None:
         pytest.raises(ValueError, match=r"TRL rewards a rollout of tools as a whole: take another reward, or use"),
     ):
         tool_environment(tasks, "step")
+    with pytest.raises(ValueError, match=r"StepGRPOTrainer compares turns by their states: give it rollout_func=ReAct"):
+        train(model, tmp_path, "score", StepGRPOTrainer)
     with pytest.raises(
         ValueError, match=r"step_weight must not be negative and discount from 0 to 1, got -1 and 0\.95\."
     ):
@@ -266,11 +271,13 @@ def test_guided_episodes_train_neither_errors_nor_the_teacher(model: Any, monkey
         rollouts = ReActRollouts(tasks, guided=guided, guidance=lambda step: 1.0 - step)
         prompts = [row["prompt"] for row in rows(tasks)]
         beginner = trainer(model)
-        beginner.state = SimpleNamespace(global_step=0)
-        made = rollouts(prompts, beginner)
+        made = rollouts(prompts * 2, beginner)
         beginner.state.global_step = 1
         alone = rollouts(prompts, beginner)
+        half = ReActRollouts(tasks, guided=guided, guidance=lambda step: 0.5)([prompts[0]] * 8, trainer(model))
     assert alone["corrected"] == [0.0] * 3 and all(count > 0 for count in made["corrected"])
+    # GRPO compares the episodes of a task, and what a teacher gained is no merit of the model.
+    assert len(set(half["corrected"])) == 1
     tokenizer = model[1]
     for index in range(3):
         completion = tokenizer.decode(made["completion_ids"][index])
@@ -278,13 +285,25 @@ def test_guided_episodes_train_neither_errors_nor_the_teacher(model: Any, monkey
         trained = [t for t, mine in zip(made["completion_ids"][index], made["env_mask"][index], strict=True) if mine]
         # Every look but the first of its kind is an error, and the rest are the teacher's words.
         assert set(tokenizer.decode(trained).split(tokenizer.eos_token)) <= {"Thought: I look.\nAction: look", ""}
-        assert sum(made["env_mask"][index]) < sum(end - start for start, end in made["turn_spans"][index])
-        assert sum(alone["env_mask"][index]) == sum(end - start for start, end in alone["turn_spans"][index])
+        assert 0 < made["trained_share"][index] < 1 == alone["trained_share"][index]
     with (
         ChatTasks(ALFWORLD, episodes=1) as tasks,
         pytest.raises(ValueError, match=r"Guided rollouts need both guided= \(tasks with a teacher\) and guidance="),
     ):
         ReActRollouts(tasks, guided=tasks)
+    with (
+        ChatTasks(ALFWORLD, episodes=1) as tasks,
+        pytest.raises(
+            ValueError, match=r"Guided rollouts need tasks with a teacher, ChatTasks\(\.\.\., teacher='oracle'"
+        ),
+    ):
+        ReActRollouts(tasks, guided=tasks, guidance=lambda step: 0.5)
+    with (
+        ChatTasks(ALFWORLD, **settings) as tasks,
+        ChatTasks(ALFWORLD, **settings, teacher="oracle") as guided,
+        pytest.raises(ValueError, match=r"guidance must return a probability, from 0 to 1, got 2\.0 for step 0\."),
+    ):
+        ReActRollouts(tasks, guided=guided, guidance=lambda step: 2.0)(prompts, trainer(model))
 
 
 def test_a_completion_has_a_limit(model: Any) -> None:
@@ -299,8 +318,162 @@ def test_a_completion_has_a_limit(model: Any) -> None:
         assert made["completion_ids"] != other["completion_ids"]
 
 
+@pytest.mark.parametrize("kind", ["plain", "lora", "compiled"])
+def test_a_token_is_sampled_in_the_context_that_it_is_trained_in(kind: str, model: Any) -> None:
+    """At temperature 0 every trained token is the likeliest one after all tokens before it."""
+    playing = copy.deepcopy(model[0])
+    if kind == "lora":
+        peft = pytest.importorskip("peft", reason="needs the extra train")
+        config = peft.LoraConfig(
+            task_type="CAUSAL_LM", target_modules=["q_proj", "v_proj"], r=4, init_lora_weights=False
+        )
+        playing = peft.get_peft_model(playing, config)
+    elif kind == "compiled":
+        playing = torch.compile(playing)
+    with ChatTasks(ALFWORLD, split="train", episodes=2, style="plain", env_options={"max_steps": 4}) as tasks:
+        prompts = [row["prompt"] for row in rows(tasks)] * 2
+        made = ReActRollouts(tasks, max_tokens=6)(prompts, trainer((playing, model[1]), temperature=0.0))
+    judge = getattr(playing, "_orig_mod", playing).eval()
+    trained = 0
+    for index in range(len(prompts)):
+        prompt, completion = made["prompt_ids"][index], made["completion_ids"][index]
+        with torch.no_grad():
+            scores = judge(input_ids=torch.tensor([prompt + completion])).logits[0]
+        for place, mine in enumerate(made["env_mask"][index]):
+            row = scores[len(prompt) + place - 1]
+            assert not mine or float(row.max() - row[completion[place]]) < 1e-4
+            trained += mine
+    assert trained > 20
+
+
+def test_virtual_tokens_are_refused(model: Any) -> None:
+    peft = pytest.importorskip("peft", reason="needs the extra train")
+    config = peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=2)
+    tuned = peft.get_peft_model(copy.deepcopy(model[0]), config)
+    with ChatTasks(ALFWORLD, episodes=1, style="plain") as tasks:
+        prompts = [row["prompt"] for row in rows(tasks)]
+        with pytest.raises(
+            DataError, match=r"The model is tuned by virtual tokens \(PROMPT_TUNING\), with which token ids"
+        ):
+            ReActRollouts(tasks)(prompts, trainer((tuned, model[1])))
+
+
+class Thinker(trl_rollouts.Batcher):
+    """Thinks before each action, and thoughts are taken out of earlier replies."""
+
+    def submit(self, ask: Any) -> list[int]:
+        text = "<think>Let me see.</think>Thought: I look.\nAction: look"
+        ids = self.model.tokenizer(text, add_special_tokens=False)["input_ids"]
+        ask.ids += [*ids, self.model.tokenizer.eos_token_id]
+        return ids
+
+
+def test_thoughts_that_are_taken_out_leave_the_last_reply_to_train_and_it_is_said(
+    model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trl_rollouts, "Batcher", Thinker)
+    with ChatTasks(ALFWORLD, episodes=1, style="plain", env_options={"max_steps": 5}) as tasks:
+        prompts = [row["prompt"] for row in rows(tasks)]
+        rollouts = ReActRollouts(tasks)
+        with pytest.warns(
+            UserWarning, match=r"Only 20% of the tokens that the model sampled are trained, because the chat"
+        ):
+            made = rollouts(prompts, trainer(model))
+    assert made["trained_share"] == [0.2]
+    trained = [t for t, mine in zip(made["completion_ids"][0], made["env_mask"][0], strict=True) if mine]
+    assert model[1].decode(trained) == "<think>Let me see.</think>Thought: I look.\nAction: look" + model[1].eos_token
+
+
+def test_one_failing_episode_ends_the_rollout_and_leaves_everything_free(
+    model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    class Failing(Wanderer):
+        def submit(self, ask: Any) -> list[int]:
+            asked.append(ask)
+            if len(asked) == 5:
+                raise RuntimeError("out of paper")
+            return super().submit(ask)
+
+    monkeypatch.setattr(trl_rollouts, "Batcher", Failing)
+    model[0].train()
+    with ChatTasks(ALFWORLD, episodes=4, style="plain", env_options={"max_steps": 200}) as tasks:
+        with pytest.raises(RuntimeError, match=r"out of paper"):
+            ReActRollouts(tasks)([row["prompt"] for row in rows(tasks)], trainer(model))
+        assert len(asked) < 100, "the others went on to their ends"
+        assert model[0].training
+    model[0].eval()
+
+
+def test_the_trainer_calls_the_tool(tmp_path: Any) -> None:
+    """The real trainer, with a template that calls tools; the model's words are scripted."""
+    from trl.chat_template_utils import qwen2_5_chat_template
+
+    tokenizer = learn_tokenizer(["Observation: the box is empty."] * 9, ["box"])
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<|im_end|>"]})
+    tokenizer.chat_template, tokenizer.eos_token = qwen2_5_chat_template, "<|im_end|>"
+    folder = make_tiny_model(tokenizer, TinyModelSize(width=32, layers=1, heads=2, context=1 << 14), tmp_path / "model")
+    said = [
+        '<tool_call>\n{"name": "act", "arguments": {"action": "look"}}\n</tool_call><|im_end|>',
+        "Enough.<|im_end|>",
+    ]
+
+    class Scripted(trl.GRPOTrainer):  # type: ignore[misc]
+        def _generate_single_turn(self, prompt_ids: Any, *rest: Any, **named: Any) -> Any:
+            spoken = said[min(self.asked, 1)]
+            self.asked += 1
+            ids = tokenizer(spoken, add_special_tokens=False)["input_ids"]
+            return [list(ids) for _ in prompt_ids], None
+
+    with ChatTasks(ALFWORLD, split="train", episodes=1, reply_format="tool-calls") as tasks:
+        config = trl.GRPOConfig(
+            output_dir=str(tmp_path / "out"),
+            per_device_train_batch_size=2,
+            num_generations=2,
+            max_steps=1,
+            max_completion_length=3000,
+            report_to=[],
+            use_cpu=True,
+            logging_steps=1,
+            save_strategy="no",
+        )
+        grpo = Scripted(
+            model=str(folder),
+            args=config,
+            train_dataset=datasets.Dataset.from_list(rows(tasks)),
+            processing_class=tokenizer,
+            environment_factory=tool_environment(tasks, "score+potential"),
+        )
+        grpo.asked = 0
+        assert [tool["function"]["name"] for tool in map(get_json_schema, grpo.tools)] == ["act"]
+        grpo.train()
+    logged = next(line for line in grpo.state.log_history if "tools/call_frequency" in line)
+    assert (logged["tools/call_frequency"], logged["tools/failure_frequency"]) == (1.0, 0.0)
+    assert "rewards/ToolEnvironment/mean" in logged
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"use_vllm": True}, r"ReActRollouts samples with temperature and top_p alone: leave use_vllm=True out of"),
+        ({"top_k": 5}, r"leave top_k=5 out of the trainer's configuration\."),
+    ],
+)
+def test_settings_that_are_not_followed_are_refused(settings: Any, sentence: str, model: Any) -> None:
+    with ChatTasks(ALFWORLD, episodes=1) as tasks, pytest.raises(ValueError, match=sentence):
+        ReActRollouts(tasks)([row["prompt"] for row in rows(tasks)], trainer(model, **settings))
+
+
 def test_wrong_arguments_are_named(model: Any) -> None:
     with ChatTasks(ALFWORLD, episodes=1) as tasks:
+        for wrong in (0, -1, "a", True):
+            with pytest.raises(ValueError, match=r"max_tokens must be an int of at least 1, got "):
+                ReActRollouts(tasks, max_tokens=wrong)
+        with pytest.raises(TypeError, match=r"The tasks of a rollout are a ChatTasks, got 'STeP-ALFWorld-v0'\."):
+            ReActRollouts(ALFWORLD)
+        with pytest.raises(ValueError, match=r"There is no prompt to play: the dataset is empty\."):
+            ReActRollouts(tasks)([], trainer(model))
         with pytest.raises(UnknownNameError, match=r"Unknown reward 'scores'\. Did you mean 'score'"):
             ReActRollouts(tasks, "scores")
         with pytest.raises(

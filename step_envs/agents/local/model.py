@@ -25,6 +25,8 @@ _LONGEST = 1 << 20  # a tokenizer that knows no limit reports a number far above
 
 _THOUGHT_MARK = re.compile(r"think|thought|reason|channel|<\|message|inner_", re.IGNORECASE)
 
+_PRIVATE = re.compile("[\ue000-\ue00f]")
+
 _ASKED = (
     {"role": "user", "content": "Your task is to find a coin."},
     {"role": "assistant", "content": "Thought: I look around.\nAction: look"},
@@ -37,8 +39,9 @@ class LocalModel:
 
     Args:
         name: What the model is called in records and messages.
-        model: A causal language model of transformers, on its device.
+        model: A causal language model of transformers, on its device; also one that PEFT or ``torch.compile`` has wrapped.
         tokenizer: Its tokenizer.
+        template_kwargs: Further variables for the chat template; see ``ChatTemplate``.
 
     Attributes:
         context: Most tokens that the model was made to read; None if the checkpoint does not say.
@@ -49,15 +52,18 @@ class LocalModel:
 
     Raises:
         TemplateError: The tokenizer cannot turn a conversation into text.
+        DataError: The model cannot write a reply token by token.
     """
 
-    def __init__(self, name: str, model: Any, tokenizer: Any) -> None:
+    def __init__(self, name: str, model: Any, tokenizer: Any, template_kwargs: Mapping[str, Any] | None = None) -> None:
+        # A compiled model says nothing of what it takes.
+        model = getattr(model, "_orig_mod", model)
         self.name, self.tokenizer, self._model = name, tokenizer, model
         self.device: torch.device = model.device
         self.dtype: torch.dtype = model.dtype
         if not getattr(self.tokenizer, "is_fast", False):
             raise TemplateError(f"The tokenizer of {name} is not a fast one: save it as tokenizer.json.")
-        self._template = ChatTemplate(self.tokenizer)
+        self._template = ChatTemplate(self.tokenizer, template_kwargs)
         # Switches off truncation and padding that tokenizer.json may ask for, which would cut or pad every prompt.
         self.tokenizer("", truncation=False, padding=False)
         self._encode: Callable[..., Any] = self.tokenizer.backend_tokenizer.encode
@@ -72,7 +78,7 @@ class LocalModel:
         # Templates of reasoning models open a thought in the prompt, so that a reply holds only the end of it.
         opened = self._template.render(_ASKED, prompt=True).rpartition(_ASKED[-1]["content"])[2]
         self.begins_in_thought = ends_in_thought(opened)
-        self._takes = set(inspect.signature(model.forward).parameters)
+        self._takes = set(inspect.signature(_inside(model, name).forward).parameters)
         # Models without attention call it by another name.
         self._cache_name = "past_key_values" if "past_key_values" in self._takes else "cache_params"
         self.filler = self.tokenizer.pad_token_id or 0
@@ -133,7 +139,8 @@ class LocalModel:
         marks = any(number in self._thought_marks for number in ids)
         text = self.tokenizer.decode(ids, skip_special_tokens=not marks, clean_up_tokenization_spaces=False)
         assert isinstance(text, str)
-        return text
+        # Characters with which chat templates are handled here; in a conversation they would be refused.
+        return _PRIVATE.sub("\ufffd", text)
 
     def completes(self, reply: list[int]) -> bool:
         """Return True if the last token of a reply ended its action, although it did not end the reply."""
@@ -180,7 +187,25 @@ class LocalModel:
     def _probe(self) -> CacheShape | None:
         with torch.inference_mode():
             _, cache = self(None, input_ids=torch.tensor([[self.filler]], device=self.device))
+        if cache is None:
+            raise DataError(
+                f"{self.name} does not return what it remembers of a conversation (its cache), and without that a reply "
+                "cannot be written token by token: use a model that does, with use_cache=True."
+            )
         return shape_of(cache)
+
+
+def _inside(model: Any, name: str) -> Any:
+    """Return the model inside PEFT's, whose own ``forward`` does not say what it takes."""
+    config = getattr(model, "active_peft_config", None)
+    if config is None:
+        return model
+    if config.is_prompt_learning:
+        raise DataError(
+            f"{name} is tuned by virtual tokens ({config.peft_type.value}), with which token ids and cache do not agree: "
+            "use LoRA or another kind of adapter."
+        )
+    return model.get_base_model()
 
 
 def _context(config: Any, tokenizer: Any) -> int | None:
