@@ -1,7 +1,7 @@
 """Worlds for TRL's ``GRPOTrainer``: as tools that a model calls, or as the chat that our evaluation plays.
 
-TRL can play in two ways. ``environment_factory`` takes a class whose methods become tools: ``tool_environment`` makes one, with
-the single tool ``act``. ``rollout_func`` takes a function that plays whole episodes and returns token ids with a mask:
+TRL can play in two ways. ``environment_factory`` takes a class whose methods become tools: ``tool_environment`` makes one,
+with the single tool ``act``. ``rollout_func`` takes a function that plays whole episodes and returns token ids with a mask:
 ``step_envs.integrations.trl_rollouts.ReActRollouts``. Both take the rows of ``rows``. Their rewards have names:
 
 =================== ========================================================================================
