@@ -66,7 +66,8 @@ def make_vector(
         raise unknown_name("autoreset_mode", autoreset_mode, modes)
 
     def make_one() -> gym.Env[Any, Any]:
-        env = gym.make(env_id, **kwargs)
+        # Without the checker, as above: ids that others register have it.
+        env = gym.make(env_id, **({"disable_env_checker": True} | kwargs))
         for wrapper in wrappers:
             env = wrapper(env)
         return env

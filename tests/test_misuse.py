@@ -7,12 +7,14 @@ from typing import Any
 import gymnasium as gym
 import own_world  # noqa: F401  (registers Coin-v0)
 import pytest
+import stuck_world  # noqa: F401  (registers Stuck-v0)
 from gymnasium.error import ClosedEnvironmentError, ResetNeeded
 
 from step_envs import TextEnv, list_tasks
 from step_envs.agents import ChatAgent, NoviceAgent
 from step_envs.collection import CollectConfig
 from step_envs.errors import UnknownNameError
+from step_envs.registration import make_vector
 from step_envs.sciworld.env import SciWorldEnv
 from step_envs.wrappers import ReActWrapper, RecordTrajectory, TeacherMonitorWrapper
 from step_envs.wrappers.teachers import OpenAITeacher, OracleTeacher
@@ -29,13 +31,36 @@ def make(env_id: str) -> TextEnv:
 @pytest.mark.parametrize("env_id", WORLDS)
 def test_a_first_reset_that_fails_harms_no_later_episode(env_id: str) -> None:
     """Gymnasium's passive checker refused every step after it."""
-    env = CollectConfig(env=env_id, episodes=1).make_env() if env_id == "Coin-v0" else gym.make(env_id)
+    env = gym.make(env_id)
     with pytest.raises(UnknownNameError):
         env.reset(options={"task_id": "nowhere"})
     env.reset(seed=0)
     for _ in range(3):
         env.step("look")
     env.close()
+
+
+def test_runs_and_vectors_do_so_with_worlds_that_have_the_checker() -> None:
+    assert not gym.spec("Stuck-v0").disable_env_checker
+    env, envs = CollectConfig(env="Stuck-v0", episodes=1).make_env(), make_vector("Stuck-v0", 1)
+    for one, action in ((env, "look"), (envs, ("look",))):
+        with pytest.raises(UnknownNameError):
+            one.reset(options={"task_id": "nowhere"})
+        one.reset(seed=0)
+        for _ in range(3):
+            one.step(action)
+        one.close()
+
+
+@pytest.mark.parametrize("env_id", WORLDS)
+def test_a_first_reset_of_a_vector_that_fails_harms_no_later_episode(env_id: str) -> None:
+    envs = gym.make_vec(env_id, num_envs=2)
+    with pytest.raises(UnknownNameError):
+        envs.reset(options={"task_id": "nowhere"})
+    envs.reset(seed=0)
+    for _ in range(3):
+        envs.step(("look", "look"))
+    envs.close()
 
 
 @pytest.mark.parametrize("env_id", WORLDS)

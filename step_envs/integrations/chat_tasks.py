@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 import gymnasium as gym
+from gymnasium.error import ResetNeeded
 from pydantic import ValidationError
 
 from step_envs.errors import validation_sentence
@@ -28,8 +29,6 @@ from step_envs.trajectory import Actor, Trajectory
 from step_envs.wrappers.react import step_chat, text_env
 from step_envs.wrappers.record import Recorder
 from step_envs.wrappers.reply import Reply
-
-ResetNeeded = gym.error.ResetNeeded
 
 
 class ChatTasks(NamesOptions):

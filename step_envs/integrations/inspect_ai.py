@@ -47,10 +47,10 @@ except ModuleNotFoundError as error:
     raise missing_package("inspect_ai", "The adapter for inspect_ai", "inspect") from error
 
 METRICS = "step_envs:metrics"
-"""Where the sample's store holds what the episode was worth; absent if it was not played or its world broke down."""
+"""Key of the episode's metrics in the sample's store; absent if the episode was not played or its world broke down."""
 
 TRAJECTORY = "step_envs:trajectory"
-"""Where the sample's store holds the trajectory."""
+"""Key of the trajectory in the sample's store."""
 
 _FINISHES: dict[str, Finish] = {
     "stop": "stop",

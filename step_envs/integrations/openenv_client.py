@@ -82,7 +82,7 @@ class TextObservation(Observation):  # type: ignore[misc]
 
 
 class TextState(State):  # type: ignore[misc]
-    """Where a session is; ``step_count`` and ``episode_id`` are OpenEnv's own fields."""
+    """The state of a session; ``step_count`` and ``episode_id`` are OpenEnv's own fields."""
 
     env_id: str
     task_id: str | None = None

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import gymnasium as gym
+from gymnasium.error import ResetNeeded
 
 from step_envs import __version__
 from step_envs.core import TextEnv
@@ -28,8 +29,6 @@ try:
     from openenv.core.env_server.types import EnvironmentMetadata
 except ModuleNotFoundError as error:
     raise missing_package("openenv", "The adapter for OpenEnv", "openenv") from error
-
-ResetNeeded = gym.error.ResetNeeded
 
 RESET_OPTIONS = ("seed", "episode_id", "split", "index", "task_id", "injected_state")
 """What a client may give to ``reset``."""
@@ -203,7 +202,7 @@ class TextEnvironment(Environment):  # type: ignore[misc]
 
     @property
     def state(self) -> TextState:
-        """Where the session is; costs nothing, for OpenEnv asks in its event loop."""
+        """The state of the session. It is ready at once, because OpenEnv asks for it in its event loop."""
         known = {} if self._observation is None else self._observation.metadata
         shown = {name: known[name] for name in TextState.model_fields if name in known}
         return TextState(

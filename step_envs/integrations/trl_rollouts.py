@@ -13,7 +13,6 @@ The teacher's turns are context, like observations, and the errors that it found
 guided or none: GRPO compares them with each other, and what the teacher gained is no merit of the model.
 """
 
-import threading
 import warnings
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +26,7 @@ from step_envs.agents.chat import until_stop
 from step_envs.agents.local.batch import Batcher, GenerationRequest
 from step_envs.agents.local.cache import PrefixCache
 from step_envs.agents.local.model import LocalModel
+from step_envs.collection.rollouts import RolloutStoppedError
 from step_envs.errors import quoted
 from step_envs.integrations.chat_tasks import ChatEpisode, ChatTasks
 from step_envs.integrations.token_record import TokenRecord
@@ -165,7 +165,10 @@ class ReActRollouts:
         player = _Player(batcher, args, self._max_tokens, self._reward_name)
         worlds = [self._world(task_id, step, drawn) for task_id in task_ids]
         with ThreadPoolExecutor(min(_MOST_EPISODES, len(task_ids))) as threads:
-            return list(threads.map(player.play, worlds, task_ids, map(np.random.default_rng, seeds)))
+            try:
+                return list(threads.map(player.play, worlds, task_ids, map(np.random.default_rng, seeds)))
+            except RolloutStoppedError as stopped:
+                raise player.failure or stopped from None
 
     def _world(self, task_id: str, step: int, drawn: Sequence[int]) -> ChatTasks:
         """Choose whether the episodes of a task are guided; all processes choose alike."""
@@ -216,15 +219,15 @@ class _Player:
         self._temperature, self._top_p = float(args.temperature), float(args.top_p)
         self._max_tokens, self._room = max_tokens, args.max_completion_length
         self._reward = reward
-        self._failed = threading.Event()
+        self.failure: BaseException | None = None  # of the first episode that failed
 
     def play(self, tasks: ChatTasks, task_id: str, draw: np.random.Generator) -> PlayedEpisode:
         try:
             with tasks.begin(task_id, agent="trl") as episode:
                 return self._play(episode, task_id, draw)
-        except BaseException:
+        except BaseException as error:
             # The whole rollout fails with this episode, so the others need not go on to their ends.
-            self._failed.set()
+            self.failure = self.failure or error
             raise
 
     def _play(self, episode: ChatEpisode, task_id: str, draw: np.random.Generator) -> PlayedEpisode:
@@ -232,9 +235,11 @@ class _Player:
         cut = False
         self._batcher.join(kept)
         while not episode.over:
+            if self.failure is not None:
+                raise RolloutStoppedError("Another episode of the rollout failed.")
             seen = record.read(self._model.prompt(episode.messages))
             room = self._room_for_a_reply(seen)
-            if room < 1 or self._failed.is_set():
+            if room < 1:
                 episode.stop()
                 break
             states.append(episode.state_key() if self._reward == "step" else "")

@@ -118,7 +118,7 @@ class StepEnvsTaskset(vf.Taskset[StepEnvsTask, StepEnvsTasksetConfig]):  # type:
 
 
 class StepEnvsEnvConfig(vf.EnvConfig):  # type: ignore[misc]
-    """Who plays; ``--env.player.*``."""
+    """The settings of the agent that plays: ``--env.player.*``."""
 
     # The harness (the taskset's own unless another is named) runs no program of the model's, so it needs no sandbox.
     player: vf.AgentConfig = vf.AgentConfig(runtime=vf.SubprocessConfig())

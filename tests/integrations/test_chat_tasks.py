@@ -1,7 +1,6 @@
 """``ChatTasks``: what a loop of another tool plays is what ``step-envs eval`` plays."""
 
 import threading
-from typing import Any
 
 import gymnasium as gym
 import pytest
@@ -47,20 +46,6 @@ def test_episodes_of_several_threads_do_not_mix() -> None:
         for thread in threads:
             thread.join()
     assert found == own.metrics
-
-
-@pytest.fixture
-def made(monkeypatch: pytest.MonkeyPatch) -> list[gym.Env[str, str]]:
-    """The environments that are made."""
-    made: list[gym.Env[str, str]] = []
-    make = gym.make
-
-    def make_and_note(*arguments: Any, **options: Any) -> gym.Env[str, str]:
-        made.append(make(*arguments, **options))
-        return made[-1]
-
-    monkeypatch.setattr(gym, "make", make_and_note)
-    return made
 
 
 def test_an_environment_is_used_again_and_one_that_outlives_its_tasks_is_closed(made: list[gym.Env[str, str]]) -> None:

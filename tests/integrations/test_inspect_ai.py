@@ -237,20 +237,6 @@ def test_actions_may_be_tool_calls(run: Callable[..., EvalLog]) -> None:
     assert [one.tool_calls for one in only_sample(log).messages if one.role == "assistant"] == [None] * 3
 
 
-@pytest.fixture
-def made(monkeypatch: pytest.MonkeyPatch) -> list[gym.Env[str, str]]:
-    """The environments that are made."""
-    made: list[gym.Env[str, str]] = []
-    make = gym.make
-
-    def make_and_note(*arguments: Any, **options: Any) -> gym.Env[str, str]:
-        made.append(make(*arguments, **options))
-        return made[-1]
-
-    monkeypatch.setattr(gym, "make", make_and_note)
-    return made
-
-
 def hangs_after(number: int) -> Callable[..., Any]:
     """Return a model that does not come back from the reply after so many."""
     asked = []

@@ -2,6 +2,8 @@
 
 import copy
 import math
+import threading
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -157,21 +159,23 @@ def test_the_potential_tells_failures_apart() -> None:
     assert found == pytest.approx(expected)
 
 
+def grpo_config(folder: Any, **settings: Any) -> Any:
+    return trl.GRPOConfig(
+        output_dir=str(folder),
+        num_generations=2,
+        report_to=[],
+        use_cpu=True,
+        logging_steps=1,
+        save_strategy="no",
+        learning_rate=1e-2,
+        **settings,
+    )
+
+
 def train(model: Any, folder: Any, reward: Any, trainer_class: Any, turns: int = 3, **settings: Any) -> Any:
     with ChatTasks(ALFWORLD, split="train", episodes=2, style="plain", env_options={"max_steps": turns}) as tasks:
         rollouts = ReActRollouts(tasks, reward, max_tokens=4)
-        config = trl.GRPOConfig(
-            output_dir=str(folder),
-            per_device_train_batch_size=4,
-            num_generations=2,
-            max_steps=2,
-            max_completion_length=400,
-            report_to=[],
-            use_cpu=True,
-            logging_steps=1,
-            save_strategy="no",
-            learning_rate=1e-2,
-        )
+        config = grpo_config(folder, per_device_train_batch_size=4, max_steps=2, max_completion_length=400)
         grpo = trainer_class(
             model=copy.deepcopy(model[0]),
             reward_funcs=[rollouts.reward],
@@ -406,6 +410,29 @@ def test_one_failing_episode_ends_the_rollout_and_leaves_everything_free(
     model[0].eval()
 
 
+def test_the_error_of_a_rollout_is_the_one_that_ended_it(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first episode begins only when the second has failed, and has no reply then."""
+    failed, begin = threading.Event(), ChatTasks.begin
+
+    class Failing(Wanderer):
+        def submit(self, ask: Any) -> list[int]:
+            failed.set()
+            raise RuntimeError("out of paper")
+
+    def late(self: ChatTasks, task_id: str, **named: Any) -> Any:
+        if named and task_id == self.task_ids[0]:
+            failed.wait(30)
+            time.sleep(0.3)
+        return begin(self, task_id, **named)
+
+    monkeypatch.setattr(trl_rollouts, "Batcher", Failing)
+    with ChatTasks(ALFWORLD, episodes=2, style="plain") as tasks:
+        prompts = [row["prompt"] for row in rows(tasks)]
+        monkeypatch.setattr(ChatTasks, "begin", late)
+        with pytest.raises(RuntimeError, match=r"out of paper"):
+            ReActRollouts(tasks)(prompts, trainer(model))
+
+
 def test_the_trainer_calls_the_tool(tmp_path: Any) -> None:
     """The real trainer, with a template that calls tools; the model's words are scripted."""
     from trl.chat_template_utils import qwen2_5_chat_template
@@ -427,17 +454,7 @@ def test_the_trainer_calls_the_tool(tmp_path: Any) -> None:
             return [list(ids) for _ in prompt_ids], None
 
     with ChatTasks(ALFWORLD, split="train", episodes=1, reply_format="tool-calls") as tasks:
-        config = trl.GRPOConfig(
-            output_dir=str(tmp_path / "out"),
-            per_device_train_batch_size=2,
-            num_generations=2,
-            max_steps=1,
-            max_completion_length=3000,
-            report_to=[],
-            use_cpu=True,
-            logging_steps=1,
-            save_strategy="no",
-        )
+        config = grpo_config(tmp_path / "out", per_device_train_batch_size=2, max_steps=1, max_completion_length=3000)
         grpo = Scripted(
             model=str(folder),
             args=config,

@@ -71,20 +71,6 @@ def evaluate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Evalua
         signal.signal(number, handler)
 
 
-@pytest.fixture
-def made(monkeypatch: pytest.MonkeyPatch) -> list[gym.Env[str, str]]:
-    """The environments that are made."""
-    made: list[gym.Env[str, str]] = []
-    make = gym.make
-
-    def make_and_note(*arguments: Any, **options: Any) -> gym.Env[str, str]:
-        made.append(make(*arguments, **options))
-        return made[-1]
-
-    monkeypatch.setattr(gym, "make", make_and_note)
-    return made
-
-
 def of_world(own: Played, *further: str) -> list[str]:
     """The arguments by which ``vf-eval`` plays the tasks of our own evaluation."""
     config = own.config
