@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 # Most of the three million lines that pip would compile are never imported; Python compiles the others when they are.
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
 
-.PHONY: demo test test-slow test-all test-packaging test-editor test-original test-ray test-serve test-templates test-loaders test-integrations test-training test-browser docs docs-serve lint format benchmark clean
+.PHONY: demo test test-slow test-all test-packaging test-dockerfile lock test-editor test-original test-ray test-serve test-templates test-loaders test-integrations test-training test-browser docs docs-serve lint format benchmark clean
 
 demo: $(VENV)/core  ## play real tasks with a teacher watching, and show what comes out
 	@$(BIN)/step-envs collect --out runs/demo --resume --episodes 12 --agent novice:error_rate=0.2 --seed 1 \
@@ -32,6 +32,12 @@ test-all: test test-slow  ## both
 
 test-packaging: $(VENV)/dev  ## installs as users do: from a zip without links, an sdist, a wheel, a git address
 	$(BIN)/python -m pytest -m packaging
+
+test-dockerfile: $(VENV)/dev  ## lints the Dockerfile and runs its RUN steps in a folder, without Docker
+	$(BIN)/python -m pytest -m packaging -k dockerfile tests/house/test_people_files.py
+
+lock: $(VENV)/dev  ## writes pylock.toml anew, with the versions of constraints.txt
+	$(BIN)/uv pip compile --quiet pyproject.toml --extra dev --universal --python-version 3.11 --constraints constraints.txt --output-file pylock.toml
 
 test-editor: $(VENV)/dev  ## what a language server finds in the repository
 	$(PIP) --editable ".[dev,editor]"

@@ -18,10 +18,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from step_envs.file_reading import read_json
 from step_envs.run_folder import write_json
 
 ENV = "STeP-ALFWorld-v0"
 BASE_STEPS = ("tasks", "samples", "play", "original", "pretrain", "golden:0", "golden:1", "base")
+BASE = "seed-0/base"
+"""Folder of the base agent in that of the experiment."""
 FIRST_SEED = 700_000
 """Of the households for GRPO; the preset's own begin at 0, 500,000 and 900,000."""
 
@@ -32,10 +35,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--rewards", nargs="+", default=["score", "score+potential"])
-    parser.add_argument("--steps", type=int, default=100, help="optimizer steps, each on one batch of episodes")
+    parser.add_argument("--steps", type=int, default=60, help="optimizer steps, each on one batch of episodes")
     parser.add_argument("--tasks", type=int, default=8, help="tasks of a batch")
     parser.add_argument("--generations", type=int, default=8, help="episodes of each task")
-    parser.add_argument("--learning-rate", type=float, default=1e-4)
+    parser.add_argument("--learning-rate", type=float, default=4e-4, help="its peak; it falls to 0")
+    parser.add_argument("--train-tasks", type=int, default=2400, help="different tasks to train on")
+    parser.add_argument("--temperature", type=float, default=0.5, help="of sampling in training; evaluation is greedy")
     parser.add_argument("--held-out", type=int, default=300)
     parser.add_argument("--arm", nargs=2, metavar=("REWARD", "SEED"), help="only train and evaluate this one")
     options = parser.parse_args()
@@ -44,7 +49,7 @@ def main() -> None:
         train(options, options.arm[0], int(options.arm[1]))
         return
     make_base(options.out.absolute())
-    evaluate_model(options, options.out / "base", "base")
+    evaluate_model(options, options.out / BASE, "base")
     waiting = [(reward, seed) for seed in options.seeds for reward in options.rewards]
     running: list[subprocess.Popen[bytes]] = []
     while waiting or running:
@@ -65,11 +70,11 @@ def make_base(out: Path) -> None:
 
     for step in BASE_STEPS:
         if not (out / f"{step}.done").exists():
-            run_step(preset("cpu"), out, step)
+            run_step(preset("cpu"), out, f"{step}@seed-0")
             (out / f"{step}.done").touch()
 
 
-def chat_tasks() -> Any:
+def chat_tasks(number: int) -> Any:
     """The tasks that GRPO trains on: households that the base agent was not trained on."""
     from step_envs.alfworld.games.goal import TASK_TYPES
     from step_envs.alfworld.generation.task_ids import make_task_id
@@ -77,8 +82,12 @@ def chat_tasks() -> Any:
     from step_envs.training.experiments.presets import preset
 
     chosen = preset("cpu")
-    ids = [make_task_id(kind, FIRST_SEED + number, chosen.household) for number in range(400) for kind in TASK_TYPES]
-    return ChatTasks(ENV, tasks=ids, style=chosen.style, env_options=chosen.env_options())
+    kinds = len(TASK_TYPES)
+    ids = [
+        make_task_id(TASK_TYPES[i % kinds], FIRST_SEED + i // kinds, chosen.env_options["household"])
+        for i in range(number)
+    ]
+    return ChatTasks(ENV, tasks=ids, style=chosen.style, env_options=chosen.world_options(0))
 
 
 def train(options: argparse.Namespace, reward: str, seed: int) -> None:
@@ -95,10 +104,10 @@ def train(options: argparse.Namespace, reward: str, seed: int) -> None:
 
         transformers.set_seed(seed)
         episodes = options.tasks * options.generations
-        with chat_tasks() as tasks:
+        with chat_tasks(options.train_tasks) as tasks:
             rollouts = ReActRollouts(tasks, reward, max_tokens=48)  # type: ignore[arg-type]
             trainer = trl.GRPOTrainer(
-                model=str(options.out / "base"),
+                model=str(options.out / BASE),
                 reward_funcs=[rollouts.reward, success],
                 args=trl.GRPOConfig(
                     output_dir=str(folder / "trainer"),
@@ -108,10 +117,10 @@ def train(options: argparse.Namespace, reward: str, seed: int) -> None:
                     max_steps=options.steps,
                     max_completion_length=900,
                     learning_rate=options.learning_rate,
-                    lr_scheduler_type="constant_with_warmup",
+                    lr_scheduler_type="linear",
                     warmup_steps=5,
                     beta=0.0,
-                    temperature=1.0,
+                    temperature=options.temperature,
                     seed=seed,
                     data_seed=seed,
                     use_cpu=True,
@@ -147,8 +156,8 @@ def evaluate_model(options: argparse.Namespace, model: Path, name: str) -> None:
     chosen = preset("cpu")
     config = EvalConfig(
         env=ENV,
-        env_options=chosen.env_options(),
-        tasks=chosen.task_ids("held_out")[: options.held_out],
+        env_options=chosen.world_options(0),
+        tasks=chosen.task_ids("held_out", 0)[: options.held_out],
         agent=f"local:model={model.absolute()},max_tokens=48",
         style=chosen.style,
         concurrency=64,
@@ -173,9 +182,23 @@ def summarize(options: argparse.Namespace) -> None:
         after = {seed: success_of(f"{reward}-{seed}") for seed in options.seeds}
         gains = [one - base for one in after.values()]
         half = float(t.ppf(0.975, len(gains) - 1)) * stdev(gains) / len(gains) ** 0.5 if len(gains) > 1 else None
-        found[reward] = {"after": after, "gain": mean(gains), "half_width": half}
+        curves = [training_curve(options.out / f"{reward}-{seed}") for seed in options.seeds]
+        found[reward] = {
+            "after": after,
+            "gain": mean(gains),
+            "half_width": half,
+            "success_in_training": [mean(step) for step in zip(*curves, strict=True)],
+        }
         print(reward, json.dumps(found[reward]))
     write_json(options.out / "results.json", found)
+
+
+def training_curve(folder: Path) -> list[float]:
+    """Return the share of the sampled episodes that succeeded, for each tenth of the training."""
+    log = read_json(folder / "log.json")
+    shares = [entry["rewards/success/mean"] for entry in log if "rewards/success/mean" in entry]
+    size = max(1, len(shares) // 10)
+    return [sum(part) / len(part) for part in (shares[i : i + size] for i in range(0, len(shares), size))]
 
 
 if __name__ == "__main__":

@@ -6,8 +6,10 @@ STEP_ENVS_CHROMIUM. It uses the font Roboto if it is installed.
 """
 
 import argparse
+import json
 import os
 import tempfile
+import threading
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from playwright.sync_api import sync_playwright
 from step_envs.collection import CollectConfig, collect
 from step_envs.store import read_trajectories
 from step_envs.viewer import Page
+from step_envs.viewer.watch_server import WatchServer
 
 CHROMIUM = os.environ.get("STEP_ENVS_CHROMIUM", "/usr/bin/chromium")
 IMAGES = Path(__file__).parent / "images"
@@ -85,6 +88,40 @@ def shoot(
     context.close()
 
 
+def shoot_watched(browser: Any, run: Path, folder: Path) -> None:
+    """Take pictures of the page that follows a run which is half written, with episodes that have failed."""
+    watched = folder / run.name
+    watched.mkdir(parents=True)
+    lines = (run / "trajectories.jsonl").read_text().splitlines(keepends=True)
+    (watched / "config.json").write_text((run / "config.json").read_text())
+    (watched / "trajectories.jsonl").write_text("".join(lines[:9]))
+    records = (
+        {"episode": 20 + at, "task_id": f"boil/{at}", "reason": "TimeoutError: The episode took longer than 60 s."}
+        for at in range(2)
+    )
+    (watched / "failures.jsonl").write_text("".join(f"{json.dumps(record)}\n" for record in records))
+    with WatchServer([watched]) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        for name, size, scheme in (("", DESK, "light"), ("-dark", DESK, "dark"), ("-phone", PHONE, "light")):
+            context = browser.new_context(
+                viewport={"width": size[0], "height": size[1]}, color_scheme=scheme, reduced_motion="reduce"
+            )
+            page = context.new_page()
+            page.goto(server.url)
+            page.wait_for_selector("html[data-ready]")
+            if size == PHONE:
+                page.click("#show-overview")
+            for line in lines[9:11] if not name else ():
+                with (watched / "trajectories.jsonl").open("a") as file:
+                    file.write(line)
+                page.wait_for_timeout(2500)
+            page.wait_for_timeout(300)
+            picture = Image.open(BytesIO(page.screenshot())).convert("RGB")
+            picture.quantize(128).save(IMAGES / f"viewer-watch{name}.png", optimize=True)
+            context.close()
+        server.shutdown()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--tokenizer", type=Path, help="for the picture of the token view; without it, that one stays")
@@ -115,6 +152,7 @@ def main() -> None:
             shoot(browser, single, "viewer-phone-episode", episode, "n", size=PHONE, scheme="dark")
             if tokenizer is not None:
                 shoot(browser, single, "viewer-tokens", f"{episode}&tab=tokens", "n", "n")
+            shoot_watched(browser, one, folder / "watched")
             browser.close()
 
 

@@ -1,7 +1,8 @@
 """Write the documentation pages that are generated from the code: python scripts/generated_docs.py.
 
 ``docs/commands.md`` contains the help of every subcommand, in the form of Typer's own generator.
-``docs/trajectory.schema.json`` is the JSON schema of the data model. A test compares both with the code.
+``docs/trajectory.schema.json`` is the JSON schema of the data model. The table of methods in ``docs/family.md`` is made of
+the cards of the recipes. A test compares all of them with the code.
 """
 
 import json
@@ -14,6 +15,8 @@ from typing import Any
 from griffe import Docstring, DocstringSectionKind
 
 from step_envs import trajectory
+from step_envs.training.recipes import RECIPES
+from step_envs.training.recipes.making import recipe_class
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 HEADER = "<!-- Written by scripts/generated_docs.py from the commands themselves. -->\n\n"
@@ -48,7 +51,33 @@ def _describe(model: dict[str, Any]) -> None:
                 model["properties"][name]["description"] = " ".join(attribute.description.split())
 
 
-PAGES = {DOCS / "commands.md": commands, DOCS / "trajectory.schema.json": schema}
+def family() -> str:
+    """Return the page of the methods, with the table made of the recipes' cards."""
+    page = DOCS / "family.md"
+    before, begin, rest = page.read_text().partition("<!-- recipes: begin -->\n")
+    _, end, after = rest.partition("<!-- recipes: end -->")
+    lines = ["| method | signal | data | loss | trainer | command |", "|---|---|---|---|---|---|"]
+    differences = []
+    for name in RECIPES:
+        recipe = recipe_class(name)
+        card = recipe.card
+        paper = f" ([{card.paper}](https://arxiv.org/abs/{card.paper}))" if card.paper else ""
+        cells = (
+            f"**{card.title}**{paper}",
+            card.signal,
+            card.data,
+            card.loss,
+            f"`{recipe.trainer}`",
+            f"`step-envs train {recipe.command} --recipe {name}`",
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+        if card.difference:
+            differences.append(f"- **{card.title}**: {card.difference}.")
+    table = "\n".join([*lines, "", "What is done differently here:", "", *differences])
+    return f"{before}{begin}{table}\n{end}{after}"
+
+
+PAGES = {DOCS / "commands.md": commands, DOCS / "trajectory.schema.json": schema, DOCS / "family.md": family}
 """File -> the function that returns its text."""
 
 

@@ -13,7 +13,7 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from step_envs.core import ReActFormat, TextEnv, WorldState
+from step_envs.core import ReActFormat, TextEnv, WorldState, text_env
 from step_envs.oracle import Oracle
 from step_envs.registration import list_tasks, register_all
 from step_envs.spaces import TextSpace
@@ -36,6 +36,7 @@ __all__ = [
     "WorldState",
     "__version__",
     "list_tasks",
+    "text_env",
 ]
 
 __version__ = version("step-envs")

@@ -8,6 +8,7 @@ libraries) is masked where it comes in (``masked``), with the keys that are in u
 """
 
 import json
+import os
 import re
 import threading
 from collections.abc import Mapping
@@ -42,20 +43,29 @@ _SECRET_WORDS = frozenset(
         *("secretkey", "accesskey", "apitoken", "auth", "pat"),
     )
 )
-_LOOKS_LIKE_KEY = re.compile(
+_SERVICE_KEY = re.compile(
     r"""
     \b(?:sk|pk|rk|gsk|xai|r8|nvapi|pplx|tgp|csk|dsk|glpat|xox[abp])[-_](?=[\w.-]*\d)[A-Za-z0-9_\-.]{10,}
     | \b(?:hf|fw|gh[pousr]|github_pat)_[A-Za-z0-9_]{12,}
     | \b(?:AKIA|AIza|ya29\.)[A-Za-z0-9_\-]{12,} | \beyJ[A-Za-z0-9_\-]{10,}\.[A-Za-z0-9_\-.]{8,}
-    | \b[Bb]earer\s+\S{6,} | \b[Bb]asic\s+[A-Za-z0-9+/]{8,}=*
     """,
     re.VERBOSE,
 )
-"""What services begin their keys with: OpenAI, Groq, xAI, Hugging Face, GitHub, AWS, Google, JSON web tokens, headers."""
+"""What services begin their keys with: OpenAI, Groq, xAI, Hugging Face, GitHub, AWS, Google, JSON web tokens."""
+_HEADER = re.compile(r"\b[Bb]earer\s+\S{6,}|\b[Bb]asic\s+[A-Za-z0-9+/]{8,}=*")
+"""What stands in the header ``Authorization``; in a text about products, "Basic Collection" is none."""
 _PAIR = re.compile(r"""([A-Za-z][\w-]*)["']?\s*[=:]\s*["']?([^\s"',}\]]+)""")
 _EMPTY = ("", "null", "none", "true", "false", "None", "True", "False")
+_PLACEHOLDERS = frozenset(
+    (
+        *("none", "null", "empty", "default", "true", "false", "dummy", "fake", "test", "testing", "example", "unused"),
+        *("anything", "placeholder", "local", "localhost", "token", "secret", "key", "apikey", "api-key", "api_key"),
+        *("no-key", "no_key", "nokey", "not-needed", "not_needed", "not-used", "ollama", "lm-studio", "vllm", "sglang"),
+    )
+)
+"""What people give as the key of a server that asks for none. These words protect nothing, and stand in many sentences."""
 _SURE = 16
-"""Characters from which on a secret cannot be a common word. A server of one's own is often given ``EMPTY`` or ``none``."""
+"""Characters from which on a secret cannot be a common word. A shorter one is masked only as a whole word."""
 _URL = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s\"'<>\\]+", re.IGNORECASE)
 
 _in_use: set[str] = set()
@@ -63,8 +73,11 @@ _lock = threading.Lock()
 
 
 def note_secret(secret: str) -> None:
-    """Remember a secret that is in use, so that ``masked`` finds it in whatever anybody says."""
-    if len(secret) >= 4:
+    """Remember a secret that is in use, so that ``masked`` finds it in whatever anybody says.
+
+    A placeholder such as ``none`` or ``EMPTY`` is no secret: to mask it would garble paths and sentences.
+    """
+    if len(secret) >= 4 and secret.casefold() not in _PLACEHOLDERS:
         with _lock:
             _in_use.add(secret)
 
@@ -74,8 +87,10 @@ def without_keys(text: str, *, shortest: int = _SURE) -> str:
     with _lock:
         secrets = sorted(_in_use, key=len, reverse=True)
     for secret in secrets:
-        if len(secret) >= shortest:
+        if len(secret) >= _SURE:
             text = text.replace(secret, MASK)
+        elif len(secret) >= shortest:
+            text = re.sub(rf"(?<![A-Za-z0-9]){re.escape(secret)}(?![A-Za-z0-9])", MASK, text)
     return text
 
 
@@ -114,7 +129,7 @@ def looks_like_secret(text: str) -> bool:
     """Return True if a text has the form of a key of a known service, or is one that is in use."""
     with _lock:
         used = any(len(secret) >= _SURE and secret in text for secret in _in_use)
-    return used or _LOOKS_LIKE_KEY.search(text) is not None
+    return used or _SERVICE_KEY.search(text) is not None or _HEADER.search(text) is not None
 
 
 def holds_secret(text: str) -> bool:
@@ -180,6 +195,40 @@ def find_secret(value: Any, place: str = "") -> str | None:
     elif isinstance(value, str) and (looks_like_secret(value) or any(map(_holds_secret, _URL.findall(value)))):
         return place or "a value"
     return None
+
+
+def note_environment() -> None:
+    """Remember the secrets among the environment variables, before data leaves this machine."""
+    for name, value in os.environ.items():
+        if is_secret_name(name) and len(value) >= _SURE:
+            note_secret(value)
+
+
+def find_key(value: Any, place: str = "") -> str | None:
+    """Find the first text in nested data that holds a key of a known service, or a secret that is in use.
+
+    Unlike ``find_secret``, this is for what worlds and models have said: names and ordinary words count for nothing.
+
+    Args:
+        value: Mappings and lists of texts and numbers.
+        place: Where they stand.
+
+    Returns:
+        The place, e.g. ``"turns[3].content"``; None if there is none. A secret itself is never returned.
+    """
+    if isinstance(value, Mapping):
+        found = ((f"{place}.{name}" if place else str(name), inner) for name, inner in value.items())
+        return next((where for where in (find_key(inner, name) for name, inner in found) if where is not None), None)
+    if isinstance(value, (list, tuple)):
+        places = (find_key(inner, f"{place}[{index}]") for index, inner in enumerate(value))
+        return next((where for where in places if where is not None), None)
+    if not isinstance(value, str):
+        return None
+    if _SERVICE_KEY.search(value) is not None:
+        return place or "a value"
+    with _lock:
+        used = any(len(secret) >= _SURE and secret in value for secret in _in_use)
+    return (place or "a value") if used else None
 
 
 def refuse_secrets(value: Any, place: str, *, instead: str) -> None:

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal, TypedDict, final
 import gymnasium as gym
 from gymnasium.error import ClosedEnvironmentError, ResetNeeded
 
+from step_envs.brief_texts import BriefTexts
 from step_envs.errors import SnapshotError, unknown_name
 from step_envs.options import option_names
 from step_envs.oracle import Oracle
@@ -36,6 +37,7 @@ class TextEnvOptions(TypedDict, total=False):
     max_steps: int | Literal["eto"] | None
     admissible_actions: bool
     render_mode: str | None
+    brief: bool
 
 
 class TextEnv(WorldTraits, gym.Env[str, str], ABC):
@@ -57,10 +59,14 @@ class TextEnv(WorldTraits, gym.Env[str, str], ABC):
         admissible_actions: Put the admissible actions into every ``info`` (they can cost more than the step itself).
         render_mode: ``"human"`` prints the episode as it goes; ``"ansi"`` makes ``render()`` return the present moment as
             text. Both show task, last action, observation and score.
+        brief: Say the same in far fewer words, with names that are short to copy, for models too small to copy long ones.
+            It changes instruction, observations, prompt, names in actions and the oracle's thoughts, and nothing else:
+            see ``step_envs.brief_texts``.
         **unknown: Nothing; an argument that no world takes ends here, and is named.
 
     Raises:
         UnknownNameError: A split, type, argument or other name does not exist; the message names the nearest that do.
+        ValueError: ``max_steps`` is below 1, or ``brief=True`` for a world that has no brief texts.
     """
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["human", "ansi"], "render_fps": 1}  # type: ignore[misc]
@@ -74,6 +80,7 @@ class TextEnv(WorldTraits, gym.Env[str, str], ABC):
         max_steps: int | Literal["eto"] | None = "eto",
         admissible_actions: bool = False,
         render_mode: str | None = None,
+        brief: bool = False,
         **unknown: Any,
     ) -> None:
         for name in unknown:
@@ -85,7 +92,12 @@ class TextEnv(WorldTraits, gym.Env[str, str], ABC):
             max_steps is None or max_steps == "eto" or (isinstance(max_steps, int) and max_steps >= 1)
         ):
             raise ValueError(f'max_steps must be a positive int, None or "eto", got {max_steps!r}.')
+        if brief:
+            if self.brief_react is None:
+                raise ValueError(f"{type(self).__name__} has no brief texts: leave out brief=True.")
+            self.react = self.brief_react
         self.tasks = tasks
+        self.brief = brief
         self.split = self.default_split if split is None else split
         self.render_mode = render_mode
         self.observation_space = TextSpace()
@@ -94,6 +106,7 @@ class TextEnv(WorldTraits, gym.Env[str, str], ABC):
         self._max_steps = max_steps
         self._list_admissible = admissible_actions
         self._state: WorldState | None = None
+        self._brief_texts: BriefTexts | None = None  # a world that has them sets them where ``brief`` asks for it
         self._task_id = ""
         self._task_split = ""
         self._last_action: str | None = None
@@ -158,7 +171,7 @@ class TextEnv(WorldTraits, gym.Env[str, str], ABC):
 
     def _accepts(self, action: str) -> bool:
         """Return True if the engine would accept ``action`` now; for worlds that accept more than they list."""
-        return action in self.admissible_actions()
+        return action in self._admissible()
 
     def _out_of_time(self) -> bool:
         """Return True if a limit of this world's own, other than the step limit, truncates the episode now."""
@@ -202,7 +215,7 @@ class TextEnv(WorldTraits, gym.Env[str, str], ABC):
         self._enter(task_id, state, steps=0)
         info = self._info(state)
         self._show(state)
-        return state.observation, info
+        return self._observation(state), info
 
     @final
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
@@ -226,7 +239,7 @@ class TextEnv(WorldTraits, gym.Env[str, str], ABC):
             # Engines need time or memory that grows with the square of a text's length, and one of them is shared by all
             # environments of a process: a single action of a megabyte would end every episode in it.
             return self._advance(replace(state, observation=refuse_too_long(action), valid_action=False), action)
-        return self._advance(self._act(action), action)
+        return self._advance(self._act(self._to_engine(action)), action)
 
     @final
     def pass_step(self, observation: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
@@ -260,7 +273,8 @@ class TextEnv(WorldTraits, gym.Env[str, str], ABC):
     def admissible_actions(self) -> tuple[str, ...]:
         """List the actions that the engine would accept in the current state."""
         self._require_state("admissible_actions")
-        return tuple(self._admissible())
+        texts = self._brief_texts
+        return tuple(self._admissible() if texts is None else dict.fromkeys(map(texts.to_brief, self._admissible())))
 
     @final
     def accepts(self, action: str) -> bool:
@@ -271,7 +285,7 @@ class TextEnv(WorldTraits, gym.Env[str, str], ABC):
         """
         require_text(action, "An action")
         self._require_state("accepts")
-        return not is_too_long(action) and self._accepts(action)
+        return not is_too_long(action) and self._accepts(self._to_engine(action))
 
     @final
     def task_type(self, task_id: str) -> str:
@@ -342,7 +356,7 @@ class TextEnv(WorldTraits, gym.Env[str, str], ABC):
         self._enter(opened.task_id, opened.state, opened.steps)
         info = self._info(opened.state)
         self._show(opened.state)
-        return opened.state.observation, info
+        return self._observation(opened.state), info
 
     def render(self) -> str | None:
         """Return task, last action, observation and score as text in render mode ``"ansi"``, else None.
@@ -441,10 +455,27 @@ class TextEnv(WorldTraits, gym.Env[str, str], ABC):
         self._last_action = action
         info = self._info(state)
         self._show(state)
-        return state.observation, state.score - before, state.done, self.truncated, info
+        return self._observation(state), state.score - before, state.done, self.truncated, info
+
+    def _to_engine(self, action: str) -> str:
+        return action if self._brief_texts is None else self._brief_texts.to_engine(action)
+
+    def _observation(self, state: WorldState) -> str:
+        """Return what is shown of a state. The state itself keeps the engine's words, also in snapshots."""
+        texts = self._brief_texts
+        if texts is None:
+            return state.observation
+        if self._steps:
+            return texts.observation(state.observation)
+        return texts.first_observation(state.observation, self._instruction())
+
+    def _task_in_words(self) -> str:
+        instruction = self._instruction()
+        return instruction if self._brief_texts is None else self._brief_texts.instruction(instruction)
 
     def _frame(self, state: WorldState) -> Frame:
-        return Frame(self._task_id, self._instruction(), self._steps, self._last_action, state, self.truncated)
+        shown = replace(state, observation=self._observation(state))
+        return Frame(self._task_id, self._task_in_words(), self._steps, self._last_action, shown, self.truncated)
 
     def _show(self, state: WorldState) -> None:
         """Print the present moment in render mode ``"human"``."""
@@ -462,7 +493,7 @@ class TextEnv(WorldTraits, gym.Env[str, str], ABC):
         info: dict[str, Any] = {
             "task_id": self._task_id,
             "split": self._task_split,
-            "instruction": self._instruction(),
+            "instruction": self._task_in_words(),
             "score": state.score,
             "success": state.success,
             "valid_action": state.valid_action,
@@ -472,3 +503,20 @@ class TextEnv(WorldTraits, gym.Env[str, str], ABC):
         if self._list_admissible:
             info["admissible_actions"] = self.admissible_actions()
         return info
+
+
+def text_env(env: gym.Env[Any, Any]) -> TextEnv:
+    """Return the text environment inside its wrappers: ``env.unwrapped``, with a type that editors and checkers know.
+
+    Gymnasium's own type of ``env.unwrapped`` has no ``oracle``, no ``snapshot`` and no ``restore``.
+
+    Args:
+        env: What ``gymnasium.make`` returned, with any wrappers around it.
+
+    Raises:
+        TypeError: It is no text environment.
+    """
+    inner = env.unwrapped
+    if not isinstance(inner, TextEnv):
+        raise TypeError(f"{type(inner).__name__} is no text environment: give what gymnasium.make returned for one.")
+    return inner

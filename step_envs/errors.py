@@ -100,6 +100,10 @@ class ClusterError(StepEnvsError, RuntimeError):
     """A cluster cannot be reached, has no free resources, or keeps losing its workers."""
 
 
+class HubError(StepEnvsError):
+    """The Hugging Face Hub cannot be asked, refuses the request, or holds something other than what is expected."""
+
+
 class StoreError(StepEnvsError):
     """A trajectory file or a run folder cannot be read or written as asked."""
 

@@ -45,6 +45,9 @@ def keyword_names(function: Callable[..., Any], *typed: type[Any]) -> frozenset[
     Returns:
         The names; None if it takes any (``**kwargs`` without a type).
     """
+    if function is object.__init__:
+        # A class without a constructor takes nothing, although Python's signature of this one says that it takes any.
+        return frozenset()
     names: set[str] = set()
     for parameter in inspect.signature(function).parameters.values():
         if parameter.kind is not parameter.VAR_KEYWORD:

@@ -6,12 +6,12 @@ of what was said. Lines are still parsed whole, so that a line that is no JSON, 
 
 import os
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from step_envs.store import read_records
-from step_envs.trajectory import Kind, StopReason, Usage
+from step_envs.trajectory import ErrorCategory, Kind, StopReason, Usage
 
 
 class _Part(BaseModel):
@@ -23,6 +23,7 @@ class VerdictOutcome(_Part):
 
     status: Literal["ok", "error", "unknown"]
     reason: str | None = None
+    category: ErrorCategory | None = None
     usage: Usage | None = None
 
 
@@ -31,7 +32,16 @@ class TurnOutcome(_Part):
 
     kind: Kind
     loss: float = 0.0
+    action: str | None = None
+    valid_action: bool | None = None
     verdict: VerdictOutcome | None = None
+    logprobs: list[Any] | None = None
+
+
+class TeacherOutcome(_Part):
+    """Of a teacher: see ``trajectory.Actor``."""
+
+    name: str
 
 
 class EpisodeOutcome(_Part):
@@ -41,6 +51,8 @@ class EpisodeOutcome(_Part):
     task_id: str
     task_type: str
     episode: int | None = None
+    protocol: dict[str, Any] = {}
+    teacher: TeacherOutcome | None = None
     turns: tuple[TurnOutcome, ...]
     score: float
     success: bool

@@ -49,7 +49,7 @@ def print_frame(frame: Frame) -> None:
     from rich.console import Console  # imported when it is used: who does not watch need not wait for it
     from rich.text import Text
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(emoji=False, highlight=False, soft_wrap=True)
     if not frame.steps:
         console.rule(Text(visible(frame.task_id)))
         console.print(Text(visible(frame.instruction), style="bold"))

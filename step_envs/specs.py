@@ -24,10 +24,22 @@ def read_option(text: str, where: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals or not name:
         raise ValueError(f"{where} {text!r} is not of the form name=value.")
+    if value == "None":
+        # As the documentation of Python writes it.
+        return name, None
     try:
         return name, json.loads(value)
     except ValueError:
         return name, value
+
+
+def nested_spec(text: str) -> str:
+    """Return the specification that stands as an option inside another one.
+
+    Args:
+        text: The option: a semicolon stands for each of its commas, and ``|`` for those of a third one inside it.
+    """
+    return text.replace(";", ",").replace("|", ";")
 
 
 def make_from_spec(spec: str, known: Mapping[str, str], kind: str, **further: Any) -> Any:
@@ -53,7 +65,7 @@ def make_from_spec(spec: str, known: Mapping[str, str], kind: str, **further: An
             f"A key does not belong into the {kind} {name!r}, which is written into records: put it into an "
             "environment variable (OPENAI_API_KEY, or the one that api_key_env= names)."
         )
-    factory = _find(name, known, kind)
+    factory = find_named(name, known, kind)
     options: dict[str, Any] = {}
     for part in filter(None, text.split(",")):
         key, value = read_option(part, f"In {kind} {spec!r},")
@@ -88,7 +100,7 @@ def _wrong_option(factory: Callable[..., Any], options: Mapping[str, Any], furth
     return None if wrong is None else str(unknown_name("option", wrong, free))
 
 
-def _find(name: str, known: Mapping[str, str], kind: str) -> Callable[..., Any]:
+def find_named(name: str, known: Mapping[str, str], kind: str) -> Callable[..., Any]:
     """Return the class or function of a built-in name or an import path."""
     place = known.get(name)
     if place is None and ("." not in name or not all(name.split("."))):

@@ -73,7 +73,7 @@ class TrajectoryStore:
         if line.endswith(b"\n"):
             if b"\0" not in line:
                 return
-        elif _is_whole(line):
+        elif is_whole_line(line):
             self._write(b"\n")
             return
         elif line.strip(b"\0 \t\r") and not line.startswith(b"{"):
@@ -205,15 +205,15 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
             empty += 1
             if empty > _MOST_EMPTY_LINES:
                 raise StoreError(f"{path} holds more than {_MOST_EMPTY_LINES:,} empty lines: it is no run.")
-        elif _is_whole(line):
+        elif is_whole_line(line):
             yield number, line
         elif line.strip() and not line.startswith(b"{"):
             # A writer that is killed leaves the beginning of an object: this is a file of another kind.
             raise StoreError(f"Line {number} of {path} is not a trajectory: it is no JSON object.")
 
 
-def _is_whole(line: bytes) -> bool:
-    """Return True for a JSON object; the beginning of one is never an object itself."""
+def is_whole_line(line: bytes) -> bool:
+    """Return True for the line of a store, with or without its line break; the beginning of a line never is one itself."""
     if not line.rstrip().endswith(b"}"):
         return False
     try:

@@ -33,6 +33,18 @@ StopReason = Literal[
     "agent_stopped",
 ]
 
+ErrorCategory = Literal["memory", "reflection", "planning", "action", "system"]
+"""What failed in the agent where it erred: the modules of AgentDebug (arXiv 2509.25370)."""
+
+ERROR_CATEGORIES: dict[ErrorCategory, str] = {
+    "memory": "It forgot or misremembered something that it had been shown.",
+    "reflection": "It misread what its last steps had done, or how far it had come.",
+    "planning": "It chose a step that does not lead to the goal, or not yet.",
+    "action": "It wrote a step in a form that the world does not take, or one that is not possible here.",
+    "system": "Something outside the agent failed, such as the world or the connection.",
+}
+"""Name of each category -> what it means, in one sentence about the agent."""
+
 _KINDS_OF_ROLE: dict[str, frozenset[str]] = {
     "system": frozenset({"instruction"}),
     "user": frozenset({"instruction", "observation"}),
@@ -84,6 +96,7 @@ class Verdict(_Record):
         reason: Why it was wrong; with ``unknown``, why there is no answer.
         reflection: What should be done instead, in words.
         corrected_action: The action to take instead.
+        category: What kind of failure the error is, a key of ``ERROR_CATEGORIES``; None where the teacher did not say.
         undo: The error closed every way to success, so that the correction only makes sense from the state before it.
         usage: What the verdict cost.
     """
@@ -93,6 +106,7 @@ class Verdict(_Record):
     reason: Words | None = None
     reflection: Words | None = None
     corrected_action: Words | None = None
+    category: ErrorCategory | None = None
     undo: bool = False
     usage: Usage | None = None
 
@@ -105,6 +119,10 @@ class Verdict(_Record):
     def thought(self) -> str:
         """Join error, reason and reflection into one thought, the text of a correction turn."""
         return " ".join(part.strip() for part in (self.error, self.reason, self.reflection) if part and part.strip())
+
+
+TokenLogprob = tuple[Words, Annotated[float, Field(le=0)]]
+"""The text of a token, and the natural logarithm of the probability that the model gave it."""
 
 
 class Turn(_Record):
@@ -123,6 +141,12 @@ class Turn(_Record):
         verdict: What the teacher said of it.
         usage: What writing this turn cost.
         shortened: How many earlier observations its writer only saw shortened, for want of room.
+        value: What the state after this turn is worth, 0 to 1, as ``step-envs annotate`` wrote it. Replies have one, and
+            the turn of the task, for the state at the start; None where nobody has valued it.
+        logprobs: The sampled tokens of an agent's reply, whose texts together are ``content``, each with its logprob (of a
+            local model before temperature and top_p, of a server as it defines it). Tokens that are parts of one character
+            are joined, and their logprobs added. None where they were not asked for, where the server gave none, or where
+            the reply was changed after it was sampled.
     """
 
     role: Role
@@ -136,9 +160,16 @@ class Turn(_Record):
     verdict: Verdict | None = None
     usage: Usage | None = None
     shortened: int = Field(0, ge=0)
+    value: float | None = Field(None, ge=0, le=1)
+    logprobs: tuple[TokenLogprob, ...] | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if self.logprobs is not None:
+            if self.kind not in ("agent", "error"):
+                raise ValueError(f"a turn of kind {self.kind!r} has no logprobs")
+            if "".join(text for text, _ in self.logprobs) != self.content:
+                raise ValueError("the tokens of logprobs are not the content of their turn")
         if self.kind not in _KINDS_OF_ROLE[self.role]:
             raise ValueError(f"a turn of role {self.role!r} cannot be of kind {self.kind!r}")
         if self.loss and self.role != "assistant":
@@ -147,10 +178,10 @@ class Turn(_Record):
 
 
 class Actor(_Record):
-    """An agent or a teacher, as it is recorded.
+    """An agent, a teacher or a value function, as it is recorded.
 
     Attributes:
-        name: Kind of agent or teacher, e.g. ``novice``.
+        name: Kind of agent, teacher or value function, e.g. ``novice``.
         model: Name of the language model, where there is one.
         params: Everything needed to make it again.
     """
@@ -175,6 +206,7 @@ class Trajectory(_Record):
         instruction: The task in words.
         agent: Who acted.
         teacher: Who taught; None where nobody did.
+        valued_by: What the values of the turns come from; None where there are none.
         versions: Package versions and data digests.
         turns: The conversation.
         score: Final score over the maximum.
@@ -204,6 +236,7 @@ class Trajectory(_Record):
     instruction: Words
     agent: Actor
     teacher: Actor | None = None
+    valued_by: Actor | None = None
     versions: dict[str, str] = Field(default_factory=dict)
     turns: tuple[Turn, ...]
     score: float

@@ -21,8 +21,11 @@ class WorldTraits:
     default_split: ClassVar[str]
     """The split that is played when none is named."""
 
-    react: ClassVar[ReActFormat]
-    """Prompt texts for language models."""
+    react: ReActFormat
+    """Prompt texts for language models; an environment with ``brief=True`` has ``brief_react`` in their place."""
+
+    brief_react: ClassVar[ReActFormat | None] = None
+    """Prompt texts for ``brief=True``; None for a world that has no brief texts."""
 
     max_errors: ClassVar[int] = 2
     """Errors that are corrected in an episode; one more, and a teacher ends it (the paper's filter)."""
@@ -65,3 +68,26 @@ class WorldTraits:
         """Return True if ``action`` only changes where the agent is."""
         require_text(action, "An action")
         return False
+
+    @classmethod
+    def takes_back(cls, action: str, earlier: str) -> bool:
+        """Return True if ``action`` undoes what ``earlier`` has done: closes, puts back, goes back.
+
+        Like ``is_move`` it looks at the texts alone. A scripted agent errs with it.
+
+        Args:
+            action: What would be done now.
+            earlier: What was done before.
+        """
+        require_text(action, "An action")
+        require_text(earlier, "An action")
+        return False
+
+    @classmethod
+    def vaguer(cls, action: str) -> tuple[str, ...]:
+        """Return forms of the action with fewer words, where the words are the agent's own, as in a search; () elsewhere.
+
+        Like ``is_move`` it looks at the text alone. A scripted agent errs with it.
+        """
+        require_text(action, "An action")
+        return ()

@@ -1,5 +1,7 @@
-"""Waits for what a child process writes, without waiting for ever for one that has ended."""
+"""Waits for what a child process writes or becomes, without waiting for ever for one that has ended."""
 
+import os
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -15,3 +17,16 @@ def wait_for_a_trajectory(process: "subprocess.Popen[str]", run: Path) -> None:
     while not file.exists() or not file.stat().st_size:
         assert process.poll() is None, process.communicate()
         time.sleep(0.02)
+
+
+def suspend(process_id: int) -> None:
+    """Suspend a process of Linux and wait until every thread of it has stopped.
+
+    The signal alone is not enough: a thread that runs at that moment may still answer a call or two.
+    """
+    os.kill(process_id, signal.SIGSTOP)
+    # The state follows the name, which is in brackets and may hold anything.
+    while any(
+        file.read_text().rpartition(") ")[2][0] != "T" for file in Path(f"/proc/{process_id}/task").glob("*/stat")
+    ):
+        time.sleep(0.01)

@@ -3,12 +3,21 @@
 import os
 import signal
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT / "examples"), str(ROOT / "tests")]
+
+# The environments in which our worlds run inside other tools have no Hypothesis.
+if find_spec("hypothesis") is not None:
+    from hypothesis import settings
+
+    # Hypothesis fails an example that takes longer than 200 ms, as any may on a machine that has other work.
+    settings.register_profile("no clock", deadline=None)
+    settings.load_profile("no clock")
 
 
 def pytest_configure() -> None:

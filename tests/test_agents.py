@@ -7,8 +7,18 @@ import gymnasium as gym
 import own_world  # noqa: F401  (registers Coin-v0)
 import pytest
 
-from step_envs.agents import Agent, NoviceAgent, OracleAgent, RandomAgent, Reply, make_agent, rollout
-from step_envs.agents.novice import KINDS
+from step_envs.agents import (
+    Agent,
+    NoviceAgent,
+    OracleAgent,
+    RandomAgent,
+    ReplayAgent,
+    Reply,
+    make_agent,
+    recorded_replies,
+    rollout,
+)
+from step_envs.agents.mistakes import KINDS
 from step_envs.collection.rollouts import RolloutStoppedError
 from step_envs.errors import UnknownNameError
 from step_envs.trajectory import Usage
@@ -57,8 +67,8 @@ def test_a_novice_knows_its_mistakes_and_a_teacher_finds_them() -> None:
         found |= {(seed, mistake.action, mistake.kind) for mistake in novice.mistakes if mistake.action in wrong}
     # No two things in this world are handled alike, so that there is no wrong object to take.
     assert {kind for _, _, kind in made} == set(KINDS) - {"wrong object"}
-    # A look is no error the first time, and "go left" twice can be the right way: not every deviation harms.
-    assert len(found) / len(made) > 0.8
+    # The novice asks the oracle whether a step is wrong, so a teacher that asks it as well finds all of them.
+    assert found == made
 
 
 def test_a_random_agent_does_what_is_admissible() -> None:
@@ -75,6 +85,54 @@ class Spendthrift(Agent):
         if len(env.get_wrapper_attr("messages")) > 6:
             return None
         return Reply("Thought: x\nAction: look", Usage(prompt_tokens=10, completion_tokens=2, requests=1, cost=0.25))
+
+
+def test_an_episode_is_replayed_as_it_was_played() -> None:
+    for agent, kind in ((NoviceAgent(0.5), "agent"), (OracleAgent(), "expert")):
+        played = rollout(recorded(), agent, seed=4)
+        again = rollout(recorded(), ReplayAgent(recorded_replies(played)), task_id=played.task_id)
+        assert again.turns == played.turns and again.success == played.success
+        assert {turn.kind for turn in again.turns} == {"instruction", "observation", kind}
+        assert again.agent.model_dump() == {"name": "replay", "model": None, "params": {"replayed": played.steps}}
+
+
+def test_another_agent_goes_on_where_the_replies_end() -> None:
+    golden = rollout(recorded(), OracleAgent(), task_id="coin/attic/hall")
+    begun = recorded_replies(golden)[:2]
+    alone = rollout(recorded(), ReplayAgent(begun), task_id=golden.task_id)
+    assert (alone.stop_reason, alone.steps) == ("agent_stopped", 2)
+    on = rollout(recorded(), ReplayAgent(begun, then=NoviceAgent(0.0)), task_id=golden.task_id)
+    assert [turn.content for turn in on.turns] == [turn.content for turn in golden.turns]
+    assert [turn.kind for turn in on.turns if turn.role == "assistant"][1:] == ["expert"] * 2 + ["agent"] * 4
+    assert on.agent.params == {"replayed": 2, "agent": "novice", "error_rate": 0.0}
+
+
+def test_no_reply_is_replayed_after_a_correction() -> None:
+    failed = rollout(recorded(max_steps=6), NoviceAgent(0.9), seed=3)
+    replies = recorded_replies(failed)
+    revised = rollout(watched(), ReplayAgent(replies, then=OracleAgent()), task_id=failed.task_id)
+    kinds = [turn.kind for turn in revised.turns if turn.role == "assistant"][1:]
+    first = kinds.index("error")
+    assert not failed.success and revised.success
+    assert kinds[first : first + 2] == ["error", "correction"] and set(kinds[first + 2 :]) <= {"expert"}
+    assert [turn.content for turn in revised.turns[: 2 * first + 4]] == [
+        turn.content for turn in failed.turns[: 2 * first + 4]
+    ]
+    # What answers the teacher's turn is not taken either.
+    assert [reply.text for reply in recorded_replies(revised)] == [reply.text for reply in replies[: first + 1]]
+
+
+def test_a_reply_that_broke_off_is_not_replayed_as_a_whole_one() -> None:
+    class CutOff(Agent):
+        name = "cut off"
+
+        def act(self, env: Any) -> Reply | None:
+            return Reply("Thought: on.\nAction: go ri", finish="length")
+
+    played = rollout(recorded(max_steps=1), CutOff(), task_id="coin/attic/hall")
+    again = rollout(recorded(max_steps=1), ReplayAgent(recorded_replies(played)), task_id="coin/attic/hall")
+    assert again.turns == played.turns
+    assert [(turn.action, turn.loss) for turn in again.turns if turn.kind == "agent"] == [(None, 0.0)]
 
 
 def test_an_agent_can_give_up_and_its_usage_is_kept() -> None:
@@ -140,3 +198,18 @@ def test_a_malformed_specification_is_one_sentence(spec: object, error: type[Exc
 def test_wrong_types_are_refused_before_anything_is_played(made: Any, sentence: str) -> None:
     with pytest.raises(TypeError, match=re.escape(sentence)):
         made()
+
+
+def test_what_was_known_of_a_reply_is_known_when_it_is_replayed():
+    played = rollout(recorded(max_steps=6), NoviceAgent(0.0), seed=3)
+    first, second, *_ = (at for at, turn in enumerate(played.turns) if turn.kind == "agent")
+    turns = list(played.turns)
+    # A reply that is known to be wrong stays one, and a whole reply without an action has not broken off.
+    turns[first] = turns[first].model_copy(update={"kind": "error", "loss": 0.0})
+    turns[second] = turns[second].model_copy(update={"content": "I look around.", "action": None})
+    replies = recorded_replies(played.model_copy(update={"turns": tuple(turns), "errors": 1}))
+    assert [(one.kind, one.finish) for one in replies[:2]] == [("error", "stop"), ("agent", "stop")]
+    # The record of a reply that broke off can look whole: it must not be carried out now.
+    whole = f"{played.turns[second].content}\nObservation: and so on"
+    turns[second] = turns[second].model_copy(update={"content": whole, "loss": 0.0})
+    assert len(recorded_replies(played.model_copy(update={"turns": tuple(turns), "errors": 1}))) == 1

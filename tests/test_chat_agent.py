@@ -12,13 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from step_envs.agents import ChatAgent, make_agent, rollout
+from step_envs.agents.base import AGENTS
 from step_envs.agents.window import Window
 from step_envs.endpoint import Gateway
 from step_envs.errors import EndpointDownError, RequestRefusedError
 from step_envs.trajectory import Trajectory
 from step_envs.wrappers import ReActWrapper, RecordTrajectory, TeacherMonitorWrapper
-from step_envs.wrappers.teachers import OracleTeacher
-from step_envs.wrappers.teachers.making import make_teacher
+from step_envs.wrappers.teachers import OpenAITeacher, OracleTeacher
+from step_envs.wrappers.teachers.making import TEACHERS, make_teacher
 
 WAY = ("go right", "take coin", "go left", "put coin in box")
 
@@ -179,6 +180,15 @@ def test_an_agent_is_made_from_text_and_no_key_is_taken() -> None:
     with pytest.raises(ValueError, match="A key does not belong into the agent 'chat'") as caught:
         make_agent("chat:model=a,api_key=sk-marker")
     assert "sk-marker" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["openai", "chat"])
+def test_agents_and_teachers_have_the_same_names(name: str) -> None:
+    spec = f"{name}:model=m,base_url=http://localhost:1/v1"
+    assert isinstance(make_agent(spec), ChatAgent)
+    assert isinstance(make_teacher(spec), OpenAITeacher)
+    # A checkpoint of one's own plays and judges, too.
+    assert {"local", name} <= AGENTS.keys() & TEACHERS.keys()
 
 
 @pytest.mark.parametrize("finish", ["stop", "length"])

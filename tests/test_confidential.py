@@ -126,6 +126,17 @@ def test_what_others_say_is_masked() -> None:
     }
 
 
+@pytest.mark.parametrize("word", ["none", "EMPTY", "Dummy", "test", "not-needed", "ollama"])
+def test_the_key_of_a_server_without_keys_garbles_nothing(word: str) -> None:
+    note_secret(word)
+    assert masked(f"Cannot read /runs/{word}: No such file.") == f"Cannot read /runs/{word}: No such file."
+
+
+def test_a_short_key_is_masked_as_a_word_and_not_within_others() -> None:
+    note_secret("pale1")
+    assert masked("pale1, 'pale1' and key=pale1 in pale12") == "[key], '[key]' and key=[key] in pale12"
+
+
 class LeakyAgent(ChatAgent):
     """An agent of somebody's own that records everything."""
 

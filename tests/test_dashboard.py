@@ -38,7 +38,8 @@ def test_figures_and_time_left(progress: Progress) -> None:
     text = drawn(dashboard)
     assert "runs/x: a world" in text
     # Ten episodes in 65 seconds: those that were there before do not count as fast ones.
-    assert re.search(r"episodes +[━╸╺ ]+ +20 of 50 +1:05, about 3:15 left", text)
+    assert re.search(r"episodes +[━╸╺ ]+ +20 of 50 +│", text)
+    assert re.search(r"time +1:05, 9\.23 a minute, about 3:15 left", text)
     assert re.search(r"success +75%  between 53% and 89%", text)
     assert re.search(r"errors +0\.60 an episode, 10 of 12 corrected", text)
     for absent in ("no verdict", "failed", "paid"):
@@ -52,7 +53,7 @@ def test_what_needs_attention_and_money(progress: Progress) -> None:
     dashboard.begin(progress)
     text = drawn(dashboard)
     assert re.search(r"no verdict +3 steps", text)
-    assert re.search(r"failed +1 episode; see failures.jsonl", text)
+    assert re.search(r"failed +1 episode", text)
     assert re.search(r"paid +12,000 tokens read, 500 written, \$2\.00 \(about \$5\.00 in all\)", text)
 
 
@@ -110,7 +111,10 @@ def test_it_is_quiet_where_nobody_looks(tmp_path: Path, environment: dict[str, s
     assert done.stderr == ""
     first, table = done.stdout.split("\n", 1)
     assert first == f"{tmp_path / 'run'}: Coin-v0, novice, teacher oracle: 0 of 3 episodes; 0:00"
-    assert re.match(r"3 of 3 episodes; 0:0\d; success .*\n\s*Trajectories", table) and "━" not in done.stdout
+    assert (
+        re.match(r"3 of 3 episodes; 0:0\d, [\d,.e+]+ a minute; success .*\n\s*Trajectories", table)
+        and "━" not in done.stdout
+    )
 
 
 def test_where_there_is_no_terminal_a_line_comes_now_and_then(progress: Progress) -> None:
@@ -134,20 +138,20 @@ def test_where_there_is_no_terminal_a_line_comes_now_and_then(progress: Progress
     now[0] += 1
     dashboard.tick()
     figures = "success 75%  between 53% and 89%; errors 0.60 an episode, 10 of 12 corrected"
-    assert printed() == [f"20 of 50 episodes; 0:30, about 1:30 left; {figures}"]
+    assert printed() == [f"20 of 50 episodes; 0:30, 20 a minute, about 1:30 left; {figures}"]
     progress.failed, progress.reasons["EndpointDownError: it is\ndown"] = 1, 1
     dashboard.note(progress, None)
     dashboard.note(progress, None)
     assert printed() == ["An episode failed: EndpointDownError: it is down"]
     progress.interrupts, progress.in_flight = 1, 2
     dashboard.tick()
-    assert printed() == ["Stopping: waiting for 2 episodes in flight to end. Ctrl-C again drops them."]
+    assert printed() == [
+        "Stopping: waiting for 2 episodes in play to end; press Ctrl-C again to leave them. Nothing that is written is "
+        "lost."
+    ]
     progress.interrupts = 2
     dashboard.tick()
-    (line,) = printed()
-    assert line.startswith(
-        "Stopping: dropping 2 episodes, waiting only for answers that are under way. Ctrl-C again ends"
-    )
+    assert printed() == ["Stopping: leaving 2 episodes. Nothing that is written is lost; --resume plays them again."]
     dashboard.close()
     assert [line[:17] for line in printed()] == ["20 of 50 episodes"]
 
@@ -158,4 +162,4 @@ def test_the_panel_says_what_ctrl_c_waits_for_and_leaves_room_for_it(progress: P
     dashboard.begin(progress)
     text = drawn(dashboard, width=80)
     dashboard.close()
-    assert "waiting for 3 episodes in flight" in " ".join(text.split())
+    assert "waiting for 3 episodes in play" in " ".join(text.split())

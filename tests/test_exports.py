@@ -389,7 +389,7 @@ def test_a_place_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 
 
 def test_an_unknown_form_names_the_nearest(run: Path, tmp_path: Path) -> None:
-    with pytest.raises(UnknownNameError, match=r"Unknown format 'parket'\. Did you mean 'parquet' or"):
+    with pytest.raises(UnknownNameError, match=r"Unknown format 'parket'\. Did you mean 'parquet', "):
         export(run, tmp_path / "rows", "parket")
 
 

@@ -17,10 +17,11 @@ from gymnasium.error import DependencyNotInstalled
 from step_envs.agents import NoviceAgent, rollout
 from step_envs.endpoint import CostLedger, Gateway, Price
 from step_envs.errors import DataError, RequestRefusedError, TeacherError
-from step_envs.trajectory import Trajectory
+from step_envs.trajectory import ERROR_CATEGORIES, Trajectory
 from step_envs.wrappers import ReActWrapper, TeacherMonitorWrapper
 from step_envs.wrappers.teachers import HybridTeacher, OpenAITeacher, SelfTeacher, TeacherContext
 from step_envs.wrappers.teachers.leak import find_leak
+from step_envs.wrappers.teachers.making import make_teacher
 from step_envs.wrappers.teachers.prompting import NAMES, PromptBook, fenced, most_relevant
 from step_envs.wrappers.teachers.structured_output import VerdictFields, read
 
@@ -73,7 +74,7 @@ def test_a_right_step() -> None:
     assert request["response_format"]["type"] == "json_schema"
     assert (request["temperature"], request["max_tokens"]) == (0.0, 1024)
     schema = request["response_format"]["json_schema"]["schema"]
-    assert schema["required"] == ["status", "error", "reason", "reflection", "corrected_action"]
+    assert schema["required"] == ["status", "error", "reason", "reflection", "corrected_action", "category"]
     assert schema["additionalProperties"] is False
 
 
@@ -108,6 +109,29 @@ def test_a_wrong_step_is_corrected_and_the_cost_is_on_the_verdict() -> None:
     assert trajectory.teacher is not None
     assert (trajectory.teacher.name, trajectory.teacher.model) == ("openai", "m")
     assert trajectory.teacher.params["base_url"].startswith("http://127.0.0.1")
+
+
+@pytest.mark.parametrize(
+    ("category", "recorded"),
+    [("planning", "planning"), (" Memory ", "memory"), (None, None), ("sloth", None), (3, None), (["action"], None)],
+)
+def test_a_category_is_recorded_if_it_is_one_and_costs_no_verdict_if_it_is_none(category: Any, recorded: Any) -> None:
+    with ChatServer([Answer(json.dumps(json.loads(WRONG) | {"category": category}))]) as server:
+        trajectory = after_a_step(server)
+        assert len(server.requests) == 1
+    assert kinds(trajectory) == [("error", 0.0), ("correction", 1.0)]
+    assert [turn.verdict.category for turn in trajectory.turns if turn.verdict is not None] == [recorded]
+
+
+def test_a_right_step_has_no_category_whatever_the_model_adds() -> None:
+    with ChatServer([Answer(verdict("ok", category="planning"))]) as server:
+        trajectory = after_a_step(server)
+    assert next(turn.verdict for turn in trajectory.turns if turn.verdict is not None).category is None
+
+
+def test_the_prompt_explains_every_category() -> None:
+    asked = PromptBook().system("Coin-v0")
+    assert all(f'"{name}" (' in asked for name in ERROR_CATEGORIES)
 
 
 @pytest.mark.parametrize(
@@ -461,3 +485,51 @@ def test_a_context_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     (prompt,) = prompts_of(server)
     assert "It holds no action in the form that the world takes." in prompt
     assert "It has not been carried out yet." in prompt
+
+
+def test_labels_of_a_hybrid_can_come_from_what_steps_are_worth() -> None:
+    words = json.dumps({"error": "I went left.", "reason": "It leads away.", "reflection": "I go right."})
+    with ChatServer([Answer(words)]) as server:
+        made = make_teacher(f"hybrid:model=m,base_url={server.url},labels=step_reward:threshold=0.01")
+        assert isinstance(made, HybridTeacher)
+        made.chat.connect(Gateway())
+        env = TeacherMonitorWrapper(ReActWrapper(gym.make("Coin-v0")), made)
+        env.reset(options=FAR)
+        env.step("Thought: so\nAction: go right")
+        assert not server.requests
+        env.step("Thought: so\nAction: go left")
+        assert len(server.requests) == 1
+    assert kinds(env.trajectory) == [("agent", 1.0), ("error", 0.0), ("correction", 1.0)]
+    assert env.trajectory.turns[-2].content == "Thought: I went left. It leads away. I go right.\nAction: go right"
+    labels = env.trajectory.teacher and env.trajectory.teacher.params["labels"]
+    assert labels["name"] == "step_reward" and labels["params"]["threshold"] == 0.01
+
+
+def test_an_option_inside_the_labels_goes_to_the_one_that_it_was_meant_for() -> None:
+    spec = "hybrid:model=m,base_url=http://localhost:1/v1,labels=step_reward:agent=novice:error_rate=0.3|name=me;n=2"
+    with pytest.raises(
+        ValueError, match=r"The agent 'novice' cannot be made from 'error_rate=0\.3,name=me': Unknown option"
+    ):
+        make_teacher(spec)
+    made = make_teacher(spec.replace("|name=me", ""))
+    assert made.describe().params["labels"]["params"]["n"] == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"labels": "oracel"}, "Unknown teacher 'oracel'. Did you mean 'oracle'?"),
+        (
+            {"labels": "openai:model=x"},
+            "The labels of a hybrid teacher come from one that computes them, not from 'openai:model=x', a model.",
+        ),
+        (
+            {"labels": "step_reward", "strict": True},
+            "strict is an option of the oracle's labels, not of labels='step_reward'.",
+        ),
+    ],
+)
+def test_labels_that_a_hybrid_cannot_take_are_refused(options: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValueError) as error:
+        HybridTeacher("m", "http://localhost:1/v1", **options)
+    assert str(error.value) == sentence

@@ -465,25 +465,31 @@ def test_the_oracle_accepts_the_way_and_the_first_look() -> None:
 
 @pytest.mark.parametrize("intervene", ["after", "before"])
 @pytest.mark.parametrize(
-    ("actions", "error"),
+    ("actions", "category", "error"),
     [
-        (["look", "look"], '"look" was useless. It only repeats the step before.'),
-        (["fly"], '"fly" had no effect. It is not an action that is understood here.'),
+        (["look", "look"], "reflection", '"look" was useless. It only repeats the step before.'),
+        (["fly"], "action", '"fly" had no effect. It is not an action that is understood here.'),
         (
             ["Thought: I wonder"],
+            "action",
             "My last reply held no action. I must end every reply with one action on a line of its own.",
         ),
-        (["go right", "go right"], '"go right" was useless. It only repeats the step before.'),
-        (["go right", "go left"], '"go left" was the wrong step. It brings me no closer to the goal.'),
+        (["go right", "go right"], "reflection", '"go right" was useless. It only repeats the step before.'),
+        (["go right", "go left"], "planning", '"go left" was the wrong step. It brings me no closer to the goal.'),
         (
             ["go right", "take coin", "eat coin"],
+            "planning",
             '"eat coin" was a mistake. After it the task cannot be completed any more.',
         ),
     ],
 )
-def test_the_oracle_finds_every_kind_of_error(actions: list[str], error: str, intervene: Any) -> None:
+def test_the_oracle_finds_every_kind_of_error(actions: list[str], category: str, error: str, intervene: Any) -> None:
     trajectory = judged(*actions, intervene=intervene)
     assert statuses(trajectory)[-1] == "error"
+    assert [turn.verdict.category for turn in trajectory.turns if turn.verdict is not None][-1] == category
+    assert {t.verdict.category for t in trajectory.turns if t.verdict is not None and t.verdict.status == "ok"} <= {
+        None
+    }
     corrections = [turn for turn in trajectory.turns if turn.kind == "correction"]
     assert corrections[-1].content.startswith(f"Thought: {error}")
     assert corrections[-1].action is not None

@@ -12,6 +12,7 @@ from step_envs.agents.novice import NoviceAgent
 from step_envs.agents.oracle import OracleAgent
 from step_envs.agents.person import PersonAgent
 from step_envs.agents.random_agent import RandomAgent
+from step_envs.agents.replaying import ReplayAgent, recorded_replies
 
 if TYPE_CHECKING:
     from step_envs.collection import collect, rollout
@@ -23,10 +24,12 @@ __all__ = [
     "OracleAgent",
     "PersonAgent",
     "RandomAgent",
+    "ReplayAgent",
     "Reply",
     "TransformersAgent",
     "collect",
     "make_agent",
+    "recorded_replies",
     "rollout",
 ]
 

@@ -59,6 +59,14 @@ class Agent(NamesOptions, ABC):
             The reply; None gives the episode up.
         """
 
+    def ask_for_logprobs(self) -> None:
+        """Have every reply carry the logprobs of its tokens, for the record.
+
+        Raises:
+            ValueError: The agent is no language model.
+        """
+        raise ValueError(f"The agent {self.name!r} is no language model, so its replies have no logprobs.")
+
     def describe(self) -> Actor:
         """Return name, model and parameters of the agent, for the record."""
         return Actor(name=self.name)

@@ -62,12 +62,18 @@ class ChatAgent(Agent, UsesChatModel):
         self._max_tokens = options["max_tokens"]
         self._greedy = options["temperature"] == 0
         self._seed: int | None = None
+        self._logprobs = False
+
+    @override
+    def ask_for_logprobs(self) -> None:
+        self._logprobs = True
 
     @override
     def describe(self) -> Actor:
         """Return name, model and parameters, with the seed of the running episode."""
         seed = self._seed if self._seeded else None
-        return self.chat.describe(self.name, context_tokens=self.context_tokens, stop=self._stop, seed=seed)
+        further = {"logprobs": True} if self._logprobs else {}
+        return self.chat.describe(self.name, context_tokens=self.context_tokens, stop=self._stop, seed=seed, **further)
 
     @override
     def begin(self, env: gym.Env[str, str], rng: np.random.Generator) -> None:
@@ -100,7 +106,12 @@ class ChatAgent(Agent, UsesChatModel):
             self._window.counted(shown, answer.prompt_tokens)
             # As it was written: ReActWrapper takes the thoughts out and sees whether the end was cut off.
             return Reply(
-                answer.text, usage, self._window.shortened, answer.finish, tool_calls=sent_calls(answer.tool_calls)
+                answer.text,
+                usage,
+                self._window.shortened,
+                answer.finish,
+                tool_calls=sent_calls(answer.tool_calls),
+                logprobs=answer.logprobs,
             )
         if not has_observations(messages):
             limit = "the model's own limit" if self.context_tokens is None else f"context_tokens={self.context_tokens}"
@@ -119,6 +130,7 @@ class ChatAgent(Agent, UsesChatModel):
             seed=self._seed if self._seeded else None,
             # Two episodes with the same conversation get two samples, unless the model is asked for its one best answer.
             sample=self._seed or 0,
+            logprobs=self._logprobs,
         )
 
 

@@ -13,14 +13,15 @@ import numpy as np
 from typing_extensions import override
 
 from step_envs.agents.base import Agent, Reply, make_agent, react_reply, world_of
+from step_envs.agents.mistakes import invalid_text
 from step_envs.core import TextEnv
 from step_envs.endpoint import UsesChatModel
+from step_envs.specs import nested_spec
 from step_envs.trajectory import Actor
 from step_envs.wrappers.backtracking import world_at
 
 _CANDIDATES = 12
-"""Actions that are tried out. If none of them is wrong, one that the world does not understand is taken."""
-_NOT_A_THING = "gizmo"
+"""Actions of a kind that are tried out."""
 
 
 class ErrorInjectionAgent(Agent):
@@ -52,6 +53,10 @@ class ErrorInjectionAgent(Agent):
         inner = self._agent.describe()
         params = {"after": self._steps, "error": self._error, "agent": inner.name, **inner.params}
         return Actor(name=self.name, model=inner.model, params=params)
+
+    @override
+    def ask_for_logprobs(self) -> None:
+        self._agent.ask_for_logprobs()
 
     @override
     def begin(self, env: gym.Env[str, str], rng: np.random.Generator) -> None:
@@ -101,29 +106,31 @@ def inject_error(agent: str, *, after: int | None = None, error: bool = True) ->
         after: Steps of the oracle before the wrong one; see ``ErrorInjectionAgent``.
         error: Take the wrong step.
     """
-    inner = make_agent(agent.replace(";", ","))
+    inner = make_agent(nested_spec(agent))
     kind = _ErrorInjectionChatAgent if isinstance(inner, UsesChatModel) else ErrorInjectionAgent
     return kind(inner, after=after, error=error)
 
 
 def wrong_action(world: TextEnv, rng: np.random.Generator) -> str:
-    """Choose an action that the oracle counts as wrong in the current state and that leaves a way to success.
+    """Choose an action that is wrong in the current state and leaves a way to success; the world accepts it if any is.
 
     Args:
         world: The world; it is left in the state it is in.
         rng: Decides which action.
     """
     plan = world.oracle.plan() or []
-    actions = world.admissible_actions()
-    for index in rng.permutation(len(actions))[:_CANDIDATES]:
-        action = str(actions[index])
-        if action in plan[:1] or world.oracle.is_informative(action):
+    drawn = [str(action) for action in rng.permutation(world.admissible_actions())]
+    vaguer = world.vaguer(plan[0]) if plan else ()
+    # What only looks comes last: it is wrong here, where the way is known, but often the right thing to do.
+    acts = [action for action in drawn if not world.oracle.is_informative(action)]
+    looks = [action for action in drawn if world.oracle.is_informative(action)]
+    for action in (*acts[:_CANDIDATES], *vaguer[:_CANDIDATES], *looks[:_CANDIDATES]):
+        if action in plan[:1]:
             continue
         rest = world.oracle.plan(after=[action])
         if rest is not None and len(rest) >= len(plan) and not _ends_the_episode(world, action):
             return action
-    verb = world.verb_of(plan[0]) if plan else "take"
-    return f"{verb} the {_NOT_A_THING}"
+    return invalid_text(world.verb_of(plan[0]) if plan else "take", rng)
 
 
 def _ends_the_episode(world: TextEnv, action: str) -> bool:

@@ -4,20 +4,16 @@ It takes the place of a half-trained model if none is at hand. Its mistakes are 
 were mistakes, so it can measure how well a teacher finds them.
 """
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import gymnasium as gym
 import numpy as np
 from typing_extensions import override
 
 from step_envs.agents.base import Agent, Reply, react_reply, world_of
-from step_envs.core import TextEnv
+from step_envs.agents.mistakes import MistakeKind, draw_mistake
 from step_envs.trajectory import Actor
-
-MistakeKind = Literal["wrong object", "wrong place", "repeated step", "invalid text"]
-KINDS: tuple[MistakeKind, ...] = ("wrong object", "wrong place", "repeated step", "invalid text")
-
-_NOT_THINGS = ("gizmo", "widget", "that thing", "stuff")
+from step_envs.wrappers.react import react_wrapper
 
 
 class Mistake(NamedTuple):
@@ -78,29 +74,10 @@ class NoviceAgent(Agent):
             return None
         action = planned
         if self._rng.random() < self.error_rate:
-            kinds = list(KINDS)
-            self._rng.shuffle(kinds)
-            for kind in kinds:
-                wrong = self._mistake(kind, planned, world)
-                if wrong is not None and wrong != planned:
-                    self.mistakes.append(Mistake(self._replies, kind, wrong, planned))
-                    action = wrong
-                    break
+            turns = react_wrapper(env, "NoviceAgent").conversation.turns
+            earlier = [turn.action for turn in turns if turn.action is not None]
+            kind, action = draw_mistake(world, planned, earlier, self._previous, self._rng)
+            self.mistakes.append(Mistake(self._replies, kind, action, planned))
         self._replies += 1
         self._previous = action
         return react_reply(world.oracle.thought(action), action)
-
-    def _mistake(self, kind: MistakeKind, planned: str, world: TextEnv) -> str | None:
-        if kind == "repeated step":
-            return self._previous
-        verb = world.verb_of(planned)
-        if kind == "invalid text":
-            return f"{verb} the {self._pick(_NOT_THINGS)}"
-        others = [action for action in world.admissible_actions() if action != planned]
-        if kind == "wrong place":
-            return self._pick([action for action in others if world.is_move(action)])
-        alike = [action for action in others if world.verb_of(action) == verb]
-        return self._pick([action for action in alike if not world.is_move(action)])
-
-    def _pick(self, actions: list[str] | tuple[str, ...]) -> str | None:
-        return actions[int(self._rng.integers(len(actions)))] if actions else None

@@ -24,7 +24,7 @@ class PersonAgent(Agent):
     name = "person"
 
     def __init__(self, console: Console | None = None) -> None:
-        self._console = console or Console()
+        self._console = console or Console(emoji=False)
 
     @override
     def act(self, env: gym.Env[str, str]) -> Reply | None:

@@ -15,11 +15,12 @@ from typing import Any, ClassVar, Literal, Unpack
 
 from typing_extensions import override
 
+from step_envs.alfworld.brief_texts import AlfworldBriefTexts
 from step_envs.alfworld.engine import Engine
 from step_envs.alfworld.games.game import Game, read_game
 from step_envs.alfworld.generation.household import HouseholdSize
 from step_envs.alfworld.oracle import AlfworldOracle, ExpertName, ThoughtStyle
-from step_envs.alfworld.prompt import REACT
+from step_envs.alfworld.prompt import BRIEF_REACT, REACT
 from step_envs.alfworld.simulation.original import OriginalEngine
 from step_envs.alfworld.simulation.state import saved_commands
 from step_envs.alfworld.tasks import AlfworldTasks, GameSource, find_tasks
@@ -49,11 +50,11 @@ class AlfworldEnv(TextEnv):
         expert: What ``oracle`` knows: ``"shortest"`` knows where everything is and takes a shortest way; ``"explorer"``
             knows what has been observed and searches for the rest.
         thoughts: Wording of the oracle's thoughts: ``"varied"`` sentences, or ``"brief"`` ones that begin with the goal and
-            differ in names only, for models too small to learn more.
+            differ in names only, for models too small to learn more. With ``brief=True`` they are always brief.
         put_alias: Accept ``put X in/on Y`` as well as ``move X to Y`` (native backend only).
-        **options: ``split``, ``task_types``, ``max_steps``, ``admissible_actions`` and ``render_mode``, see ``TextEnv``.
-            The splits are ``train``, ``valid_seen`` and ``valid_unseen``; the task types are the six official ones, e.g.
-            ``"pick_two_obj_and_place"``.
+        **options: ``split``, ``task_types``, ``max_steps``, ``admissible_actions``, ``render_mode`` and ``brief``, see
+            ``TextEnv``. The splits are ``train``, ``valid_seen`` and ``valid_unseen``; the task types are the six official
+            ones, e.g. ``"pick_two_obj_and_place"``.
 
     Raises:
         UnknownNameError: A split, type, source, size, backend, expert or kind of thoughts does not exist.
@@ -64,6 +65,7 @@ class AlfworldEnv(TextEnv):
     env_id: ClassVar[str] = "STeP-ALFWorld-v0"
     default_split: ClassVar[str] = "train"
     react = REACT
+    brief_react = BRIEF_REACT
     host_options: ClassVar[tuple[str, ...]] = ("data_path", "backend")
 
     def __init__(
@@ -89,7 +91,9 @@ class AlfworldEnv(TextEnv):
         self._engine: Engine | None = None
         self._original: OriginalEngine | None = None
         self._playing = ""
-        self._oracle = AlfworldOracle(self, expert, thoughts)
+        self._oracle = AlfworldOracle(self, expert, "brief" if self.brief else thoughts)
+        if self.brief:
+            self._brief_texts = AlfworldBriefTexts()
 
     @classmethod
     @override
@@ -141,6 +145,16 @@ class AlfworldEnv(TextEnv):
     @override
     def is_move(cls, action: str) -> bool:
         return require_text(action, "An action").strip().startswith("go to ")
+
+    @classmethod
+    @override
+    def takes_back(cls, action: str, earlier: str) -> bool:
+        verb, _, rest = require_text(action, "An action").strip().partition(" ")
+        before, _, named = require_text(earlier, "An action").strip().partition(" ")
+        if verb == "close":
+            return before == "open" and rest == named
+        thing = named.partition(" from ")[0]
+        return verb in ("move", "put") and before == "take" and bool(thing) and rest.startswith(f"{thing} ")
 
     @override
     def close(self) -> None:

@@ -1,5 +1,7 @@
 """The instructions for a language model: what a household is, and how to act in it."""
 
+from dataclasses import replace
+
 from step_envs.core import ReActFormat
 
 _MANUAL = """\
@@ -30,3 +32,6 @@ inventory: see what you carry
 
 REACT = ReActFormat(manual=_MANUAL, task="{observation}")
 """The first observation ends with the task, so the task is not repeated."""
+
+BRIEF_REACT = replace(REACT, observation_prefix="", format_error="The input must contain 'Action: '")
+"""With ``brief=True``: no words around observations."""

@@ -39,7 +39,7 @@ def _exit_with_sentence(error: Exception) -> NoReturn:
 
     from step_envs.cli.render import visible
 
-    Console(stderr=True, soft_wrap=True).print(Text(visible(_sentence(error)), style="red"))
+    Console(emoji=False, stderr=True, soft_wrap=True).print(Text(visible(_sentence(error)), style="red"))
     raise typer.Exit(WRONG_INPUT) from None
 
 
@@ -54,7 +54,6 @@ def _sentence(error: Exception) -> str:
 app = typer.Typer(
     cls=_Group,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     # Markup would swallow the brackets of pip install "step-envs[data]".
     rich_markup_mode=None,
@@ -66,9 +65,12 @@ _VERBS = (
     "tasks",
     "data",
     "collect",
+    "annotate",
     "eval",
     "teacher-eval",
     "export",
+    "push",
+    "load",
     "train",
     "reproduce",
     "view",
@@ -111,4 +113,5 @@ def main() -> None:
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="backslashreplace")
-    app()
+    # However it was started: completion is installed for the program of this name.
+    app(prog_name="step-envs")

@@ -17,6 +17,7 @@ from step_envs.cli.options import (
     EnvOptions,
     EpisodeSeconds,
     Prices,
+    PrintConfig,
     ReplyFormat,
     RequestsPerMinute,
     Resume,
@@ -36,8 +37,9 @@ if TYPE_CHECKING:
 
 def collect(
     ctx: typer.Context,
-    out: Annotated[Path, typer.Option(help="Folder of the run.", show_default=False)],
+    out: Annotated[Path | None, typer.Option(help="Folder of the run.", show_default=False)] = None,
     config: ConfigFile = None,
+    print_config: PrintConfig = False,
     env: Env = "STeP-SciWorld-v0",
     split: Split = None,
     task_type: TaskTypes = None,
@@ -54,7 +56,8 @@ def collect(
         str,
         typer.Option(
             help="Who judges: oracle; openai:model=NAME,base_url=URL (any endpoint); hybrid:model=... (the oracle judges, "
-            "the model finds the words); self (the agent's own model); my_module.MyTeacher; none to record the agent alone."
+            "the model finds the words); step_reward (by what the step was worth); self (the agent's own model, also a "
+            "local checkpoint); local:model=FOLDER; my_module.MyTeacher; none to record the agent alone."
         ),
     ] = "oracle",
     intervene: Annotated[
@@ -62,10 +65,21 @@ def collect(
     ] = "after",
     max_errors: Annotated[int | None, typer.Option(min=0, help="Errors corrected; one more ends the episode.")] = None,
     on_unknown: Annotated[str, typer.Option(help="Without a verdict: continue, or discard the episode.")] = "continue",
+    teach: Annotated[
+        str,
+        typer.Option(
+            help="Which steps the teacher judges: all; share:0.5 (at random, by the seed); every:3; falling:0.9 (less and "
+            "less often); first:5; after:5. The others have no verdict and are not trained on."
+        ),
+    ] = "all",
     style: Style = "eto",
     reply_format: ReplyFormat = "react",
     tolerant: Tolerant = False,
     think_actions: ThinkActions = False,
+    logprobs: Annotated[
+        bool,
+        typer.Option("--logprobs", help="Record the logprobs of the tokens that the agent, a model, has sampled."),
+    ] = False,
     env_option: EnvOptions = None,
     concurrency: Annotated[
         int | None,
@@ -105,8 +119,8 @@ def collect(
 
     OUT gets config.json (all settings), trajectories.jsonl (one line per episode), failures.jsonl and summary.json. After a
     kill or Ctrl-C, the same command with --resume continues: no task is lost, and none is played twice. The first Ctrl-C
-    lets the episodes in flight end, the second drops them, the third ends at once. With more --episodes, --resume makes a
-    run longer.
+    lets the episodes in play end, the second leaves them and ends at once; nothing that is written is lost. With more
+    --episodes, --resume makes a run longer.
 
     Models behind endpoints are asked through a response cache, so that a resumed run pays for no answer twice. The key is
     read from the environment variable OPENAI_API_KEY, or the one that api_key_env= names, and is never written to a file.
@@ -119,13 +133,16 @@ def collect(
     Example: step-envs collect --config run.toml --out runs/boil
     """
     from step_envs.cli.config_file import env_options, settings
+    from step_envs.cli.config_output import print_settings
     from step_envs.cli.dashboard import exit_if_incomplete, watched_run
     from step_envs.cli.inputs import tasks_in, world
-    from step_envs.cli.render import failure_lines, summary_table
+    from step_envs.cli.render import failure_lines, logprobs_sentence, summary_table
     from step_envs.collection.collector import collect as run
     from step_envs.collection.config import CollectConfig
     from step_envs.worker_processes import processors
 
+    if out is None and not print_config:
+        raise ValueError("Name the folder of the run with --out.")
     chosen = settings(
         ctx,
         CollectConfig,
@@ -137,7 +154,11 @@ def collect(
     if "concurrency" not in chosen.model_fields_set:
         # Three for each processor: while one is handed over, its process plays another one.
         chosen = chosen.with_changes(concurrency=3 * processors() if chosen.is_plain_python() else 2)
-    console = Console(stderr=as_json)
+    if print_config:
+        print_settings(chosen, "step-envs collect --config FILE --out DIR")
+        return
+    assert out is not None
+    console = Console(emoji=False, stderr=as_json)
     if dry_run:
         _dry_run(chosen, out, console, as_json=as_json)
         return
@@ -152,7 +173,9 @@ def collect(
         console.print(_filter_summary(out), markup=False, highlight=False)
         if figures.paid is not None:
             console.print(f"Paid: {_price(figures.paid)}, {figures.paid.requests} requests", markup=False)
-        for line in failure_lines(figures.reasons):
+        if chosen.logprobs:
+            console.print(logprobs_sentence(figures.replies, figures.with_logprobs), markup=False, highlight=False)
+        for line in failure_lines(figures.failures):
             console.print(line, markup=False, highlight=False, soft_wrap=True)
         console.print(f"Trajectories: {out / 'trajectories.jsonl'}   Look at them: step-envs view {out}")
     exit_if_incomplete([figures])
@@ -184,7 +207,7 @@ def _dry_run(config: "CollectConfig", out: Path, console: Console, *, as_json: b
     try:
         found = estimate(config, out)
     except (BudgetSpentError, EndpointError) as error:
-        Console(stderr=True, soft_wrap=True).print(visible(str(error)), markup=False)
+        Console(emoji=False, stderr=True, soft_wrap=True).print(visible(str(error)), markup=False)
         raise typer.Exit(STOPPED) from None
     if as_json:
         typer.echo(json.dumps(found.to_dict()))

@@ -24,7 +24,7 @@ Settings = TypeVar("Settings", bound=BaseModel)
 
 
 def read_config_file(path: Path) -> dict[str, Any]:
-    """Read a TOML or JSON file of settings; the ending of its name says which it is.
+    """Read a TOML or JSON file of settings; the ending of its name says which it is. In TOML, "None" is None.
 
     Raises:
         DataError: The file cannot be read, or is no table of settings.
@@ -43,7 +43,16 @@ def read_config_file(path: Path) -> dict[str, Any]:
         raise DataError(f"{path} is not valid {path.suffix[1:].upper()}: {error}.") from error
     if not isinstance(found, dict):
         raise DataError(f"{path} must hold settings by name, not a {type(found).__name__}.")
-    return found
+    return _without_none(found) if path.suffix == ".toml" else found
+
+
+def _without_none(value: Any) -> Any:
+    """Read the text "None" as None, as in options: TOML has no word for it."""
+    if isinstance(value, dict):
+        return {key: _without_none(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_without_none(one) for one in value]
+    return None if value == "None" else value
 
 
 def was_given(ctx: typer.Context, name: str) -> bool:
@@ -59,6 +68,7 @@ def settings(
     *,
     read: Mapping[str, Callable[[Any], Any]] | None = None,
     options: Mapping[str, Any] | None = None,
+    renamed: Mapping[str, str] | None = None,
 ) -> Settings:
     """Make the settings of a run from the command line and a file.
 
@@ -68,6 +78,7 @@ def settings(
         file: File given with ``--config``.
         read: Field -> function that reads the value from what was typed, e.g. the content of a file that is named.
         options: Field -> entries typed on the command line that are added to those of the file, e.g. to ``env_options``.
+        renamed: Name of a parameter of the verb -> the field that it is for, where it could not have the field's name.
 
     Raises:
         DataError: The file cannot be read.
@@ -84,13 +95,14 @@ def settings(
             raise unknown_key(file, key, fields)
     values: dict[str, Any] = {}
     typed: set[str] = set()
-    for name, value in ctx.params.items():
+    for parameter, value in ctx.params.items():
+        name = (renamed or {}).get(parameter, parameter)
         if name not in fields or name in (options or {}):
             continue
-        if was_given(ctx, name):
+        if was_given(ctx, parameter):
             typed.add(name)
             values[name] = read[name](value) if read is not None and name in read else value
-        elif name not in from_file and value is not None:
+        elif name not in from_file and value not in (None, [], ()):  # a repeatable option that was not typed is empty
             values[name] = value
     values = from_file | values
     for field, entries in (options or {}).items():

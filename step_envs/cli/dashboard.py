@@ -4,6 +4,7 @@ A log file must not be empty for minutes, and must not fill with drawings either
 line is printed at the start, every half a minute, and at once when an episode fails for a new reason or Ctrl-C is pressed.
 """
 
+import os
 import threading
 import time
 from collections import deque
@@ -37,6 +38,8 @@ _LINE_EVERY = 30.0
 """Seconds between two lines where there is no terminal."""
 _TICK = 0.2
 """Seconds after which a Ctrl-C is noticed at the latest."""
+_PUT_AWAY = 1.5
+"""Seconds that episodes have to end by themselves after the second Ctrl-C."""
 _ROOM_FOR_CTRL_C = 4
 """Columns that stay free at the right. The terminal writes ``^C`` there; if that began a new line, the top of the panel
 would stay behind when the panel is removed."""
@@ -54,25 +57,54 @@ def watched_run(console: Console, title: str, out: Path, *, done: str) -> "Itera
     """
     with Dashboard(console, title) as dashboard:
         try:
-            yield dashboard
+            with _ended_by_second_interrupt(dashboard, console, out):
+                yield dashboard
         except (BudgetSpentError, EndpointError, ClusterError) as error:
             dashboard.close()
-            Console(stderr=True, soft_wrap=True).print(
+            Console(emoji=False, stderr=True, soft_wrap=True).print(
                 f"{visible(str(error))}\nStopped; what was {done} is kept. Add --resume to go on with {out}.",
                 markup=False,
             )
             raise typer.Exit(STOPPED) from None
         except KeyboardInterrupt:
             dashboard.close()
-            console.print(f"Stopped. Add --resume to the same command to go on with {out}.", markup=False)
+            console.print(_stopped(out), markup=False, soft_wrap=True)
             raise typer.Exit(INTERRUPTED) from None
+
+
+@contextmanager
+def _ended_by_second_interrupt(dashboard: "Dashboard", console: Console, out: Path) -> Iterator[None]:
+    """End the process soon after the second Ctrl-C, whatever an episode in play is waiting for.
+
+    Episodes that play in this process end at their next step, and then everything is put away in order. One that waits for
+    a model that does not answer would keep the process for minutes. What is on disk is whole at any moment.
+    """
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(_TICK):
+            if dashboard.interrupts > 1 and not ended.wait(_PUT_AWAY):
+                dashboard.close()
+                console.print(_stopped(out), markup=False, soft_wrap=True)
+                console.file.flush()
+                os._exit(INTERRUPTED)
+
+    threading.Thread(target=watch, daemon=True, name="second Ctrl-C").start()
+    try:
+        yield
+    finally:
+        ended.set()
+
+
+def _stopped(out: Path) -> str:
+    return f"Stopped. Add --resume to the same command to go on with {out}."
 
 
 def exit_if_incomplete(runs: "Sequence[Progress]") -> None:
     """Exit with ``SOME_FAILED`` if episodes of a run are missing, or if it is of no use; then say in a sentence why."""
     sentences = dict.fromkeys(filter(None, (run.of_no_use() for run in runs)))
     for sentence in sentences:
-        Console(stderr=True, soft_wrap=True).print(visible(sentence), markup=False, highlight=False)
+        Console(emoji=False, stderr=True, soft_wrap=True).print(visible(sentence), markup=False, highlight=False)
     if sentences or any(run.failed for run in runs):
         raise typer.Exit(SOME_FAILED)
 
@@ -106,6 +138,11 @@ class Dashboard:
         self._printed = clock()
         self._interrupts = 0
         self._told: set[str] = set()
+
+    @property
+    def interrupts(self) -> int:
+        """How often Ctrl-C was pressed in the run that goes on."""
+        return 0 if self._figures is None else self._figures.interrupts
 
     def begin(self, figures: "Progress") -> None:
         """Appear, when the run has begun; ``figures`` hold what was there before."""
@@ -165,9 +202,9 @@ class Dashboard:
         bar.add_row(
             ProgressBar(total=figures.planned, completed=figures.kept, width=34),
             f"{figures.kept:,} of {figures.planned:,}",
-            Text(self._time_left(figures), style="dim"),
         )
         grid.add_row("episodes", bar)
+        grid.add_row("time", Text(self._time_left(figures)))
         for name, text in self._lines(figures):
             grid.add_row(name, text)
         for at, text in enumerate(reversed(self._latest)):
@@ -226,7 +263,7 @@ class Dashboard:
         if figures.unknown:
             lines.append(("no verdict", Text(count(figures.unknown, "step"), style="yellow")))
         if figures.failed:
-            lines.append(("failed", Text(f"{count(figures.failed, 'episode')}; see failures.jsonl", style="red")))
+            lines.append(("failed", Text(f"{count(figures.failed, 'episode')}", style="red")))
         if figures.reasons:
             reason = Text(shortened(visible(_last(figures.reasons))), style="red", no_wrap=True, overflow="ellipsis")
             lines.append(("reason", reason))
@@ -247,25 +284,29 @@ class Dashboard:
     def _time_left(self, figures: "Progress") -> str:
         passed = self._clock() - self._began
         done = figures.kept - self._before
-        text = _clock_face(passed)
+        text = clock_face(passed)
+        if done and passed > 0:
+            text += f", {done / passed * 60:,.3g} a minute"
         if done and figures.kept < figures.planned:
-            text += f", about {_clock_face(passed / done * (figures.planned - figures.kept))} left"
+            text += f", about {clock_face(passed / done * (figures.planned - figures.kept))} left"
         return text
 
 
 def _stopping(figures: "Progress") -> str:
     """Say what is waited for since Ctrl-C was pressed, and what pressing it again does."""
     waited = count(figures.in_flight, "episode")
+    kept = "Nothing that is written is lost"
     if figures.interrupts == 1:
-        return f"Stopping: waiting for {waited} in flight to end. Ctrl-C again drops them."
-    return f"Stopping: dropping {waited}, waiting only for answers that are under way. Ctrl-C again ends at once."
+        return f"Stopping: waiting for {waited} in play to end; press Ctrl-C again to leave them. {kept}."
+    return f"Stopping: leaving {waited}. {kept}; --resume plays them again."
 
 
 def _last(reasons: Iterable[str]) -> str:
     return " ".join(list(reasons)[-1].split())  # a list at once, for another thread may add to them
 
 
-def _clock_face(seconds: float) -> str:
+def clock_face(seconds: float) -> str:
+    """Write seconds as on a clock: ``3:05`` or ``1:02:03``."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

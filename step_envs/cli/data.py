@@ -30,7 +30,8 @@ def data(
     name: Annotated[
         str,
         typer.Argument(
-            help="What to get: alfworld (the games), webshop (products and goals) or sciworld (comes with its package)."
+            help="What to get: alfworld (the games), webshop (products and goals) or sciworld (comes with its package).",
+            autocompletion=lambda: list(_WORLDS),
         ),
     ],
     to: Annotated[Path | None, typer.Option(help="Folder to put it in; the world's usual one if not given.")] = None,
@@ -92,7 +93,7 @@ def _bars() -> Iterator["_Bars"]:
     from rich.progress import BarColumn, Progress, TimeElapsedColumn
 
     columns = ("{task.description}", BarColumn(), "{task.fields[detail]}", TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with Progress(*columns, console=Console(emoji=False, stderr=True), transient=True) as progress:
         yield _Bars(progress)
 
 

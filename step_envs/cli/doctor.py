@@ -271,7 +271,7 @@ def _show(checks: list[Check], whole: bool) -> None:
     from step_envs.cli.render import visible
 
     marks = {"ok": ("✔", "green"), "missing": ("✘", "bold red"), "absent": ("-", "yellow"), "broken": ("✘", "bold red")}
-    console = Console(highlight=False)
+    console = Console(emoji=False, highlight=False)
     for group in dict.fromkeys(check.group for check in checks):
         heading = "Core" if group == "core" else f"Extra {group}: {_EXTRAS[group]}"
         console.print(Text(heading, style="bold"))

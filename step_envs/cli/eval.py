@@ -18,6 +18,7 @@ from step_envs.cli.options import (
     EnvOptions,
     EpisodeSeconds,
     Prices,
+    PrintConfig,
     ReplyFormat,
     RequestsPerMinute,
     Resume,
@@ -38,6 +39,7 @@ def eval(
     ctx: typer.Context,
     out: Annotated[Path | None, typer.Option(help="Folder of the evaluation.", show_default=False)] = None,
     config: ConfigFile = None,
+    print_config: PrintConfig = False,
     env: Env = "STeP-ALFWorld-v0",
     split: Split = None,
     task_type: TaskTypes = None,
@@ -94,6 +96,8 @@ def eval(
     agent continues with the error in its conversation. It also continues from the same place without the error. OUT
     gets both evaluations and recovery.json.
 
+    With more --episodes (or --per-task, if tasks are played several times), --resume makes an evaluation longer.
+
     --compare compares two evaluations task by task. It reports "no difference" if the 95 % interval of the difference
     contains 0, or if McNemar's test gives p >= 0.05.
 
@@ -107,28 +111,33 @@ def eval(
     Example: step-envs eval --compare runs/golden runs/step
     """
     if compare is not None:
+        if print_config:
+            raise ValueError("--print-config prints the settings of an evaluation: leave --compare away.")
         _compare(*compare, as_json=as_json)
         return
-    if out is None:
+    if out is None and not print_config:
         raise ValueError("Name the folder of the evaluation with --out, or two evaluations with --compare A B.")
-    if after is not None and not recovery:
-        raise ValueError("--after says where the error of --recovery comes: add --recovery, or leave it out.")
     from step_envs.cli.config_file import env_options, settings
+    from step_envs.cli.config_output import print_settings
     from step_envs.cli.inputs import tasks_in, world
-    from step_envs.training.evaluation import EvalConfig
+    from step_envs.cli.verb_settings import EvalSettings
 
     chosen = settings(
         ctx,
-        EvalConfig,
+        EvalSettings,
         config,
         read={"tasks": tasks_in},
         options={"env_options": env_options(env_option, task_type)},
     )
     world(chosen.env)  # raises an error if there is no such environment
-    if recovery:
-        _recover(chosen, out, after, resume=resume, as_json=as_json)
+    if print_config:
+        print_settings(chosen, "step-envs eval --config FILE --out DIR")
+        return
+    assert out is not None
+    if chosen.recovery:
+        _recover(chosen.evaluation(), out, chosen.after, resume=resume, as_json=as_json)
     else:
-        _evaluate(chosen, out, resume=resume, as_json=as_json)
+        _evaluate(chosen.evaluation(), out, resume=resume, as_json=as_json)
 
 
 def _evaluate(config: "EvalConfig", out: Path, *, resume: bool, as_json: bool) -> None:
@@ -136,7 +145,7 @@ def _evaluate(config: "EvalConfig", out: Path, *, resume: bool, as_json: bool) -
     from step_envs.cli.eval_tables import evaluation_table
     from step_envs.training.evaluation import evaluate
 
-    console = Console(stderr=as_json)
+    console = Console(emoji=False, stderr=as_json)
     with watched_run(console, f"{out}: {config.env}, {config.agent}", out, done="played") as dashboard:
         found = evaluate(config, out, resume=resume, on_start=dashboard.begin, on_progress=dashboard.note)
     _show(console, found.model_dump_json(by_alias=True), as_json, lambda: evaluation_table(found, str(out)))
@@ -149,7 +158,7 @@ def _recover(config: "EvalConfig", out: Path, after: int | None, *, resume: bool
     from step_envs.training.comparison import ComparisonError
     from step_envs.training.recovery import recover
 
-    console = Console(stderr=as_json)
+    console = Console(emoji=False, stderr=as_json)
     with watched_run(console, f"{out}: recovery, {config.env}, {config.agent}", out, done="played") as dashboard:
         try:
             found = recover(
@@ -170,7 +179,7 @@ def _end(console: Console, runs: "Sequence[Progress]") -> None:
     from step_envs.cli.render import failure_lines
 
     for run in runs:
-        for line in failure_lines(run.reasons):
+        for line in failure_lines(run.failures):
             console.print(line, markup=False, highlight=False, soft_wrap=True)
     exit_if_incomplete(runs)
 
@@ -180,7 +189,12 @@ def _compare(first: Path, second: Path, *, as_json: bool) -> None:
     from step_envs.training.comparison import compare
 
     found = compare(first, second)
-    _show(Console(stderr=as_json), found.model_dump_json(by_alias=True), as_json, lambda: comparison_table(found))
+    _show(
+        Console(emoji=False, stderr=as_json),
+        found.model_dump_json(by_alias=True),
+        as_json,
+        lambda: comparison_table(found),
+    )
 
 
 def _show(console: Console, text: str, as_json: bool, table: Callable[[], Any]) -> None:

@@ -12,39 +12,47 @@ from step_envs.file_reading import read_text
 from step_envs.registration import ENTRY_POINTS, env_class
 from step_envs.trajectory import StopReason, Trajectory
 
-
-def _is_kept(trajectory: Trajectory) -> bool:
-    from step_envs.training.filters import broken_rule
-
-    return broken_rule(trajectory) is None
-
-
 OUTCOMES: dict[str, Callable[[Trajectory], bool]] = {
     "success": lambda trajectory: trajectory.success,
     "unsuccessful": lambda trajectory: not trajectory.success,
     "recovered": lambda trajectory: trajectory.success and trajectory.errors > 0,
-    "kept": _is_kept,
-    "dropped": lambda trajectory: not _is_kept(trajectory),
 }
-"""Outcomes by name (``kept`` and ``dropped``: by the paper's filter); every reason why an episode can stop is one, too."""
+"""Outcomes by name, beside those of the paper's filter; every reason why an episode can stop is one, too."""
+BY_FILTER = ("kept", "dropped")
+"""Outcomes by the paper's filter."""
 
 
-def selector(outcomes: Iterable[str] | None) -> Callable[[Trajectory], bool]:
+def selector(outcomes: Iterable[str] | None, *, max_errors: int | None = None) -> Callable[[Trajectory], bool]:
     """Return a function that tells whether a trajectory ended in one of the outcomes; without any, it accepts all.
+
+    Args:
+        outcomes: Names from ``OUTCOMES`` and ``BY_FILTER``, and reasons why an episode can stop.
+        max_errors: The most errors that the filter keeps; None is the environment's own number.
 
     Raises:
         UnknownNameError: There is no such outcome.
+        ValueError: There is ``max_errors``, and no outcome by the filter.
     """
     reasons = get_args(StopReason)
     names = frozenset(outcomes or ())
+    known = [*OUTCOMES, *BY_FILTER]
     for name in names:
-        if name not in OUTCOMES and name not in reasons:
-            raise unknown_name("outcome", name, [*OUTCOMES, *(reason for reason in reasons if reason not in OUTCOMES)])
+        if name not in known and name not in reasons:
+            raise unknown_name("outcome", name, [*known, *(reason for reason in reasons if reason not in known)])
+    if max_errors is not None and not names & set(BY_FILTER):
+        raise ValueError(
+            "--max-errors says what the paper's filter keeps: add --outcome kept (or dropped), or leave it out."
+        )
     if not names:
         return lambda trajectory: True
-    return lambda trajectory: any(
-        OUTCOMES[name](trajectory) if name in OUTCOMES else trajectory.stop_reason == name for name in names
-    )
+    from step_envs.training.filters import broken_rule
+
+    def ended_so(trajectory: Trajectory, name: str) -> bool:
+        if name in BY_FILTER:
+            return (broken_rule(trajectory, max_errors=max_errors) is None) == (name == "kept")
+        return OUTCOMES[name](trajectory) if name in OUTCOMES else trajectory.stop_reason == name
+
+    return lambda trajectory: any(ended_so(trajectory, name) for name in names)
 
 
 def tasks_in(path: Path) -> tuple[str, ...]:

@@ -9,7 +9,9 @@ from typing import Annotated
 
 import typer
 
-Env = Annotated[str, typer.Option(help="Environment id.")]
+from step_envs.cli.completion import env_ids
+
+Env = Annotated[str, typer.Option(help="Environment id.", autocompletion=env_ids)]
 Split = Annotated[str | None, typer.Option(help="Split to play; the environment's default if not given.")]
 TaskTypes = Annotated[list[str] | None, typer.Option(help="Only tasks of this type; repeatable.")]
 TaskFile = Annotated[
@@ -63,6 +65,20 @@ ConfigFile = Annotated[
         help="TOML or JSON file with settings, e.g. config.json of a run or evaluation.json of an evaluation. Its keys are "
         "the option names, with _ for -; options of the environment and task_types go into the table env_options. Options "
         "typed here win over the file."
+    ),
+]
+PrintConfig = Annotated[
+    bool,
+    typer.Option(
+        "--print-config", help="Only print all settings, as a TOML file for --config; a default that is typed is in it."
+    ),
+]
+MaxErrors = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        help="The most errors that --outcome kept allows and dropped does not; the paper's if not given: 1 in WebShop, "
+        "2 elsewhere.",
     ),
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in OUT.")]

@@ -57,7 +57,7 @@ def play(
     from step_envs.collection.rollouts import rollout
     from step_envs.store import TrajectoryStore
 
-    console = Console(stderr=as_json, highlight=False, color_system=None if plain else "auto")
+    console = Console(emoji=False, stderr=as_json, highlight=False, color_system=None if plain else "auto")
     actor = PersonAgent(console) if agent == "person" else make_agent(agent)
     is_person = isinstance(actor, PersonAgent)
     interrupted = False

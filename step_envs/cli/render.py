@@ -7,7 +7,7 @@ characters that would control the terminal or change the direction of writing ar
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
@@ -16,16 +16,21 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from step_envs.errors import shortened
 from step_envs.text import visible
 from step_envs.trajectory import Kind, Trajectory, Turn
+from step_envs.wrappers.judged_turns import error_category, is_unjudged
+
+if TYPE_CHECKING:
+    from step_envs.collection.failures import FailureGroups
 
 __all__ = [
     "count",
     "failure_lines",
     "filter_sentence",
+    "logprobs_sentence",
     "outcome_text",
     "print_unclipped",
+    "stop_words",
     "summary_of",
     "summary_table",
     "trajectory_panel",
@@ -78,7 +83,12 @@ def print_unclipped(console: Console, what: RenderableType, *, least: int) -> No
 
 def outcome_text(trajectory: Trajectory) -> Text:
     """Return how an episode ended, in one or two words."""
-    return Text(_STOPPED[trajectory.stop_reason], style="bold green" if trajectory.success else "yellow")
+    return Text(stop_words(trajectory.stop_reason), style="bold green" if trajectory.success else "yellow")
+
+
+def stop_words(reason: str) -> str:
+    """Return why an episode ended, in one or two words."""
+    return _STOPPED.get(reason, reason)
 
 
 def trajectory_panel(trajectory: Trajectory, *, full: bool = False) -> RenderableType:
@@ -96,7 +106,7 @@ def trajectory_panel(trajectory: Trajectory, *, full: bool = False) -> Renderabl
         outcome_text(trajectory), f" · score {trajectory.score:.2f} · ", (visible(trajectory.task_id), "bold")
     )
     return Panel(
-        Group(turn_lines(trajectory.turns, full=full), Text(), _legend()),
+        Group(turn_lines(trajectory.turns, full=full, taught=trajectory.teacher is not None), Text(), _legend()),
         title=title,
         title_align="left",
         subtitle=Text(_who(trajectory), style="dim"),
@@ -107,13 +117,14 @@ def trajectory_panel(trajectory: Trajectory, *, full: bool = False) -> Renderabl
     )
 
 
-def turn_lines(turns: Sequence[Turn], *, step: int = 0, full: bool = True) -> RenderableType:
+def turn_lines(turns: Sequence[Turn], *, step: int = 0, full: bool = True, taught: bool = False) -> RenderableType:
     """Draw turns without a frame around them.
 
     Args:
         turns: The turns, in order.
         step: Number of replies before these turns.
         full: See ``trajectory_panel``.
+        taught: A teacher watched, so that a step without verdict is one that it was not asked about.
     """
     grid = Table.grid(padding=(0, 1), expand=True)
     grid.add_column(width=3, justify="right")
@@ -126,7 +137,8 @@ def turn_lines(turns: Sequence[Turn], *, step: int = 0, full: bool = True) -> Re
         if manual and turn.role == "assistant" and not full:
             continue
         step += _is_reply(turn)
-        _add_turn(grid, turn, step, manual=manual, full=full)
+        label = _label(turn, manual=manual, not_judged=is_unjudged(turn, taught=taught))
+        _add_turn(grid, turn, step, label, manual=manual, full=full)
         answered = turn.kind == "observation"
         if answered or index == len(turns) - 1:
             # The teacher's remark follows the observation, which is still part of the step that it is about.
@@ -155,7 +167,7 @@ def _is_reply(turn: Turn) -> bool:
     return turn.role == "assistant" and turn.kind != "instruction"
 
 
-def _add_turn(grid: Table, turn: Turn, step: int, *, manual: bool, full: bool) -> None:
+def _add_turn(grid: Table, turn: Turn, step: int, label: Text, *, manual: bool, full: bool) -> None:
     content = visible(turn.content)
     if turn.kind == "observation":
         content = content.removeprefix("Observation: ")
@@ -164,7 +176,7 @@ def _add_turn(grid: Table, turn: Turn, step: int, *, manual: bool, full: bool) -
     reply = _is_reply(turn)
     grid.add_row(
         Text(str(step) if reply else "", style=_LABELS[turn.kind][1]),
-        _label(turn, manual=manual),
+        label,
         _Barred(Text(content.strip("\n"), style=_style(turn), tab_size=4), bar=turn.loss > 0),
         _margin(turn) if reply else Text(),
     )
@@ -194,7 +206,7 @@ def _cut(text: str, longest: int) -> str:
     return f"{shown} ... ({len(text) - len(shown):,} more characters)"
 
 
-def _label(turn: Turn, *, manual: bool) -> Text:
+def _label(turn: Turn, *, manual: bool, not_judged: bool) -> Text:
     if turn.kind == "instruction":
         return Text("manual" if manual else "task", style=_CONTEXT)
     name, style = _LABELS[turn.kind]
@@ -202,6 +214,11 @@ def _label(turn: Turn, *, manual: bool) -> Text:
     if turn.verdict is not None and turn.kind != "error":
         word, word_style = _VERDICTS[turn.verdict.status]
         label.append(f"\n{word}", word_style)
+    category = error_category(turn)
+    if category is not None:
+        label.append(f"\n{category}", style)
+    if not_judged:
+        label.append("\nnot judged", _CONTEXT)
     return label
 
 
@@ -263,23 +280,39 @@ def filter_sentence(rules: Iterable[str | None]) -> str:
     return f"{text}: {dropped}." if dropped else f"{text}."
 
 
+def logprobs_sentence(replies: int, having: int) -> str:
+    """Say how many replies of the agent have logprobs, and why others have none.
+
+    Args:
+        replies: Replies of the agent.
+        having: Those of them that have logprobs.
+    """
+    text = f"Logprobs: {having:,} of {count(replies, 'reply') if replies == 1 else f'{replies:,} replies'}"
+    if having < replies:
+        text += "; the others were changed after they were sampled (cut, thoughts taken out), or the server gave none"
+    return f"{text}."
+
+
 _MOST_REASONS = 5
 
 
-def failure_lines(reasons: Mapping[str, int]) -> list[str]:
+def failure_lines(failures: "FailureGroups") -> list[str]:
     """Say why episodes ended without a trajectory, the most frequent reason first; no line where none did.
 
-    Args:
-        reasons: Reason -> how many episodes.
+    Of each reason one episode is named, and what to do.
     """
-    if not reasons:
+    groups = failures.groups()
+    if not groups:
         return []
-    lines = [f"{count(sum(reasons.values()), 'episode')} without a trajectory; --resume plays them again:"]
-    by_number = sorted(reasons.items(), key=lambda pair: -pair[1])
-    for reason, number in by_number[:_MOST_REASONS]:
-        lines.append(f"  {number:,} x {shortened(visible(' '.join(reason.split())), 1000)}")
-    if len(by_number) > _MOST_REASONS:
-        lines.append(f"  and {count(len(by_number) - _MOST_REASONS, 'other reason')}; see failures.jsonl")
+    failed = sum(group.episodes for group in groups)
+    lines = [f"{count(failed, 'episode')} without a trajectory; --resume plays them again:"]
+    for group in groups[:_MOST_REASONS]:
+        example = group.example
+        number = "-" if example.episode is None else example.episode
+        named = f"{'for example ' if group.episodes > 1 else ''}episode {number}, {visible(example.task_id)}"
+        lines += [f"  {group.episodes:,} x {visible(example.reason)}", f"      {named}. {group.advice}"]
+    if len(groups) > _MOST_REASONS:
+        lines.append(f"  and {count(len(groups) - _MOST_REASONS, 'other reason')}; see failures.jsonl")
     return lines
 
 
@@ -331,6 +364,12 @@ def _caption(summary: Mapping[str, Any]) -> Text:
     caption.append(f"{summary['corrections']} corrected", "green" if summary["corrections"] else "")
     if summary["unknown_verdicts"]:
         caption.append(f", {summary['unknown_verdicts']} without verdict", "yellow")
+    # The summaries of earlier versions do not have the next two.
+    if summary.get("unjudged_steps"):
+        caption.append(f"\n{count(summary['unjudged_steps'], 'step')} not judged", "yellow")
+    if summary.get("error_categories"):
+        kinds = ", ".join(f"{name} {n}" for name, n in summary["error_categories"].items())
+        caption.append(f"\nErrors by category: {kinds}")
     if summary["stop_reasons"]:
         ended = ", ".join(f"{_STOPPED.get(reason, reason)} {n}" for reason, n in summary["stop_reasons"].items())
         caption.append(f"\nEnded by: {ended}")

@@ -23,6 +23,14 @@ def report(
     teacher_eval: Annotated[
         Path | None, typer.Option(help="Output of `step-envs teacher-eval --json`, for how good the teachers are.")
     ] = None,
+    taught: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TEACHER=RUN",
+            help="RUN (one of the RUNs) evaluates a model that was trained on the data of TEACHER (one of --teacher-eval): "
+            "for one table of both; repeatable.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON, too.")] = False,
 ) -> None:
     """Report on runs, with an interval to every figure: tables as Markdown, LaTeX and JSON, figures as PNG and SVG.
@@ -37,25 +45,30 @@ def report(
 
     Example: step-envs report runs/before runs/after --out report
 
+    Example: step-envs report eval-a eval-b --teacher-eval q.json --taught oracle=eval-a --taught openai:model=x=eval-b
+
     Example: step-envs report runs/trained --curve checkpoints/stage-2
     """
     from rich.console import Console
 
     from step_envs.cli.render import visible
-    from step_envs.report import gather, make_report, read_curve, read_teacher_eval
+    from step_envs.report import gather, make_report, read_curve, read_teacher_eval, taught_models
 
     folder = out or (runs[0] if runs[0].is_dir() else runs[0].parent) / "report"
+    gathered = gather(runs)
+    measured = [] if teacher_eval is None else read_teacher_eval(teacher_eval)
     made = make_report(
-        gather(runs),
+        gathered,
         folder,
         curves=[read_curve(one) for one in curve or []],
-        teacher_reports=[] if teacher_eval is None else read_teacher_eval(teacher_eval),
+        teacher_reports=measured,
+        taught=taught_models(taught or [], gathered, measured),
         command=shlex.join(["step-envs", *sys.argv[1:]]),
     )
     if as_json:
         typer.echo(json.dumps(made.to_json()))
         return
-    console = Console(highlight=False)
+    console = Console(emoji=False, highlight=False)
     for finding in made.findings:
         console.print(visible(finding), markup=False, soft_wrap=True)
     console.print(

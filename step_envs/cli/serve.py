@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from step_envs.cli.completion import env_ids
+
 _LAST_SECONDS = 2.0
 """Before them the server takes five at most, see ``step_envs.serve.server``."""
 _SWITCH_SECONDS = 0.0005
@@ -16,7 +18,8 @@ _SWITCH_SECONDS = 0.0005
 
 def serve(
     env: Annotated[
-        list[str] | None, typer.Option(help="Environment id to offer; repeatable. All three if not given.")
+        list[str] | None,
+        typer.Option(help="Environment id to offer; repeatable. All three if not given.", autocompletion=env_ids),
     ] = None,
     env_option: Annotated[
         list[str] | None,
@@ -91,7 +94,7 @@ def serve(
 
     def announce() -> None:
         if not server.loopback:
-            Console(stderr=True, soft_wrap=True).print(
+            Console(emoji=False, stderr=True, soft_wrap=True).print(
                 f"{visible(host)} can be reached from other machines, and nothing is encrypted: whoever can read the "
                 "network can read the token. Put a proxy with TLS before it, or use an SSH tunnel.",
                 style="yellow",

@@ -69,4 +69,4 @@ def _counts(env: str, split: str | None, task_types: list[str] | None, as_json: 
         table.add_column(Text(visible(part).replace("_", "_\n")), footer=str(total), justify="right", no_wrap=True)
     for name in types:
         table.add_row(Text(visible(name)), *(str(by_split[part][name] or "-") for part in splits))
-    print_unclipped(Console(), table, least=80)
+    print_unclipped(Console(emoji=False), table, least=80)

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from step_envs.cli.options import AsJson
+from step_envs.cli.completion import recipe_names
+from step_envs.cli.exit_codes import INTERRUPTED
+from step_envs.cli.options import AsJson, PrintConfig
 
 if TYPE_CHECKING:
-    from step_envs.training.dataset import DatasetReport
-    from step_envs.training.filters import Selection
+    from step_envs.training.recipes import PreparedTraining
 
 
 def train(
@@ -20,7 +21,8 @@ def train(
         list[Path] | None, typer.Argument(metavar="RUN...", help="Run folders or trajectory files.", show_default=False)
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="Checkpoint to start from: a folder, or a name on the hub.", show_default=False)
+        str | None,
+        typer.Option(help="Checkpoint to start from: a folder, a GGUF file, or a name on the hub.", show_default=False),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder of the result; the same command again continues it.", show_default=False)
@@ -32,8 +34,18 @@ def train(
             "with _ for -, and runs. Options typed here win over the file."
         ),
     ] = None,
-    masking: Annotated[str, typer.Option(help="Error turns: partial, none or drop; see above.")] = "partial",
-    error_weight: Annotated[float, typer.Option(help="Weight of error turns under partial, 0 to 1.")] = 0.0,
+    print_config: PrintConfig = False,
+    recipe: Annotated[
+        str,
+        typer.Option(
+            help="Method of training, as name or name:option=value,...; see above and docs/family.md.",
+            autocompletion=recipe_names,
+        ),
+    ] = "step",
+    masking: Annotated[
+        str | None, typer.Option(help="Error turns: partial (if not given), none or drop; see above.")
+    ] = None,
+    error_weight: Annotated[float | None, typer.Option(help="Weight of error turns under partial, 0 to 1.")] = None,
     max_length: Annotated[
         int | None, typer.Option(help="The most tokens of a row; longer trajectories are cut into windows.")
     ] = None,
@@ -51,11 +63,23 @@ def train(
     packing: Annotated[
         bool, typer.Option("--packing", help="Put several trajectories into one row; needs --max-length.")
     ] = False,
-    epochs: Annotated[float, typer.Option(help="Passes over the rows.")] = 3.0,
+    epochs: Annotated[
+        float | None, typer.Option(help="Passes over the rows; if not given, 3, and 1 for the estimator.")
+    ] = None,
     max_steps: Annotated[int | None, typer.Option(help="Optimizer steps, instead of --epochs.")] = None,
-    learning_rate: Annotated[float, typer.Option(help="Peak of the learning rate.")] = 2e-5,
-    batch_size: Annotated[int, typer.Option(help="Rows per device and forward pass.")] = 8,
-    accumulate: Annotated[int, typer.Option(help="Forward passes per optimizer step.")] = 1,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(
+            help="Its peak. If not given: 2e-5; for eto, ipr, grpo and spa-rl 1e-6, for sdft and distillation 1e-5, for "
+            "the estimator 3e-6."
+        ),
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Rows per device and forward pass; if not given, 8, and 2 for the estimator.")
+    ] = None,
+    accumulate: Annotated[
+        int | None, typer.Option(help="Forward passes per optimizer step; if not given, 1, and 2 for the estimator.")
+    ] = None,
     lora_rank: Annotated[
         int | None, typer.Option(help="Train LoRA matrices of this rank; else all parameters.")
     ] = None,
@@ -72,7 +96,8 @@ def train(
         int | None, typer.Option(help="Steps between checkpoints; if not given, one per epoch.")
     ] = None,
     trainer: Annotated[
-        list[str] | None, typer.Option(help="Field of TRL's SFTConfig as name=value; repeatable.")
+        list[str] | None,
+        typer.Option(help="Field of the configuration of TRL's trainer as name=value; repeatable."),
     ] = None,
     audit: Annotated[
         bool, typer.Option("--audit/--no-audit", help="Log loss and gradient norm by kind of turn, and draw them.")
@@ -83,7 +108,12 @@ def train(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be trained on.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Fine-tune a model as STeP does: on trajectories that succeed with few errors, without loss on the error turns.
+    """Train a model on the trajectories of runs, by the recipe of STeP or of one of its relatives.
+
+    The recipe step (STeP) trains on trajectories that succeed with few errors, without loss on the error turns. The others
+    are golden, corrections, scripted-errors, dagger, rejection-sampling, steca, eto, ipr, distillation, sdft, grpo and
+    spa-rl, and estimator for what spa-rl learns from: docs/family.md sets them side by side. Each picks what it trains on
+    by what the record says of an episode: who acted, and whether a teacher watched.
 
     The loss covers exactly the tokens that the model itself would generate in trained turns, for any chat template; how
     this works for the chosen model is printed first. Masks: with partial, error turns stay in the context but are
@@ -100,12 +130,14 @@ def train(
     checkpoint; the gradient of error turns is exactly 0 if they are excluded. It is planned to add about 5 % of work, and
     adds more with small batches.
 
-    A training that was stopped continues from its last checkpoint. On several GPUs: accelerate launch -m step_envs.cli
-    train ... Needs pip install "step-envs[train]".
+    A training that was stopped continues from its last checkpoint; the first Ctrl-C saves one after the step in work. On
+    several GPUs: accelerate launch -m step_envs.cli train ... Needs pip install "step-envs[train]".
 
-    Exit codes: 0 done, 2 wrong input.
+    Exit codes: 0 done, 2 wrong input, 130 interrupted.
 
     Example: step-envs train runs/golden runs/reflected --model checkpoints/base --out checkpoints/step --max-length 4096
+
+    Example: step-envs train runs/golden runs/explored --recipe eto:beta=0.5 --model checkpoints/base --out checkpoints/eto
 
     Example: step-envs train --config train.toml --out checkpoints/step
 
@@ -118,13 +150,14 @@ def train(
         with_template_options,
     )
     from step_envs.cli.config_file import settings
-    from step_envs.run_folder import write_model
+    from step_envs.cli.config_output import print_settings
+    from step_envs.cli.train_progress import show_progress, stopped_sentence, watched_training
+    from step_envs.run_folder import write_json
     from step_envs.specs import read_option
-    from step_envs.training.dataset import build_dataset
-    from step_envs.training.finetuning import finetune
+    from step_envs.training.recipes import Watch
     from step_envs.training.train_config import TrainConfig
 
-    if out is None and not dry_run:
+    if out is None and not dry_run and not print_config:
         raise ValueError("Name the folder of the result with --out, or add --dry-run.")
     for value, missing in ((runs, "a run to train on"), (model, "the checkpoint to start from with --model")):
         if not value and config is None:
@@ -134,95 +167,67 @@ def train(
         "template_options": dict(read_option(pair, "--template-option") for pair in template_option or []),
     }
     chosen = settings(ctx, TrainConfig, config, options=extra)
-    console = Console(stderr=True, quiet=not _first_process())
-    selection = chosen.select()
-    for line in _selection_lines(selection):
-        console.print(line, markup=False, soft_wrap=True)
+    console = Console(emoji=False, stderr=True, quiet=not _first_process())
+    method = chosen.make_recipe()
+    if print_config:
+        # A default that is written down would no longer be the recipe's own.
+        unset = sorted(set(TrainConfig.model_fields) - chosen.model_fields_set)
+        print_settings(chosen, "step-envs train --config FILE --out DIR", unset=unset)
+        return
+    material = chosen.read()
     folder = checkpoint_folder(chosen.model, download=chosen.download)
     tokenizer = load_tokenizer(folder)
     if chosen.chat_template is not None:
         tokenizer.chat_template = read_template(chosen.chat_template)
     if chosen.template_options:
         tokenizer.chat_template = with_template_options(tokenizer.chat_template, chosen.template_options)
-    dataset, report = build_dataset(
-        selection.kept,
-        tokenizer,
-        masking=chosen.masking,
-        error_weight=chosen.error_weight,
-        max_length=chosen.max_length,
-        thoughts=chosen.thoughts,
-        kinds=chosen.audit,
-    )
-    for line in report.lines():
+    prepared = method.prepare(material, chosen.start(folder, tokenizer))
+    for line in [*_selection_lines(prepared), *prepared.lines]:
         console.print(line, markup=False, soft_wrap=True)
     if dry_run:
-        _print_result(as_json, {"out": None}, selection, report)
+        _print_result(as_json, {"out": None}, prepared)
         return
     assert out is not None
-    finetune(
-        dataset,
-        model=folder,
-        out=out,
-        config=chosen.finetune_config(),
-        tokenizer=tokenizer,
-        on_trainer=lambda trainer: _show_progress(trainer, console),
-    )
-    figures = json.loads((out / "finetune.json").read_text())["figures"]
+    try:
+        with watched_training() as interrupt:
+            watch = Watch(
+                lambda trainer: show_progress(trainer, console, interrupt),
+                lambda line: console.print(line, markup=False),
+            )
+            prepared.train(out, watch)
+    except KeyboardInterrupt:
+        console.print(stopped_sentence(out), markup=False, soft_wrap=True)
+        raise typer.Exit(INTERRUPTED) from None
+    figures = json.loads((out / prepared.record).read_text())["figures"]
     if _first_process():
-        write_model(out / "train.json", chosen)
-        _print_result(as_json, {"out": str(out), "figures": figures}, selection, report)
+        # Without what nobody set: its defaults are the recipe's, and would not be if they were written down.
+        write_json(out / "train.json", chosen.model_dump(mode="json", exclude_unset=True))
+        _print_result(as_json, {"out": str(out), "figures": figures}, prepared)
 
 
-def _selection_lines(chosen: "Selection") -> list[str]:
-    total = len(chosen.kept) + chosen.dropped.total()
-    lines = [f"{len(chosen.kept):,} of {total:,} trajectories pass the filters."]
-    return lines + [f"  {count:,} dropped: {rule}" for rule, count in sorted(chosen.dropped.items())]
+def _selection_lines(prepared: "PreparedTraining") -> list[str]:
+    total = prepared.kept + prepared.dropped.total()
+    if prepared.unit == "trajectories":
+        lines = [f"{prepared.kept:,} of {total:,} trajectories pass the filters."]
+    else:
+        lines = [f"{prepared.kept:,} {prepared.unit}."]
+    dropped = sorted((rule, count) for rule, count in prepared.dropped.items() if count)
+    return lines + [f"  {count:,} dropped: {rule}" for rule, count in dropped]
 
 
-def _print_result(as_json: bool, outcome: dict[str, Any], chosen: "Selection", report: "DatasetReport") -> None:
+def _print_result(as_json: bool, outcome: dict[str, Any], prepared: "PreparedTraining") -> None:
     if as_json:
-        filters = {"kept": len(chosen.kept), "dropped": dict(sorted(chosen.dropped.items()))}
-        typer.echo(json.dumps(outcome | {"filters": filters, "rows": report.model_dump()}))
+        filters = {"kept": prepared.kept, "dropped": dict(sorted((+prepared.dropped).items()))}
+        typer.echo(json.dumps(outcome | {"filters": filters, "rows": prepared.rows}))
     elif outcome["out"]:
         figures = outcome["figures"]
-        typer.echo(
-            f"{outcome['out']}: {figures['steps']} steps, loss {figures['loss']:.3f}, "
-            f"{figures['seconds'] / 60:.1f} minutes.\n"
-            f"Try it: step-envs eval --agent local:model={outcome['out']}"
-        )
+        said = [f"{figures['steps']} steps"] if "steps" in figures else []
+        said += [f"loss {figures['loss']:.3f}"] if figures.get("loss") is not None else []
+        said.append(f"{figures['seconds'] / 60:.1f} minutes")
+        typer.echo(f"{outcome['out']}: {', '.join(said)}.\nTry it: {prepared.try_it.format(out=outcome['out'])}")
 
 
 def _first_process() -> bool:
     import os
 
     return os.environ.get("RANK", "0") == "0"
-
-
-def _show_progress(trainer: Any, console: Console) -> None:
-    """Print progress, in place of the trainer's own lines."""
-    from time import monotonic
-
-    from transformers import PrinterCallback, TrainerCallback
-
-    class Lines(TrainerCallback):  # type: ignore[misc]  # transformers is not followed by the type checker
-        """Prints a line whenever the trainer logs."""
-
-        began, first = monotonic(), 0
-
-        def on_train_begin(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
-            """Remember the time and the first step, which is not 0 if a stopped training is continued."""
-            self.began, self.first = monotonic(), state.global_step
-
-        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **rest: Any) -> None:
-            """Print step, loss and time left."""
-            if not logs or "loss" not in logs or state.global_step <= self.first:
-                return
-            seconds_per_step = (monotonic() - self.began) / (state.global_step - self.first)
-            left = seconds_per_step * (state.max_steps - state.global_step) / 60
-            console.print(
-                f"step {state.global_step} of {state.max_steps}  loss {float(logs['loss']):.3f}  {left:.1f} minutes left",
-                highlight=False,
-            )
-
-    trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(Lines())

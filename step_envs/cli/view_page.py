@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from step_envs.errors import StoreError
 
 if TYPE_CHECKING:
+    from step_envs.collection.failures import FailedEpisode
     from step_envs.trajectory import Trajectory
     from step_envs.viewer import Page, WrittenPage
 
@@ -42,6 +43,13 @@ class PageWriter:
         self.kept += 1
         if self._page is not None:
             self._page.add(self._runs[run], trajectory)
+
+    def add_failures(self, run: Path, failed: "Sequence[FailedEpisode]") -> None:
+        """Add the episodes of a run that have no trajectory."""
+        from step_envs.collection.failures import FailureGroups
+
+        if self._page is not None:
+            self._page.add_failures(self._runs[run], FailureGroups(failed).groups())
 
     def finish(self, console: Any, *, quiet: bool) -> None:
         """Write the file, if one is wanted and there is a trajectory, and report it.

@@ -19,7 +19,7 @@ from typing import Any
 
 from step_envs.collection.config import MEANING, CollectConfig, EpisodePlan
 from step_envs.collection.executors import EpisodeExecutor, EpisodeResult, ThreadExecutor
-from step_envs.collection.failures import FAILURES
+from step_envs.collection.failures import FAILURES, FailedEpisode
 from step_envs.collection.interrupts import InterruptCounter
 from step_envs.collection.progress import Progress, verdicts_given
 from step_envs.collection.rollouts import RolloutStoppedError
@@ -246,7 +246,7 @@ class _CollectionSession:
         self._progress.add(result)
         self.update_costs()
         self._on_progress(self._progress, result)
-        sentence = self._progress.of_no_use()
+        sentence = self._progress.of_no_use(ended=False)
         if sentence is not None and self._gateway is not None and self._progress.kept >= _GIVE_UP_AFTER:
             self._stopped_by = self._stopped_by or EndpointError(sentence)
 
@@ -295,6 +295,7 @@ class _CollectionSession:
             failures.append_line(json.dumps(record))
         self._progress.failed += 1
         self._progress.reasons[reason] += 1
+        self._progress.failures.add(FailedEpisode(plan.episode, plan.task_id, reason))
         self._progress.last_problem = reason
         self.update_costs()
         self._on_progress(self._progress, None)

@@ -9,12 +9,12 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import gymnasium as gym
 import numpy as np
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from step_envs.agents.base import Agent, make_agent
 from step_envs.collection.run_settings import RunSettings
 from step_envs.confidential import refuse_secrets
-from step_envs.endpoint import Gateway, UsesChatModel
+from step_envs.endpoint import AskedModel, Gateway, UsesChatModel, asks_endpoint
 from step_envs.registration import env_class, list_tasks
 from step_envs.replies import ReplyFormatName
 from step_envs.run_folder import read_model, write_model
@@ -23,6 +23,7 @@ from step_envs.wrappers.record import RecordTrajectory
 from step_envs.wrappers.teacher_monitor import TeacherMonitorWrapper
 from step_envs.wrappers.teachers.base import Teacher
 from step_envs.wrappers.teachers.making import make_teacher
+from step_envs.wrappers.teaching_schedule import TeachingSchedule
 
 
 class EpisodePlan(NamedTuple):
@@ -52,6 +53,10 @@ def _read_agent(value: Any) -> Any:
     return value
 
 
+def _read_schedule(text: str) -> str:
+    return str(TeachingSchedule.parse(text))
+
+
 class CollectConfig(RunSettings):
     """Everything that a collection is started with; kept verbatim as ``config.json``.
 
@@ -69,10 +74,12 @@ class CollectConfig(RunSettings):
         intervene: When the teacher steps in; see ``TeacherMonitorWrapper``.
         max_errors: See ``TeacherMonitorWrapper``.
         on_unknown: ``continue`` or ``discard``; see ``TeacherMonitorWrapper``.
+        teach: Which steps the teacher judges: ``all``, ``share:0.5``, ``every:3``, ...; see ``TeacherMonitorWrapper``.
         style: Prompt style; see ``ReActWrapper``.
         reply_format: How a reply names its action: ``react``, ``action-tags`` or ``tool-calls``; see ``ReActWrapper``.
         tolerant: Also take actions in common variants of that form; see ``ReActWrapper``.
         think_actions: Answer actions that only think with "OK.", at no step of the world; see ``ReActWrapper``.
+        logprobs: Record the logprobs of the tokens that the agent sampled; see ``Turn.logprobs``.
         seed: Decides the order of tasks and the agents' random streams.
     """
 
@@ -86,11 +93,21 @@ class CollectConfig(RunSettings):
     intervene: Literal["after", "before"] = "after"
     max_errors: int | None = Field(None, ge=0)
     on_unknown: Literal["continue", "discard"] = "continue"
+    teach: Annotated[str, AfterValidator(_read_schedule)] = "all"
     style: Literal["eto", "system", "plain"] = "eto"
     reply_format: ReplyFormatName = "react"
     tolerant: bool = False
     think_actions: bool = False
+    logprobs: bool = False
     seed: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _teach_has_a_teacher(self) -> Self:
+        if self.teacher is None and self.teach != "all":
+            raise ValueError(
+                f"teach={self.teach!r} (--teach) needs a teacher, and there is none: name one, or leave teach out."
+            )
+        return self
 
     def episodes_to_play(self) -> list[EpisodePlan]:
         """List the episodes: all tasks in an order drawn with the seed, then all in another order, and so on.
@@ -152,11 +169,14 @@ class CollectConfig(RunSettings):
             max_errors=self.max_errors,
             intervene=self.intervene,
             on_unknown=self.on_unknown,
+            teach=self.teach,
         )
 
     def make_agent(self, gateway: Gateway | None = None) -> Agent:
         """Make a new agent; an agent that is a model asks through ``gateway``."""
         agent = make_agent(self.agent)
+        if self.logprobs:
+            agent.ask_for_logprobs()
         if gateway is not None and isinstance(agent, UsesChatModel):
             agent.chat.connect(gateway)
         return agent
@@ -164,7 +184,7 @@ class CollectConfig(RunSettings):
     def asks_models(self) -> bool:
         """Return True if agent or teacher is a model behind an endpoint; raise an error if one of them cannot be made."""
         teacher = None if self.teacher is None else self._make_teacher()
-        return isinstance(self.make_agent(), UsesChatModel) or isinstance(teacher, UsesChatModel)
+        return asks_endpoint(self.make_agent()) or asks_endpoint(teacher)
 
     def is_plain_python(self) -> bool:
         """Return True if world, agent and teacher are plain Python: then threads would take turns at one processor."""
@@ -177,12 +197,14 @@ class CollectConfig(RunSettings):
         spec = self.teacher or ""
         if spec.partition(":")[0] != "self":
             return make_teacher(spec)
-        agent = self.make_agent()
-        if not isinstance(agent, UsesChatModel):
+        # A local checkpoint is loaded once for all agents that name it, so this one brings no second copy of the weights.
+        chat = getattr(self.make_agent(), "chat", None)
+        if not isinstance(chat, AskedModel):
             raise ValueError(  # noqa: TRY004  (it is the user's words that are wrong)
-                f"The teacher 'self' needs an agent that is a model (chat:model=...), got {self.agent!r}."
+                "The teacher 'self' needs an agent that is a model (chat:model=... or local:model=...), "
+                f"got {self.agent!r}."
             )
-        return make_teacher(spec, chat=agent.chat)
+        return make_teacher(spec, chat=chat)
 
     def write(self, path: Path) -> None:
         """Write the configuration as JSON, whole or not at all.

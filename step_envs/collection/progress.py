@@ -1,11 +1,14 @@
 """The figures of a collection while it runs, and its summary."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from step_envs.collection.failures import FailureGroups
 from step_envs.outcomes import EpisodeOutcome, TurnOutcome
 from step_envs.trajectory import Trajectory, Turn, Usage
+from step_envs.wrappers.judged_turns import error_category, is_unjudged, judged_by_teacher
 
 
 @dataclass
@@ -21,6 +24,10 @@ class Progress:
         corrections: Correction turns in all trajectories.
         judged: Verdicts that a teacher gave in all trajectories, without the unknown ones.
         unknown: Unknown verdicts in all trajectories.
+        unjudged: Steps of an agent that its teacher was not asked about, in all trajectories.
+        categories: How many errors in all trajectories are of which category, where the teacher said so.
+        replies: Replies of the agent in all trajectories.
+        with_logprobs: Those of them that have logprobs.
         never_began: Trajectories that the agent gave up before its first step.
         last_problem: Why the last verdict is unknown, or the last episode failed; empty if all is well.
         reward: Sum of the rewards.
@@ -31,6 +38,7 @@ class Progress:
             asked.
         saved: What answers from the cache would have cost in this session.
         reasons: Why episodes of this session ended without a trajectory: reason -> how many.
+        failures: The same episodes, grouped by reason, with an example of each.
         in_flight: Episodes that are being played now.
         interrupts: How often Ctrl-C was pressed.
     """
@@ -43,6 +51,10 @@ class Progress:
     corrections: int = 0
     judged: int = 0
     unknown: int = 0
+    unjudged: int = 0
+    categories: Counter[str] = field(default_factory=Counter)
+    replies: int = 0
+    with_logprobs: int = 0
     never_began: int = 0
     last_problem: str = ""
     reward: float = 0.0
@@ -52,6 +64,7 @@ class Progress:
     paid: Usage | None = None
     saved: Usage = field(default_factory=Usage)
     reasons: Counter[str] = field(default_factory=Counter)
+    failures: FailureGroups = field(default_factory=FailureGroups)
     in_flight: int = 0
     interrupts: int = 0
 
@@ -64,7 +77,13 @@ class Progress:
         self.unknown += trajectory.unknown_verdicts
         self.never_began += trajectory.stop_reason == "agent_stopped" and not any(map(_is_agents_own, trajectory.turns))
         self.judged += verdicts_given(trajectory)
+        self.unjudged += unjudged_steps(trajectory)
+        self.replies += sum(map(_is_agents_own, trajectory.turns))
+        self.with_logprobs += sum(turn.logprobs is not None for turn in trajectory.turns)
         for turn in trajectory.turns:
+            category = error_category(turn)
+            if category is not None:
+                self.categories[category] += 1
             if turn.verdict is not None and turn.verdict.status == "unknown":
                 self.last_problem = turn.verdict.reason or self.last_problem
         self.reward += trajectory.reward
@@ -75,13 +94,22 @@ class Progress:
         of_type[2] += trajectory.reward
         self.usage += trajectory.usage
 
-    def of_no_use(self) -> str | None:
+    def of_no_use(self, *, ended: bool = True) -> str | None:
         """Say in a sentence why nothing in the run is worth anything; None if that is not so.
 
-        A teacher that never answers and an agent that never begins leave whole files behind, which look like data.
+        A teacher that never answers or is never asked, and an agent that never begins, leave whole files behind, which look
+        like data.
+
+        Args:
+            ended: No episode is to come. While some are, a teacher that judges few steps may yet be asked.
         """
         if self.unknown and not self.judged:
             return f"The teacher has not given a single verdict, in {self.unknown:,} steps. {self.last_problem}".strip()
+        if ended and self.unjudged and not self.judged:
+            return (
+                f"The teacher was asked about none of the {self.unjudged:,} steps: have it judge more of them by teach "
+                "(--teach), or name no teacher."
+            )
         if self.kept and self.never_began == self.kept:
             return (
                 "The agent has given up every episode before its first step: most often the instructions and max_tokens "
@@ -101,6 +129,10 @@ class Progress:
             "errors": self.errors,
             "corrections": self.corrections,
             "unknown_verdicts": self.unknown,
+            "unjudged_steps": self.unjudged,
+            "error_categories": dict(sorted(self.categories.items())),
+            "replies": self.replies,
+            "replies_with_logprobs": self.with_logprobs,
             "stop_reasons": dict(sorted(self.stop_reasons.items())),
             "by_task_type": {
                 name: {"episodes": int(n), "success_rate": successes / n, "average_reward": reward / n}
@@ -116,7 +148,12 @@ def _is_agents_own(turn: Turn | TurnOutcome) -> bool:
 
 
 def verdicts_given(trajectory: Trajectory | EpisodeOutcome) -> int:
-    """Count the verdicts that a teacher gave. The step that completes a task is right without one being asked."""
-    given = [t.verdict for t in trajectory.turns if t.verdict is not None and t.verdict.status != "unknown"]
-    unasked = trajectory.success and bool(given) and given[-1].status == "ok" and given[-1].usage is None
-    return len(given) - unasked
+    """Count the verdicts that a teacher gave, without the unknown ones."""
+    turns: Sequence[Turn | TurnOutcome] = trajectory.turns
+    judged = zip(turns, judged_by_teacher(trajectory), strict=True)
+    return sum(own and turn.verdict is not None and turn.verdict.status != "unknown" for turn, own in judged)
+
+
+def unjudged_steps(trajectory: Trajectory | EpisodeOutcome) -> int:
+    """Count the agent's steps that its teacher was not asked about."""
+    return sum(is_unjudged(turn, taught=trajectory.teacher is not None) for turn in trajectory.turns)

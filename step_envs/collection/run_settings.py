@@ -38,6 +38,12 @@ def _read_prices(value: Any) -> Any:
     return read_prices(Path(value)) if isinstance(value, (str, Path)) else value
 
 
+BudgetSetting = Annotated[Budget | None, BeforeValidator(_read_budget)]
+"""A budget, also read from text: ``"5"`` (US dollars) or ``"2000000tokens"``."""
+PricesSetting = Annotated[dict[str, Price], BeforeValidator(_read_prices)]
+"""Prices by model, also read from the path of a JSON file."""
+
+
 def _check_engine(name: str) -> str:
     if name not in ENGINES:
         raise unknown_name("engine", name, ENGINES)
@@ -80,8 +86,8 @@ class RunSettings(BaseModel):
 
     concurrency: Annotated[int, AfterValidator(_at_least_one)] = 1
     episode_seconds: Annotated[float | None, AfterValidator(_above_zero)] = None
-    budget: Annotated[Budget | None, BeforeValidator(_read_budget)] = None
-    prices: Annotated[dict[str, Price], BeforeValidator(_read_prices)] = Field(default_factory=dict)
+    budget: BudgetSetting = None
+    prices: PricesSetting = Field(default_factory=dict)
     cache: Path | None = None
     keep_answers: bool = True
     requests_per_minute: Annotated[float | None, AfterValidator(_above_zero)] = None

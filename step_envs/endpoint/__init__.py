@@ -16,7 +16,7 @@ from step_envs.endpoint.cache import ResponseCache
 from step_envs.endpoint.cost_ledger import Budget, CostLedger, Price, read_prices
 from step_envs.endpoint.endpoint_config import EndpointConfig
 from step_envs.endpoint.gateway import Answer, Gateway
-from step_envs.endpoint.model import ChatModel, UsesChatModel
+from step_envs.endpoint.model import AskedModel, ChatModel, UsesChatModel, asks_endpoint
 
 Access = EndpointConfig
 """The name that ``EndpointConfig`` had before."""
@@ -24,6 +24,7 @@ Access = EndpointConfig
 __all__ = [
     "Access",
     "Answer",
+    "AskedModel",
     "Budget",
     "ChatModel",
     "CostLedger",
@@ -33,5 +34,6 @@ __all__ = [
     "Price",
     "ResponseCache",
     "UsesChatModel",
+    "asks_endpoint",
     "read_prices",
 ]

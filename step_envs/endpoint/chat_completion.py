@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from step_envs.endpoint.token_counts import TokenCounts, read_counts
+from step_envs.token_logprobs import joined_characters
+from step_envs.trajectory import TokenLogprob
 
 Finish = Literal["stop", "length", "refusal", "other"]
 """How an answer ended: complete, cut off, refused (by the model or a filter), or in a way that is not known here."""
@@ -49,6 +51,7 @@ class ChatCompletion:
         tool_calls: Calls of tools, as the server sent them.
         usage: The tokens that the server counted; None if it did not count.
         present: There is an answer; False where the server sent a completion without a choice.
+        logprobs: The tokens of ``text`` and their logprobs; None where the server sent none that can be read.
     """
 
     text: str
@@ -58,6 +61,7 @@ class ChatCompletion:
     tool_calls: tuple[dict[str, Any], ...] = field(default=())
     usage: TokenCounts | None = None
     present: bool = True
+    logprobs: tuple[TokenLogprob, ...] | None = None
 
 
 def read_body(content: bytes) -> Any:
@@ -129,8 +133,31 @@ def read_completion(body: Any) -> ChatCompletion:
     usage = body.get("usage") or choice.get("usage") or (body.get("x_groq") or {}).get("usage")
     finish = "refusal" if refusal else _finish(reason, bool(said or calls))
     return ChatCompletion(
-        _clean(refusal) or said, _clean("\n".join(parts.thoughts)), finish, reason, calls, read_counts(usage)
+        _clean(refusal) or said,
+        _clean("\n".join(parts.thoughts)),
+        finish,
+        reason,
+        calls,
+        read_counts(usage),
+        logprobs=None if refusal else _logprobs(choice.get("logprobs")),
     )
+
+
+def _logprobs(given: Any) -> tuple[TokenLogprob, ...] | None:
+    """Read the logprobs of a choice; None for whatever is not a token with its text and a logprob."""
+    content = given.get("content") if isinstance(given, dict) else None
+    pieces = []
+    for token in content if isinstance(content, list) else ():
+        text, logprob = (token.get("token"), token.get("logprob")) if isinstance(token, dict) else (None, None)
+        if not isinstance(text, str) or isinstance(logprob, bool) or not isinstance(logprob, int | float):
+            return None
+        data = token.get("bytes")
+        try:
+            # The text of a token that is part of a character says nothing; its bytes do.
+            pieces.append((bytes(data) if isinstance(data, list) else _clean(text).encode(), min(float(logprob), 0.0)))
+        except (ValueError, TypeError, OverflowError):
+            return None
+    return joined_characters(pieces) if pieces else None
 
 
 def _finish(reason: str, something: bool) -> Finish:
@@ -232,6 +259,7 @@ def _joined(chunks: list[dict[str, Any]]) -> Any:
     calls: dict[Any, dict[str, Any]] = {}
     found = False
     refusal = ""
+    tokens: list[Any] = []
     for chunk in chunks:
         if error_of(chunk) is not None and "choices" not in chunk:
             return chunk
@@ -249,6 +277,9 @@ def _joined(chunks: list[dict[str, Any]]) -> Any:
             parts.add_thoughts(delta)
             refusal += _text_of(delta.get("refusal"))
             _add_calls(calls, delta.get("tool_calls"))
+        said = choice.get("logprobs")
+        if isinstance(said, dict) and isinstance(said.get("content"), list):
+            tokens += said["content"]
         ended = choice.get("finish_reason") or ended
     if not found:
         raise NotAChatCompletionError
@@ -258,7 +289,10 @@ def _joined(chunks: list[dict[str, Any]]) -> Any:
         "refusal": refusal or "".join(parts.refusals),
         "tool_calls": list(calls.values()),
     }
-    return {"choices": [{"message": message, "finish_reason": ended}], "usage": usage}
+    return {
+        "choices": [{"message": message, "finish_reason": ended, "logprobs": {"content": tokens}}],
+        "usage": usage,
+    }
 
 
 def _add_calls(calls: dict[Any, dict[str, Any]], deltas: Any) -> None:

@@ -10,6 +10,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from step_envs.confidential import without_keys, without_keys_within
 from step_envs.endpoint.address import Endpoint
 from step_envs.endpoint.cache import ResponseCache, request_key
@@ -18,10 +20,12 @@ from step_envs.endpoint.cost_ledger import CostLedger
 from step_envs.endpoint.rate_limit import RateLimit
 from step_envs.endpoint.token_counts import TokenCounts, read_counts
 from step_envs.errors import EndpointDownError, EndpointError
-from step_envs.trajectory import Usage
+from step_envs.trajectory import TokenLogprob, Usage
 
 if TYPE_CHECKING:
     from step_envs.endpoint.client import EndpointClient
+
+_TOKENS: TypeAdapter[tuple[TokenLogprob, ...] | None] = TypeAdapter(tuple[TokenLogprob, ...] | None)
 
 DOWN_AFTER = 5
 """Requests that failed in a row, each with all its retries, or were refused in a row with the same words, after which an
@@ -40,6 +44,7 @@ class Answer:
         prompt_tokens: Length of the prompt as the server counted it, also from the cache; 0 where it did not count.
         thought: What it thought, where the server keeps that apart from its words.
         tool_calls: Calls of tools, as the server sent them.
+        logprobs: The tokens of ``text`` and their logprobs; None where they were not asked for or the server gave none.
     """
 
     text: str
@@ -48,6 +53,7 @@ class Answer:
     prompt_tokens: int = 0
     thought: str = ""
     tool_calls: tuple[dict[str, Any], ...] = ()
+    logprobs: tuple[TokenLogprob, ...] | None = None
 
 
 def _row(answer: Answer, counts: TokenCounts) -> dict[str, Any]:
@@ -57,7 +63,17 @@ def _row(answer: Answer, counts: TokenCounts) -> dict[str, Any]:
         row["thought"] = answer.thought
     if answer.tool_calls:
         row["tool_calls"] = list(answer.tool_calls)
+    if answer.logprobs is not None:
+        row["logprobs"] = list(answer.logprobs)
     return row
+
+
+def _kept_logprobs(row: dict[str, Any]) -> tuple[TokenLogprob, ...] | None:
+    """Read the logprobs in a row of the cache. Only requests with logprobs have rows with them: they have other keys."""
+    try:
+        return _TOKENS.validate_python(row.get("logprobs"))
+    except ValidationError:
+        return None
 
 
 class Gateway:
@@ -180,7 +196,10 @@ class Gateway:
         # A proxy may put the headers of the request into its answer.
         text, thought = without_keys(completion.text), without_keys(completion.thought)
         calls = without_keys_within(completion.tool_calls)
-        answer = Answer(text, completion.finish, usage, counts.prompt_tokens, thought, calls)
+        # Where words were taken out, the tokens hold them still.
+        told = request.get("logprobs") and text == completion.text
+        logprobs = completion.logprobs if told else None
+        answer = Answer(text, completion.finish, usage, counts.prompt_tokens, thought, calls, logprobs)
         return answer, counts
 
     def _kept_answer(self, model: str, row: dict[str, Any]) -> Answer | None:
@@ -194,7 +213,7 @@ class Gateway:
         worth = self._usage(model, counts, 0, 0.0)
         self.ledger.save(worth)
         usage = Usage(cached=1, cost=None if worth.cost is None else 0.0)
-        return Answer(text, finish, usage, counts.prompt_tokens, thought, tuple(calls))
+        return Answer(text, finish, usage, counts.prompt_tokens, thought, tuple(calls), _kept_logprobs(row))
 
     def _usage(self, model: str, counts: TokenCounts | None, attempts: int, seconds: float) -> Usage:
         if counts is None:

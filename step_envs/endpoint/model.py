@@ -2,11 +2,14 @@
 
 import os
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cache
 from importlib.util import find_spec
-from typing import Any, TypedDict
+from typing import Any, ClassVar, TypedDict
 from urllib.parse import SplitResult, urlsplit
+
+from typing_extensions import override
 
 from step_envs.confidential import looks_like_secret, refuse_secrets
 from step_envs.endpoint.address import OFFICIAL, Endpoint
@@ -29,8 +32,46 @@ class ChatOptions(TypedDict, total=False):
     extra: dict[str, Any] | None
 
 
-class ChatModel:
-    """A language model that can be asked.
+class AskedModel(ABC):
+    """A language model that teachers and agents ask, wherever it is.
+
+    Attributes:
+        model: Its name.
+        answer_format: Number of the most exacting answer format that it was found to follow, in the order in which
+            ``wrappers.teachers`` tries them, from 0.
+    """
+
+    behind_endpoint: ClassVar[bool]
+    """True if it is asked through a gateway, with a cache, a ledger and a budget."""
+
+    model: str
+    answer_format: int
+
+    @abstractmethod
+    def ask(
+        self,
+        messages: Sequence[dict[str, str]],
+        *,
+        response_format: dict[str, Any] | None = None,
+        tools: Sequence[dict[str, Any]] = (),
+        stop: Sequence[str] = (),
+        seed: int | None = None,
+        sample: int = 0,
+        logprobs: bool = False,
+    ) -> Answer:
+        """Ask the model, and wait for its answer; see ``ChatModel.ask``."""
+
+    @abstractmethod
+    def describe(self, name: str, **further: Any) -> Actor:
+        """Return the description of the model for the record; see ``ChatModel.describe``."""
+
+    @abstractmethod
+    def connect(self, gateway: Gateway) -> None:
+        """Ask through ``gateway`` from now on; nothing changes for a model that is behind no endpoint."""
+
+
+class ChatModel(AskedModel):
+    """A language model behind an endpoint.
 
     Args:
         model: Name of the model, as the endpoint knows it.
@@ -104,10 +145,23 @@ class ChatModel:
         self._extra = dict(extra or {})
         self.gateway = shared_gateway()
 
+    behind_endpoint = True
+
+    @property
+    def answer_format(self) -> int:
+        """Number of the most exacting answer format that was found to work; all who use the gateway share it."""
+        return self.gateway.formats.get((self.endpoint.base_url, self.model), 0)
+
+    @answer_format.setter
+    def answer_format(self, number: int) -> None:
+        self.gateway.formats[self.endpoint.base_url, self.model] = number
+
+    @override
     def connect(self, gateway: Gateway) -> None:
         """Ask through ``gateway`` from now on."""
         self.gateway = gateway
 
+    @override
     def ask(
         self,
         messages: Sequence[dict[str, str]],
@@ -117,6 +171,7 @@ class ChatModel:
         stop: Sequence[str] = (),
         seed: int | None = None,
         sample: int = 0,
+        logprobs: bool = False,
     ) -> Answer:
         """Ask the model, and wait for its answer.
 
@@ -127,6 +182,7 @@ class ChatModel:
             stop: Texts before which the server should stop.
             seed: Seed for the server's sampling.
             sample: Tells apart answers to one request that are meant to differ.
+            logprobs: Ask for the logprobs of the sampled tokens; not sent to a server that refuses to give them.
 
         Raises:
             EndpointError: See ``Gateway.ask``.
@@ -142,10 +198,13 @@ class ChatModel:
             request["stop"] = list(stop)
         if seed is not None:
             request["seed"] = seed
+        if logprobs:
+            request["logprobs"] = True
         if self._extra:
             request |= self._extra
         return self.gateway.ask(self.endpoint, request, sample=sample)
 
+    @override
     def describe(self, name: str, **further: Any) -> Actor:
         """Return the description of the model for the record.
 
@@ -179,7 +238,7 @@ def _is_variable(name: str) -> bool:
 class UsesChatModel:
     """Base of teachers and agents that ask a model; a run connects their ``chat`` to its gateway."""
 
-    chat: ChatModel
+    chat: AskedModel
 
     def _make_chat(self, model: str, base_url: str | None, options: ChatOptions) -> ChatModel:
         """Make the model to ask.
@@ -191,6 +250,11 @@ class UsesChatModel:
             if name not in ChatOptions.__annotations__:
                 raise TypeError(f"{type(self).__name__}.__init__() got an unexpected keyword argument {name!r}")
         return ChatModel(model, base_url, **options)
+
+
+def asks_endpoint(player: object) -> bool:
+    """Return True for an agent or teacher that asks a model behind an endpoint."""
+    return isinstance(player, UsesChatModel) and player.chat.behind_endpoint
 
 
 @cache

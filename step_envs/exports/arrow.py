@@ -108,7 +108,10 @@ def _schema(pa: Any) -> Any:
     )
     verdict = pa.struct(
         [
-            *((name, pa.string()) for name in ("status", "error", "reason", "reflection", "corrected_action")),
+            *(
+                (name, pa.string())
+                for name in ("status", "error", "reason", "reflection", "corrected_action", "category")
+            ),
             ("undo", pa.bool_()),
             ("usage", usage),
         ]
@@ -124,6 +127,8 @@ def _schema(pa: Any) -> Any:
             ("verdict", verdict),
             ("usage", usage),
             ("shortened", pa.int64()),
+            ("value", pa.float64()),
+            ("logprobs", pa.list_(pa.struct([("token", pa.string()), ("logprob", pa.float64())]))),
         ]
     )
     types = {
@@ -140,7 +145,7 @@ def _schema(pa: Any) -> Any:
         **dict.fromkeys(("terminated", "truncated"), pa.bool_()),
         "turns": pa.list_(turn),
         "usage": usage,
-        **dict.fromkeys(("protocol", "versions", "agent_config", "teacher_config"), pa.string()),
+        **dict.fromkeys(("protocol", "versions", "agent_config", "teacher_config", "value_config"), pa.string()),
     }
     return pa.schema(list(types.items()), metadata={"step_envs": SCHEMA})
 

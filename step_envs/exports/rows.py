@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from step_envs.credit.advantages import step_advantages
 from step_envs.trajectory import Actor, Trajectory, Turn, Usage
 
 _SPEAKERS = {"system": "system", "user": "human", "assistant": "gpt"}
@@ -51,12 +52,14 @@ def turn_rows(trajectory: Trajectory, row_id: str | None = None) -> Iterator[dic
 
     Yields:
         ``id``, the episode's name and the number of the turn in it; what identifies the episode; ``turn``, ``kind``,
-        ``action`` and ``loss`` (above 0, to 1) of the trained turn; and ``messages``: ``role`` and ``content`` of all turns
+        ``action``, ``loss`` (above 0, to 1), ``value`` and ``advantage`` (see ``credit``; None without values) of the
+        trained turn; and ``messages``: ``role`` and ``content`` of all turns
         up to it. Trainers that train the last message of a row, and know no weights, train exactly this turn.
     """
     whole = message_row(trajectory, row_id)
     about = {name: whole[name] for name in ("env_id", "task_id", "task_type", "split", "episode", "score", "success")}
     messages = [{"role": turn.role, "content": turn.content} for turn in trajectory.turns]
+    advantages = step_advantages(trajectory)
     for number, turn in enumerate(trajectory.turns):
         if turn.loss:
             yield {
@@ -66,6 +69,8 @@ def turn_rows(trajectory: Trajectory, row_id: str | None = None) -> Iterator[dic
                 "kind": turn.kind,
                 "action": turn.action,
                 "loss": turn.loss,
+                "value": turn.value,
+                "advantage": advantages[number],
                 "messages": messages[: number + 1],
             }
 
@@ -79,8 +84,8 @@ def table_row(trajectory: Trajectory, row_id: str | None = None) -> dict[str, An
 
     Returns:
         ``message_row`` with all messages, and the rest of the record: ``turns`` says of each message what kind it is, its
-        action, reward, score and verdict; ``protocol``, ``versions``, ``agent_config`` and ``teacher_config``, whose keys
-        vary, are JSON.
+        action, reward, score, value, verdict and logprobs; ``protocol``, ``versions``, ``agent_config``, ``teacher_config``
+        and ``value_config``, whose keys vary, are JSON.
     """
     return message_row(trajectory, row_id) | {
         "messages": trajectory.messages(),
@@ -92,6 +97,7 @@ def table_row(trajectory: Trajectory, row_id: str | None = None) -> dict[str, An
         "versions": _json(trajectory.versions),
         "agent_config": _actor(trajectory.agent),
         "teacher_config": _actor(trajectory.teacher),
+        "value_config": _actor(trajectory.valued_by),
     }
 
 
@@ -143,11 +149,16 @@ def _turn_row(turn: Turn) -> dict[str, Any]:
             "reason": verdict.reason,
             "reflection": verdict.reflection,
             "corrected_action": verdict.corrected_action,
+            "category": verdict.category,
             "undo": verdict.undo,
             "usage": _usage_row(verdict.usage),
         },
         "usage": _usage_row(turn.usage),
         "shortened": turn.shortened,
+        "value": turn.value,
+        "logprobs": None
+        if turn.logprobs is None
+        else [{"token": text, "logprob": logprob} for text, logprob in turn.logprobs],
     }
 
 

@@ -27,15 +27,20 @@ from step_envs.agents.local.batch import Batcher, GenerationRequest
 from step_envs.agents.local.cache import PrefixCache
 from step_envs.agents.local.model import LocalModel
 from step_envs.collection.rollouts import RolloutStoppedError
+from step_envs.credit.annotation import with_values
+from step_envs.credit.step_rewards import contribution_rewards
+from step_envs.credit.value_functions import ValueFunction
 from step_envs.errors import quoted
 from step_envs.integrations.chat_tasks import ChatEpisode, ChatTasks
 from step_envs.integrations.token_record import TokenRecord
 from step_envs.integrations.trl import RewardName, check_reward, episode_reward
-from step_envs.trajectory import Usage
+from step_envs.trajectory import Trajectory, Usage
 from step_envs.wrappers.reply import Reply
 
 _MOST_EPISODES = 64
 _LITTLE = 0.5
+_JUDGED = ("agent", "error")
+"""Kinds of the turns that the model wrote."""
 _NEUTRAL = {"use_vllm": False, "top_k": 0, "min_p": None, "repetition_penalty": 1.0, "generation_kwargs": None}
 """Settings of the trainer that are not followed -> the value that changes nothing."""
 
@@ -59,11 +64,13 @@ class PlayedEpisode(NamedTuple):
         tokens: Its tokens.
         turns: Its replies.
         figures: What it was worth, by name.
+        trajectory: Its record.
     """
 
     tokens: TokenRecord
     turns: list[PlayedTurn]
     figures: dict[str, float]
+    trajectory: Trajectory
 
 
 class ReActRollouts:
@@ -81,6 +88,12 @@ class ReActRollouts:
         max_tokens: Most tokens of a reply.
         guided: The same tasks with a teacher; None: no episode is guided.
         guidance: The optimizer step of the trainer -> probability that the episodes of a task are guided.
+        values: With the reward ``step``, reward each turn by what it contributed to the value of the state, instead of by
+            the change in score: ``make_value_function("estimator:model=FOLDER")`` for SPA-RL, or any other. The turns of
+            an episode without values are compared with nothing.
+
+    Attributes:
+        values: As given.
 
     Raises:
         UnknownNameError: There is no such reward.
@@ -96,8 +109,11 @@ class ReActRollouts:
         max_tokens: int = 128,
         guided: ChatTasks | None = None,
         guidance: Callable[[int], float] | None = None,
+        values: ValueFunction | None = None,
     ) -> None:
         check_reward(reward)
+        if values is not None and reward != "step":
+            raise ValueError(f"Values reward single turns: give them with the reward 'step', not {reward!r}.")
         if (guided is None) != (guidance is None):
             raise ValueError("Guided rollouts need both guided= (tasks with a teacher) and guidance= (how often).")
         for one in (tasks,) if guided is None else (tasks, guided):
@@ -111,8 +127,8 @@ class ReActRollouts:
                 "the optimizer step."
             )
         self._tasks, self._reward_name, self._max_tokens = tasks, reward, max_tokens
-        self._guided, self._guidance = guided, guidance
-        self._rollouts = 0
+        self._guided, self._guidance, self.values = guided, guidance, values
+        self._rollouts, self._step = 0, -1
         self._warned = False
 
     def __call__(self, prompts: Sequence[Sequence[Mapping[str, Any]]], trainer: Any) -> dict[str, Any]:
@@ -150,13 +166,27 @@ class ReActRollouts:
         if self._reward_name == "step":
             made["turn_spans"] = [one.tokens.turns for one in played]
             made["turn_states"] = [[turn.state for turn in one.turns] for one in played]
-            made["turn_rewards"] = [[turn.reward for turn in one.turns] for one in played]
+            made["turn_rewards"] = [self._turn_rewards(one) for one in played]
         self._warn_if_little_is_trained(made["trained_share"])
         return made
 
+    def _turn_rewards(self, played: PlayedEpisode) -> list[float | None]:
+        """Return the reward of each turn of the model; None where nothing is known of it."""
+        if self.values is None:
+            return [turn.reward for turn in played.turns]
+        values = self.values.values(played.trajectory)
+        valued = with_values(played.trajectory, values, self.values.describe())
+        judged = [at for at, turn in enumerate(valued.turns) if turn.kind in _JUDGED]
+        if any(valued.turns[at].value is None for at in judged):
+            return [None] * len(judged)
+        rewards = contribution_rewards(valued, from_start=True)
+        return [rewards[at] for at in judged]
+
     def _play(self, model: Any, trainer: Any, task_ids: Sequence[str]) -> list[PlayedEpisode]:
         args, step = trainer.args, trainer.state.global_step
-        self._rollouts += 1
+        # Counted within a step, so that a training that was stopped draws as one that was not.
+        self._rollouts = self._rollouts + 1 if step == self._step else 1
+        self._step = step
         drawn = [args.seed, step, self._rollouts]
         seeds = np.random.SeedSequence([*drawn, trainer.accelerator.process_index]).spawn(len(task_ids))
         local = LocalModel("The model", model, trainer.processing_class, args.chat_template_kwargs)
@@ -256,10 +286,11 @@ class _Player:
             # What it invented behind its last action is no more trained than behind the others.
             kept_of_it = record.read(self._model.prompt(episode.messages)).until_last_reply()
             record = kept_of_it if kept_of_it.completion_ids else record
-        judged = [turn for turn in episode.trajectory.turns if turn.kind in ("agent", "error")]
+        judged = [turn for turn in episode.trajectory.turns if turn.kind in _JUDGED]
+        taught = episode.trajectory.teacher is not None
         for number, turn in enumerate(judged):
-            # Nobody has said that a turn is right whose verdict is unknown.
-            if turn.verdict is not None and turn.verdict.status != "ok":
+            # Nobody has said that a turn is right whose verdict is unknown, or which the teacher was not asked about.
+            if (taught and turn.verdict is None) or (turn.verdict is not None and turn.verdict.status != "ok"):
                 record = record.without_turn(number)
         figures = episode.metrics() | {
             "corrected": float(sum(turn.kind == "correction" for turn in episode.trajectory.turns)),
@@ -268,7 +299,7 @@ class _Player:
         }
         # A turn's own reward: what a teacher gained after it does not count.
         turns = [PlayedTurn(state, turn.reward or 0.0) for state, turn in zip(states, judged, strict=True)]
-        return PlayedEpisode(record, turns, figures)
+        return PlayedEpisode(record, turns, figures, episode.trajectory)
 
     def _room_for_a_reply(self, record: TokenRecord) -> int:
         left = [] if self._room is None else [self._room - len(record.completion_ids)]

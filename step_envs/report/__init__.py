@@ -1,10 +1,23 @@
 """A report on runs, with what a paper's section needs.
 
 ``gather`` reads runs, ``measure`` works figures out with their intervals, ``sections`` puts them into tables and sentences,
-``tables`` writes tables as Markdown, LaTeX and JSON, ``figures`` draws, ``write`` makes the files.
+``sensitivity`` joins teachers with the models trained on their data, ``tables`` writes tables as Markdown, LaTeX and JSON,
+``figures`` draws, ``write`` makes the files.
 """
 
 from step_envs.report.gathering import Curve, Run, gather, read_curve, read_teacher_eval
+from step_envs.report.sensitivity import TaughtModel, sensitivity_table, taught_models
 from step_envs.report.write import Report, make_report
 
-__all__ = ["Curve", "Report", "Run", "gather", "make_report", "read_curve", "read_teacher_eval"]
+__all__ = [
+    "Curve",
+    "Report",
+    "Run",
+    "TaughtModel",
+    "gather",
+    "make_report",
+    "read_curve",
+    "read_teacher_eval",
+    "sensitivity_table",
+    "taught_models",
+]

@@ -18,6 +18,7 @@ from step_envs.runs import run_names
 from step_envs.store import read_trajectories
 from step_envs.trajectory import Trajectory, Turn, Usage
 from step_envs.wrappers.conversation import took_no_step
+from step_envs.wrappers.judged_turns import error_category, is_unjudged, judged_by_teacher
 
 ERROR_KINDS = ("no action", "fatal", "repeated", "no effect", "wrong step")
 """How an error turn is called, the first that fits: the reply held no action; it closed the way to success, or ended the
@@ -38,15 +39,23 @@ class ReplyRecord:
         action: Its action; None where it held none.
         error: The kind of error if the teacher judged it wrong, else None.
         void: It held no action, or its action did not change the world.
-        verdict: Status of the teacher's verdict; None where there is none.
+        verdict: Status of its verdict; None where there is none.
+        judged: That verdict is the teacher's own; see ``judged_by_teacher``.
         correction: The teacher wrote it.
+        trained: Its turn has a weight in training.
+        category: The category of the error, if the teacher gave one.
+        unjudged: The agent wrote it and a teacher watched the episode, but was not asked about this step.
     """
 
     action: str | None
     error: str | None
     void: bool
     verdict: str | None
+    judged: bool
     correction: bool
+    trained: bool
+    category: str | None
+    unjudged: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +179,7 @@ def _replies(trajectory: Trajectory) -> list[ReplyRecord]:
         at for at, turn in enumerate(trajectory.turns) if turn.role == "assistant" and turn.kind != "instruction"
     ]
     ends = [*replies[1:], len(trajectory.turns)]
+    judged = judged_by_teacher(trajectory)
     before, shown = None, _said(trajectory.turns[: replies[0]][-1:]) if replies else ""
     for at, end in zip(replies, ends, strict=True):
         turn, answers = trajectory.turns[at], trajectory.turns[at + 1 : end]
@@ -179,8 +189,19 @@ def _replies(trajectory: Trajectory) -> list[ReplyRecord]:
         void = turn.action is None or seen.startswith(_REFUSALS) or unmoved
         last = end == len(trajectory.turns) and trajectory.stop_reason == "failure"
         kind = _kind(turn, before, void=void, last=last) if turn.kind == "error" else None
-        verdict = None if turn.verdict is None else turn.verdict.status
-        found.append(ReplyRecord(turn.action, kind, void, verdict, turn.kind == "correction"))
+        found.append(
+            ReplyRecord(
+                action=turn.action,
+                error=kind,
+                void=void,
+                verdict=None if turn.verdict is None else turn.verdict.status,
+                judged=judged[at],
+                correction=turn.kind == "correction",
+                trained=turn.loss > 0,
+                category=error_category(turn),
+                unjudged=is_unjudged(turn, taught=trajectory.teacher is not None),
+            )
+        )
         before, shown = turn.action, seen
     return found
 

@@ -7,6 +7,7 @@ from itertools import groupby
 
 from step_envs.report.gathering import ERROR_KINDS, EpisodeRecord, ReplyRecord, Run, longest_common_start
 from step_envs.statistics import Interval, clustered_bootstrap, mcnemar, paired_bootstrap, sign_flip, wilson
+from step_envs.trajectory import ERROR_CATEGORIES
 
 FEW = 30
 """With fewer tasks than this, the report warns that a figure rests on few."""
@@ -133,15 +134,36 @@ class KindOfError:
     success: Interval
 
 
+NO_CATEGORY = "none given"
+"""How an error is listed that its teacher put into no category."""
+
+
 def errors_by_kind(run: Run) -> list[KindOfError]:
     """Count a run's errors by kind; kinds that do not occur are left out."""
-    errors = [(reply.error, one) for one in run.episodes for reply in one.replies if reply.error is not None]
+    return _count_errors(run, ERROR_KINDS, lambda reply: reply.error)
+
+
+def errors_by_category(run: Run) -> list[KindOfError]:
+    """Count a run's errors by the category that the teacher gave; empty where it gave none to any."""
+    if not any(reply.category for one in run.episodes for reply in one.replies):
+        return []
+    return _count_errors(
+        run,
+        [*ERROR_CATEGORIES, NO_CATEGORY],
+        lambda reply: None if reply.error is None else reply.category or NO_CATEGORY,
+    )
+
+
+def _count_errors(run: Run, names: Sequence[str], name_of: Callable[[ReplyRecord], str | None]) -> list[KindOfError]:
+    """Count the replies by their name, in the order of ``names``; replies whose name is None are no errors."""
+    named = [(name_of(reply), one) for one in run.episodes for reply in one.replies]
+    errors = [(name, one) for name, one in named if name is not None]
     found = []
-    for kind in ERROR_KINDS:
+    for kind in names:
         number = sum(name == kind for name, _ in errors)
         if not number:
             continue
-        having = [one for one in run.episodes if any(reply.error == kind for reply in one.replies)]
+        having = [one for one in run.episodes if any(name_of(reply) == kind for reply in one.replies)]
         share = rate([name == kind for name, _ in errors], [one.task for _, one in errors])
         success = rate([one.success for one in having], [one.task for one in having])
         found.append(KindOfError(kind, number, share, success))
@@ -151,13 +173,14 @@ def errors_by_kind(run: Run) -> list[KindOfError]:
 def errors_by_step(run: Run, *, until: int = 20) -> list[tuple[str, int, Interval]]:
     """Return step number, replies and the share of them judged wrong; what comes after ``until`` is one line.
 
-    The teacher's own replies count as steps, but not among those that can be wrong.
+    The teacher's own replies, and those without a verdict or with an unknown one, count as steps, but not among those that
+    can be wrong.
     """
     hits: dict[int, list[bool]] = {}
     tasks: dict[int, list[Hashable]] = {}
     for one in run.episodes:
         for number, reply in enumerate(one.replies, 1):
-            if not reply.correction:
+            if not reply.correction and reply.verdict in ("ok", "error"):
                 at = min(number, until + 1)
                 hits.setdefault(at, []).append(reply.error is not None)
                 tasks.setdefault(at, []).append(one.task)
@@ -171,13 +194,16 @@ class Verdicts:
     """Counts of a teacher's verdicts in a run.
 
     Attributes:
-        judged: Replies with a verdict.
+        judged: Replies with a verdict of the teacher; the engine's word on a completed task is none.
+        unjudged: Replies of the agent without one: the teacher was not asked about them.
         unknown: Share without an answer.
         error: Share called wrong.
-        trained: Share of all replies, the teacher's included, that may be trained on: neither wrong nor without verdict.
+        trained: Share of all replies, the teacher's included, that have a weight in training: neither wrong nor without
+            verdict.
     """
 
     judged: int
+    unjudged: int
     unknown: Interval
     error: Interval
     trained: Interval
@@ -185,14 +211,15 @@ class Verdicts:
 
 def verdicts(run: Run) -> Verdicts:
     """Count the teacher's verdicts in a run."""
-    said = [reply.verdict for one in run.episodes for reply in one.replies if reply.verdict is not None]
-    tasks = [one.task for one in run.episodes for reply in one.replies if reply.verdict is not None]
+    said = [reply.verdict for one in run.episodes for reply in one.replies if reply.judged]
+    tasks = [one.task for one in run.episodes for reply in one.replies if reply.judged]
     return Verdicts(
         judged=len(said),
+        unjudged=sum(reply.unjudged for one in run.episodes for reply in one.replies),
         unknown=rate([status == "unknown" for status in said], tasks),
         error=rate([status == "error" for status in said], tasks),
         trained=rate(
-            [_trained(reply) for one in run.episodes for reply in one.replies],
+            [reply.trained for one in run.episodes for reply in one.replies],
             [one.task for one in run.episodes for _ in one.replies],
         ),
     )
@@ -220,7 +247,7 @@ def agreement(oracle: Run, other: Run) -> Agreement | None:
     both: list[tuple[str, str, Hashable]] = []
     for first, second in pairs(oracle, other):
         for ours, theirs in longest_common_start(first, second):
-            if ours.verdict in ("ok", "error") and theirs.verdict is not None:
+            if ours.judged and theirs.judged and ours.verdict in ("ok", "error") and theirs.verdict is not None:
                 both.append((ours.verdict, theirs.verdict, first.task))
     if not both:
         return None
@@ -302,10 +329,6 @@ def pairs(first: Run, second: Run) -> list[tuple[EpisodeRecord, EpisodeRecord]]:
             matched.append((one, others[counts[one.task]]))
             counts[one.task] += 1
     return matched
-
-
-def _trained(reply: ReplyRecord) -> bool:
-    return reply.error is None and reply.verdict != "unknown"
 
 
 def _groups(

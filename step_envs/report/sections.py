@@ -22,6 +22,7 @@ def all_tables(runs: Sequence[Run], teacher_reports: Sequence[dict[str, Any]] = 
         differences_table(runs),
         recovery_table(runs),
         kinds_table(runs),
+        categories_table(runs),
         steps_table(runs),
         verdicts_table(runs),
         agreement_table(runs),
@@ -127,6 +128,19 @@ def kinds_table(runs: Sequence[Run]) -> Table:
     return Table("errors-by-kind", "Errors by kind", columns, rows, [note, _INTERVALS])
 
 
+def categories_table(runs: Sequence[Run]) -> Table:
+    """Make the table of errors by the category that the teacher put them into."""
+    rows: list[Sequence[Cell]] = [
+        (run.name, one.kind, one.number, one.share, one.success)
+        for run in runs
+        for one in measure.errors_by_category(run)
+    ]
+    columns = [Column("Run"), Column("Category"), Column("Errors", "count"), Column("Share", "share")]
+    columns.append(Column("Episodes with one succeed", "share"))
+    note = "What failed in the agent, in the teacher's words: the modules of AgentDebug (arXiv 2509.25370)."
+    return Table("errors-by-category", "Errors by category", columns, rows, [note, _INTERVALS])
+
+
 def steps_table(runs: Sequence[Run]) -> Table:
     """Return the share of wrong replies by step number."""
     rows: list[Sequence[Cell]] = []
@@ -134,7 +148,10 @@ def steps_table(runs: Sequence[Run]) -> Table:
         if any(one.errors for one in run.episodes):
             rows += [(run.name, step, number, share) for step, number, share in measure.errors_by_step(run)]
     columns = [Column("Run"), Column("Step"), Column("Replies", "count"), Column("Wrong", "share")]
-    note = "The teacher's own replies count as steps, but not among those that can be wrong."
+    note = (
+        "The teacher's own replies count as steps, but not among those that can be wrong; nor do replies that were not "
+        "judged or whose verdict is unknown."
+    )
     return Table("errors-by-step", "Errors by step", columns, rows, [note, _INTERVALS])
 
 
@@ -144,10 +161,13 @@ def verdicts_table(runs: Sequence[Run]) -> Table:
     for run in runs:
         one = measure.verdicts(run)
         if one.judged:
-            rows.append((run.name, ", ".join(run.teachers), one.judged, one.error, one.unknown, one.trained))
-    columns = [Column("Run"), Column("Teacher"), Column("Verdicts", "count"), Column("Error", "share")]
+            said = (one.judged, one.unjudged, one.error, one.unknown, one.trained)
+            rows.append((run.name, ", ".join(run.teachers), *said))
+    columns = [Column("Run"), Column("Teacher"), Column("Verdicts", "count"), Column("Steps not judged", "count")]
+    columns += [Column("Error", "share")]
     columns += [Column("Unknown", "share"), Column("Replies fit to train on", "share")]
-    return Table("verdicts", "Verdicts", columns, rows, [_INTERVALS])
+    note = "Without the step that completes a task, which is right without a teacher being asked."
+    return Table("verdicts", "Verdicts", columns, rows, [note, _INTERVALS])
 
 
 def agreement_table(runs: Sequence[Run]) -> Table:

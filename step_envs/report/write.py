@@ -11,6 +11,7 @@ from step_envs.errors import StoreError
 from step_envs.report.figures import Picture, draw
 from step_envs.report.gathering import Curve, Run
 from step_envs.report.sections import all_tables, findings
+from step_envs.report.sensitivity import TaughtModel, sensitivity_table
 from step_envs.report.tables import Table, latex, markdown
 from step_envs.text import visible
 
@@ -83,6 +84,7 @@ def make_report(
     *,
     curves: Sequence[Curve] = (),
     teacher_reports: Sequence[dict[str, Any]] = (),
+    taught: Sequence[TaughtModel] = (),
     command: str,
 ) -> Report:
     """Compute a report and write it into a folder.
@@ -92,6 +94,7 @@ def make_report(
         out: The folder; files of the same names in it are replaced.
         curves: How trainings went.
         teacher_reports: What ``step-envs teacher-eval --json`` measured.
+        taught: Which of the runs is of a model that was trained on which teacher's data.
         command: The command that makes it, for its foot.
 
     Raises:
@@ -103,7 +106,7 @@ def make_report(
         report = Report(
             title=f"Report on {' and '.join(run.name for run in runs)}",
             findings=findings(runs),
-            tables=all_tables(runs, teacher_reports),
+            tables=[*all_tables(runs, teacher_reports), *([sensitivity_table(taught)] if taught else [])],
             pictures=pictures,
             runs=runs,
             curves=curves,

@@ -15,17 +15,27 @@ from typing import Any, ClassVar, Literal, NamedTuple, Unpack
 from typing_extensions import override
 
 from step_envs.core import TextEnv, TextEnvOptions, WorldState
+from step_envs.sciworld.brief_texts import SciWorldBriefTexts
 from step_envs.sciworld.engine import DEFAULT_BACKEND, Backend, EngineReply, Simulator
 from step_envs.sciworld.java.jars import engine_digest
 from step_envs.sciworld.oracle import ExpertName, SciWorldOracle
 from step_envs.sciworld.planning.action_history import ActionHistory
+from step_envs.sciworld.planning.plan_executor import can_teleport
 from step_envs.sciworld.planning.replay_simulator import FULL_SCORE, StateView
 from step_envs.sciworld.planning.steps import NOT_UNDERSTOOD, normalize
-from step_envs.sciworld.prompt import REACT
+from step_envs.sciworld.prompt import BRIEF_REACT, REACT
 from step_envs.sciworld.tasks import SCIWORLD_TASKS, SciWorldTasks, read_simplification
 from step_envs.spaces import require_text
 
 _MOVES = ("go ", "teleport to ")
+
+_TAKEN_BACK: Mapping[str, tuple[str, ...]] = {
+    "open ": ("close ",),
+    "activate ": ("deactivate ",),
+    "pick up ": ("put down ", "drop ", "move "),
+    "connect ": ("disconnect ",),
+}
+"""Beginning of an action -> those of the actions that take it back, each before the name of the same thing."""
 
 _TERTIARY = re.compile(r"(to create (\w+-\w+) paint\..*completely done, focus on the )\w+( paint\.)", re.DOTALL)
 """The instruction of a tertiary colour, whose last sentence names the intermediate colour instead of the final one."""
@@ -91,6 +101,7 @@ class SciWorldEnv(TextEnv):
     env_id: ClassVar[str] = "STeP-SciWorld-v0"
     default_split: ClassVar[str] = "train"
     react = REACT
+    brief_react = BRIEF_REACT
     # ETO's programs ask for "easy", but of its own jar (1.1.3), where that also opens containers; see docs/sciworld.md.
     eto_options: ClassVar[Mapping[str, Any]] = {"simplification": "eto", "max_ticks": 200}
     eto_reward: ClassVar[Literal["final", "highest"]] = "highest"
@@ -120,12 +131,14 @@ class SciWorldEnv(TextEnv):
         self._simplification = read_simplification(simplification)
         self._mend_instructions = mend_instructions
         self._max_ticks = max_ticks
-        self._oracle = SciWorldOracle(self, expert, java, timeout, backend)
+        self._oracle = SciWorldOracle(self, expert, java, timeout, backend, brief=self.brief)
         self._simulator = Simulator(java, timeout, backend)
         self._history = ActionHistory("", 0, self._simplification, ())
         self._views: list[StateView] = []
         self._description = _Description("", "")
         self._moves = 0
+        if self.brief:
+            self._brief_texts = SciWorldBriefTexts(self._last_answer, teleports=can_teleport(self._history))
 
     @classmethod
     @override
@@ -157,6 +170,16 @@ class SciWorldEnv(TextEnv):
     def is_move(cls, action: str) -> bool:
         return normalize(require_text(action, "An action")).startswith(_MOVES)
 
+    @classmethod
+    @override
+    def takes_back(cls, action: str, earlier: str) -> bool:
+        now, before = (normalize(require_text(one, "An action")) for one in (action, earlier))
+        for beginning, inverses in _TAKEN_BACK.items():
+            if before.startswith(beginning):
+                thing = before.removeprefix(beginning).partition(" to ")[0]
+                return any(now.partition(" to ")[0] == f"{inverse}{thing}" for inverse in inverses)
+        return False
+
     @override
     def _accepts(self, action: str) -> bool:
         # The engine understands much that its own list leaves out: there the oracle's engine tries the action.
@@ -184,6 +207,9 @@ class SciWorldEnv(TextEnv):
         reply = self._simulator.step(action)
         self._history = self._history.then(action)
         return self._state_after(reply)
+
+    def _last_answer(self) -> str:
+        return self._description.put_into(self._views[-1].reply.observation)
 
     def _state_after(self, reply: EngineReply) -> WorldState:
         self._moves = reply.moves

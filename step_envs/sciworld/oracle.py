@@ -13,14 +13,16 @@ from typing_extensions import override
 
 from step_envs.errors import unknown_name
 from step_envs.oracle import Oracle, OracleEnv
+from step_envs.sciworld.brief_texts import write_brief_goal
 from step_envs.sciworld.engine import DEFAULT_BACKEND, Backend
 from step_envs.sciworld.expert import explore, next_step
 from step_envs.sciworld.planning.action_history import ActionHistory
+from step_envs.sciworld.planning.brief_names import brief_wording, names_things
 from step_envs.sciworld.planning.planner import Planner
 from step_envs.sciworld.planning.replay_simulator import StateView
-from step_envs.sciworld.planning.steps import NOT_UNDERSTOOD, normalize
+from step_envs.sciworld.planning.steps import NOT_UNDERSTOOD, had_no_effect, normalize
 from step_envs.sciworld.tasks import SciWorldTasks
-from step_envs.sciworld.thoughts import ThoughtContext, word, word_search
+from step_envs.sciworld.thoughts import ThoughtContext, word, word_briefly, word_search
 from step_envs.snapshots import Snapshot
 
 ExpertName = Literal["shortest", "explorer"]
@@ -49,6 +51,7 @@ class SciWorldOracle(Oracle[ActionHistory]):
         java: See ``Simulator``.
         timeout: See ``Simulator``.
         backend: See ``Simulator``.
+        brief: Name things in actions as brief texts show them, and say thoughts in few words.
 
     Raises:
         UnknownNameError: There is no such expert.
@@ -64,6 +67,8 @@ class SciWorldOracle(Oracle[ActionHistory]):
         java: str | os.PathLike[str] | None,
         timeout: float,
         backend: Backend = DEFAULT_BACKEND,
+        *,
+        brief: bool = False,
     ) -> None:
         super().__init__(env)
         if expert not in get_args(ExpertName):
@@ -71,6 +76,7 @@ class SciWorldOracle(Oracle[ActionHistory]):
         self.planner = Planner(java, timeout, backend)
         self._world = env
         self._expert = expert
+        self._brief = brief
         self._tasks = SciWorldTasks()
 
     @override
@@ -87,14 +93,23 @@ class SciWorldOracle(Oracle[ActionHistory]):
     def _plan(self, state: ActionHistory, after: Sequence[str]) -> list[str] | None:
         state = state.then(*after)
         plan = self.planner.plan(state) if self._expert == "shortest" else explore(self.planner, state)
-        return None if plan is None else list(plan)
+        if plan is None or not self._brief:
+            return None if plan is None else list(plan)
+        said: list[str] = []
+        for action in plan:
+            said.append(self._in_brief(state, action))
+            state = state.then(said[-1])
+        return said
 
     @override
     def _next_action(self) -> str | None:
         if self._expert == "shortest":
             return super()._next_action()
-        step = next_step(self.planner, self._state_now())
-        return None if step is None else step.action
+        state = self._state_now()
+        step = next_step(self.planner, state)
+        if step is None or not self._brief:
+            return None if step is None else step.action
+        return self._in_brief(state, step.action)
 
     @override
     def _thought(self, action: str) -> str:
@@ -107,11 +122,14 @@ class SciWorldOracle(Oracle[ActionHistory]):
             room=self.planner.simulator.observe(state).room,
             seed=f"{state.task}/{state.variation} {len(state.actions)}",
         )
+        search = None
         if self._expert == "explorer":
             step = next_step(self.planner, state)
-            if step is not None and step.search is not None and normalize(step.action) == normalize(action):
-                return word_search(context, *step.search)
-        return word(context)
+            if step is not None and normalize(step.action) == normalize(action):
+                search = step.search
+        if self._brief:
+            return word_briefly(write_brief_goal(self.planner.simulator.task_description(state)), action, search)
+        return word(context) if search is None else word_search(context, *search)
 
     @override
     def _is_informative(self, action: str) -> bool:
@@ -131,6 +149,21 @@ class SciWorldOracle(Oracle[ActionHistory]):
     def close(self) -> None:
         """End the oracle's engine."""
         self.planner.close()
+
+    def _in_brief(self, state: ActionHistory, action: str) -> str:
+        """Return an action of a plan from a state with the names that brief texts show, where the engine knows them."""
+        if not names_things(action):
+            return action
+        simulator = self.planner.simulator
+        now = simulator.observe(state)
+        wording = brief_wording(action, now)
+        if wording == action:
+            return action
+        after = simulator.observe(state.then(wording))
+        if after.asks_which_object or had_no_effect(after.reply.observation) or after.reply.score < now.reply.score:
+            return action  # the name that is seen means another thing as well
+        self.planner.remember_wording(state, action, wording)
+        return wording
 
     def _actions_after(self, state: ActionHistory, action: str) -> list[str]:
         """Return the rest of the plan after an action; empty if the action is not the next one of a plan.

@@ -1,5 +1,7 @@
 """How to act in ScienceWorld, in words for a language model."""
 
+from dataclasses import replace
+
 from step_envs.core import ReActFormat
 
 _MANUAL = """\
@@ -38,3 +40,8 @@ When you are asked which of several objects you mean, answer with its number as 
 
 REACT = ReActFormat(manual=_MANUAL, task="{instruction}")
 """In ETO's data the first turn is the task alone; the agent looks around by itself."""
+
+BRIEF_REACT = replace(
+    REACT, task="{observation}", observation_prefix="", format_error="The input must contain 'Action: '"
+)
+"""With ``brief=True``: the first observation holds the task, and no words stand around observations."""

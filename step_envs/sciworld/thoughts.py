@@ -68,6 +68,25 @@ def word_search(context: ThoughtContext, room: str, thing: str | None) -> str:
     return _fill_in(context, "search thing", {"to": to(room), "thing": the(thing)})
 
 
+def word_briefly(goal: str, action: str, search: tuple[str, str | None] | None) -> str:
+    """Word a thought in few words: the goal, and what is done next.
+
+    Args:
+        goal: The goal in few words.
+        action: The action to be taken.
+        search: What a movement looks for, if it does: the room to look at, and the thing, as ``word_search`` takes them.
+    """
+    if search is None:
+        return f"Goal: {goal}; {_spaced(action)}."
+    room, thing = search
+    if thing is None:
+        return f"Goal: {goal}; not seen yet, try {room}."
+    name = plain(thing)
+    place = goal.lower().find(name.lower())
+    # In the goal's own letters: "unknown substance B".
+    return f"Goal: {goal}; no {name if place < 0 else goal[place : place + len(name)]} yet, try {room}."
+
+
 def _fill_in(context: ThoughtContext, case: str, words: dict[str, str]) -> str:
     templates = THOUGHT_TEMPLATES[case]
     digest = hashlib.sha256(f"{context.seed} {_spaced(context.action)}".encode("utf-8", "surrogatepass")).digest()

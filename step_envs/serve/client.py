@@ -23,6 +23,8 @@ from step_envs.snapshots import Snapshot, write_snapshot
 from step_envs.spaces import require_text
 from step_envs.tasks import TaskSet
 
+_TRAITS_OF_ACTIONS = ("verb_of", "is_move", "takes_back", "vaguer")
+"""What a world's class says of the text of an action."""
 _BEFORE_ANYTHING = WorldState("", 0.0, success=False, done=False)
 
 
@@ -121,7 +123,7 @@ class RemoteEnv(TextEnv):
 
     env_id: ClassVar[str] = "STeP-Remote-v0"
     default_split: ClassVar[str] = "default"
-    react: ClassVar[ReActFormat] = ReActFormat(manual="")
+    react: ReActFormat = ReActFormat(manual="")
     waits_outside_python: ClassVar[bool] = True
     secret_options: ClassVar[tuple[str, ...]] = ("token",)
 
@@ -163,7 +165,7 @@ class RemoteEnv(TextEnv):
         # for each would be slow.
         served = known_class(about["env_id"])
         if not issubclass(served, RemoteEnv):
-            vars(self).update(verb_of=served.verb_of, is_move=served.is_move)
+            vars(self).update({name: getattr(served, name) for name in _TRAITS_OF_ACTIONS})
         # The limit is kept here; a server that kept it, too, would end episodes that were put back by restore().
         self._wanted = {"env": env, "options": options | {"max_steps": None, "admissible_actions": admissible_actions}}
         self._session: str | None = None

@@ -80,7 +80,7 @@ class Worlds:
             "splits": list(tasks.splits),
             "default_split": cls.default_split,
             "types": list(tasks.types),
-            "react": asdict(cls.react),
+            "react": asdict((cls.brief_react if options.get("brief") else None) or cls.react),
             "max_errors": cls.max_errors,
             "reset_options": list(cls.reset_options),
         }

@@ -45,6 +45,9 @@ def check_garbled(make: Make, env_id: str, steps: int, kwargs: dict[str, Any]) -
                 "task_type": world.task_type,
                 "verb_of": world.verb_of,
                 "is_move": world.is_move,
+                "takes_back": lambda action: world.takes_back(action, "look"),
+                "takes_back, earlier": lambda action: world.takes_back("look", action),
+                "vaguer": world.vaguer,
                 "oracle.thought": world.oracle.thought,
                 "oracle.is_informative": world.oracle.is_informative,
                 "oracle.plan(after=[...])": lambda action: world.oracle.plan(after=[action]),
@@ -65,6 +68,12 @@ def check_garbled(make: Make, env_id: str, steps: int, kwargs: dict[str, Any]) -
             require(type(world.accepts(action)) is bool, f"accepts({action[:20]!r}) is not a bool.")
             require(type(world.is_move(action)) is bool, f"is_move({action[:20]!r}) is not a bool.")
             require(isinstance(world.verb_of(action), str), f"verb_of({action[:20]!r}) is not a str.")
+            for earlier in ODD_ACTIONS:
+                taken = world.takes_back(action, earlier)
+                require(type(taken) is bool, f"takes_back({action[:20]!r}, {earlier[:20]!r}) is not a bool.")
+            vaguer = world.vaguer(action)
+            texts = isinstance(vaguer, tuple) and all(isinstance(text, str) for text in vaguer)
+            require(texts, f"vaguer({action[:20]!r}) is not a tuple of str.")
             require(
                 type(world.oracle.is_informative(action)) is bool, f"is_informative({action[:20]!r}) is not a bool."
             )

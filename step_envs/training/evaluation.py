@@ -72,6 +72,22 @@ class EvalConfig(RunSettings):
             UnknownNameError: The environment's split, a task or a task type does not exist.
             ValueError: The protocol sets an option that was given.
         """
+        # Without a list of tasks, the episodes are the first of those of a longer evaluation, so that it can be resumed
+        # with more of them. Tasks that are played several times have to be listed, and then more times can be added.
+        return self._collection(listed=self.per_task > 1)
+
+    def begun_in(self, out: Path) -> CollectConfig:
+        """Return the same as ``run``, in the order in which the evaluation in a folder was begun.
+
+        Earlier versions listed the tasks of every evaluation that played a part of them.
+        """
+        run, record = self.run(), out / "config.json"
+        if not record.exists():
+            return run
+        listed = self._collection(listed=True)
+        return listed if CollectConfig.read(record).tasks == listed.tasks else run
+
+    def _collection(self, *, listed: bool) -> CollectConfig:
         options = dict(self.env_options)
         if self.protocol == "eto":
             of_eto = env_class(self.env).eto_options
@@ -79,7 +95,6 @@ class EvalConfig(RunSettings):
                 if name in options:
                     raise ValueError(f"ETO's protocol sets {name}: leave it out, or evaluate with the protocol own.")
             options |= of_eto
-        # The tasks are named and played in one order, so that no task is repeated before all have been played.
         whole = CollectConfig(
             env=self.env, env_options=options, split=self.split, tasks=self.tasks, episodes=1, agent=self.agent
         )
@@ -90,7 +105,7 @@ class EvalConfig(RunSettings):
                 "task (per_task)."
             )
         tasks = self.tasks
-        if self.episodes is not None and self.episodes < number:
+        if listed and self.episodes is not None and self.episodes < number:
             first = whole.model_copy(update={"episodes": self.episodes, "seed": self.seed}).episodes_to_play()
             tasks = tuple(plan.task_id for plan in first)
         return CollectConfig(
@@ -195,7 +210,8 @@ def evaluate(
     Args:
         config: What to evaluate, and how.
         out: Folder of the run; ``evaluation.json`` is written into it at the end.
-        resume: Continue the run in the folder.
+        resume: Continue the run in the folder; with more ``episodes`` (where each task is played once) or a higher
+            ``per_task``, those that were played are the first of the longer evaluation.
         on_start: Called when the run begins; see ``collect``.
         on_progress: Called after every episode; see ``collect``.
         **changes: Fields of the configuration to replace, e.g. ``concurrency=64``; see ``collect``.
@@ -208,7 +224,7 @@ def evaluate(
         KeyboardInterrupt: Ctrl-C was pressed; everything in the folder is whole.
     """
     config = config.with_changes(**changes)
-    run = config.run()
+    run = config.begun_in(out) if resume else config.run()
     progress = collect(run, out, resume=resume, on_start=on_start, on_progress=on_progress)
     found = summarize(config, list(read_trajectories(out)), make_world=lambda: make_world(run))
     found = found.model_copy(update={"failed": progress.planned - progress.kept})

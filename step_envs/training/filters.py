@@ -102,3 +102,9 @@ def halve_tasks(
         tuple(task for index, task in enumerate(task_ids) if index in first),
         tuple(task for index, task in enumerate(task_ids) if index not in first),
     )
+
+
+def is_golden(trajectory: Trajectory) -> bool:
+    """Return True if an expert gave every reply."""
+    kinds = {turn.kind for turn in trajectory.turns if turn.role == "assistant" and turn.kind != "instruction"}
+    return kinds == {"expert"}

@@ -11,7 +11,7 @@ from step_envs.errors import unknown_name
 from step_envs.loss_weights import Masking, turn_weight
 from step_envs.trajectory import Trajectory, Turn
 
-__all__ = ["Masking", "begins_at", "check_masking", "masked_messages", "remaining_turns"]
+__all__ = ["Masking", "begins_at", "check_error_weight", "check_masking", "masked_messages", "remaining_turns"]
 
 
 def check_masking(name: str) -> Masking:
@@ -23,6 +23,19 @@ def check_masking(name: str) -> Masking:
     if name not in get_args(Masking):
         raise unknown_name("masking", name, get_args(Masking))
     return cast(Masking, name)
+
+
+def check_error_weight(weight: float, masking: Masking) -> float:
+    """Check the weight of error turns under a mask, and return it.
+
+    Raises:
+        ValueError: It is not from 0 to 1, or not 0 with another mask than ``partial``.
+    """
+    if not 0 <= weight <= 1:
+        raise ValueError(f"error_weight must be from 0 to 1, got {weight:g}.")
+    if weight and masking != "partial":
+        raise ValueError(f'error_weight goes with masking="partial", not with {masking!r}.')
+    return weight
 
 
 def masked_messages(
@@ -44,11 +57,7 @@ def masked_messages(
         UnknownNameError: There is no such mask.
         ValueError: ``error_weight`` is not from 0 to 1, or is given with another mask than ``partial``.
     """
-    check_masking(masking)
-    if not 0 <= error_weight <= 1:
-        raise ValueError(f"error_weight must be from 0 to 1, got {error_weight:g}.")
-    if error_weight and masking != "partial":
-        raise ValueError(f'error_weight goes with masking="partial", not with {masking!r}.')
+    check_error_weight(error_weight, check_masking(masking))
     messages: list[dict[str, Any]] = []
     for turn in remaining_turns(trajectory, masking):
         loss = turn.loss

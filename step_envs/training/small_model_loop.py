@@ -4,7 +4,8 @@ With a model of less than a million parameters, most of the time of a general tr
 logits that no loss needs, and into attention between packed documents that is then masked. Here rows of similar length form
 a batch, padded on the right, so that no attention mask is needed: a causal model never looks to the right. Logits are
 computed for trained tokens alone. Loss, optimizer, schedule, log and callbacks are those of TRL's trainer, which gives the
-same model on the same batches; a test compares the two.
+same model on the same batches; a test compares the two. The log also says how many names were copied right (see
+``copied_names``).
 """
 
 import math
@@ -16,6 +17,7 @@ from typing import Any
 
 from step_envs.errors import DataError
 from step_envs.run_folder import write_json
+from step_envs.training.copied_names import count_copied, name_tokens
 from step_envs.training.mask_audit import AuditPlan, Document, choose_documents, measure_kinds
 from step_envs.training.tokens import IGNORED
 
@@ -139,6 +141,8 @@ class SmallModelTrainer:
         self._callbacks = CallbackHandler(callbacks, model, None, self._optimizer, self._schedule)
         self.add_callback, self.remove_callback = self._callbacks.add_callback, self._callbacks.remove_callback
         self._losses: list[Any] = []
+        self._copied: tuple[int, int] | None = None
+        self._names = self._rows.names(model.get_input_embeddings().num_embeddings)
 
     def train(self, resume_from_checkpoint: str | None = None) -> None:
         """Train to the end, from the beginning or from a checkpoint."""
@@ -154,6 +158,7 @@ class SmallModelTrainer:
         for number in range(self.state.global_step, len(self.steps)):
             self._call("on_step_begin")
             found = self._audit_step(number)
+            self._copied = (0, 0) if (number + 1) % self.args.logging_steps == 0 else None
             loss = self._backward(self.steps[number])
             norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.args.max_grad_norm)
             rate = self._schedule.get_last_lr()[0]
@@ -169,6 +174,7 @@ class SmallModelTrainer:
             if self.control.should_log:
                 mean = torch.stack(self._losses).mean().item()
                 self._losses = []
+                found |= self._names_right()
                 self.log({"loss": mean, "grad_norm": norm.item(), "learning_rate": rate} | found)
             if self.control.should_save:
                 self._save(Path(self.args.output_dir) / f"checkpoint-{number + 1}")
@@ -210,12 +216,22 @@ class SmallModelTrainer:
             hidden = backbone(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
             trained = targets != IGNORED
             logits = head(hidden[trained]).float()
+            if self._copied is not None:
+                # Only at steps that are logged: it takes the time of a few percent of a step.
+                found = count_copied(ids, targets, trained, logits.argmax(-1), self._names)
+                self._copied = (self._copied[0] + found[0], self._copied[1] + found[1])
             each = torch.nn.functional.cross_entropy(logits, targets[trained], reduction="none")
             loss = (each * weights[trained]).sum() / max(total, 1e-8)
             loss.backward()
             losses.append(loss.detach())
             self.state.num_input_tokens_seen += sum(self._rows.lengths[row] for row in batch)
         return torch.stack(losses).sum()
+
+    def _names_right(self) -> dict[str, float]:
+        """Return the share of copyable names that the last step predicted right, if there were any."""
+        if self._copied is None or self._copied[1] == 0:
+            return {}
+        return {"names_right": self._copied[0] / self._copied[1]}
 
     def _audit_step(self, number: int) -> dict[str, float]:
         if self._audit is None or not self._audit.is_due(number + 1, self.args.logging_steps):
@@ -284,6 +300,10 @@ class _Rows:
         weights = columns.get("weights") or [[float(label != IGNORED) for label in row] for row in columns["labels"]]
         self._weights = [torch.tensor(row) for row in weights]
         self._kinds = [torch.tensor(row) for row in columns.get("kinds", [])]
+
+    def names(self, vocabulary: int) -> Any:
+        """Return which tokens are names; see ``copied_names``."""
+        return name_tokens(self._ids, vocabulary)
 
     def weight(self, rows: Sequence[int]) -> float:
         """Sum the weights of the trained tokens of rows."""

@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from step_envs.collection.failures import FailureGroup
 from step_envs.files import replacing
 from step_envs.runs import run_names
 from step_envs.text import visible
 from step_envs.trajectory import Trajectory
-from step_envs.viewer.pack import Packer
+from step_envs.viewer.pack import COLUMNS, SCHEMA, Packer, RowTable, failure_row, inert
 
 if TYPE_CHECKING:
     from step_envs.viewer.tokens import TokenPacker
@@ -29,6 +30,8 @@ _SCRIPTS = (
     "text.js", "data.js", "state.js", "list.js", "chart.js", "turns.js", "tokens.js", "compare.js", "overview.js",
     "pane.js", "keys.js", "main.js",
 )  # fmt: skip
+_FOLLOWING = "live.js"
+"""What only the page that follows a run has: the one script that sends requests."""
 _STYLES = ("theme.css", "layout.css", "episode.css")
 _MARKERS = re.compile(r"<!--(TITLE|POLICY|STYLE|DATA|TOKENS|SCRIPT)-->")
 
@@ -67,6 +70,7 @@ class Page:
         self.names = run_names(runs)
         self._packer = Packer(self.names)
         self._tokens = tokens
+        self._failures: list[dict[str, Any]] = []
 
     def add(self, run: int, trajectory: Trajectory) -> None:
         """Add a trajectory.
@@ -79,6 +83,15 @@ class Page:
         if self._tokens is not None:
             self._tokens.add(chunk, at, trajectory)
 
+    def add_failures(self, run: int, groups: Iterable[FailureGroup]) -> None:
+        """Add the episodes of a run that have no trajectory.
+
+        Args:
+            run: Number of the run in ``runs``.
+            groups: Why they have none.
+        """
+        self._failures += [failure_row(run, group) for group in groups]
+
     def write(self, path: Path) -> WrittenPage:
         """Write the file, whole or not at all.
 
@@ -86,9 +99,11 @@ class Page:
             StoreError: It cannot be written.
         """
         tokens = self._tokens
-        more = {} if tokens is None else {"tokenizer": tokens.about()}
+        more: dict[str, Any] = {} if tokens is None else {"tokenizer": tokens.about()}
+        if self._failures:
+            more["failures"] = self._failures
         parts: dict[str, Iterable[str]] = {
-            "TITLE": [html.escape(visible(f"{' and '.join(self.names)} - step-envs"))],
+            "TITLE": [_title(self.names)],
             "POLICY": [_policy()],
             "STYLE": [f"<style>{_style()}</style>"],
             "DATA": _elements(self._packer.blocks(more)),
@@ -113,6 +128,29 @@ class Page:
         )
 
 
+def following_page(names: Sequence[str]) -> bytes:
+    """Make the page that follows runs: it holds no episode, and asks the server it came from for them.
+
+    Args:
+        names: The names of the runs.
+    """
+    head = {"schema": SCHEMA, "runs": list(names), "columns": COLUMNS, "tables": RowTable().tables(), "live": True}
+    parts = {
+        "TITLE": _title(names),
+        "POLICY": _policy(following=True),
+        "STYLE": f"<style>{_style()}</style>",
+        "DATA": "".join(piece for piece in _elements([("index", [inert(head | {"rows": []})])])),
+        "TOKENS": "",
+        "SCRIPT": f"<script>{_script(following=True)}</script>",
+    }
+    pieces = _MARKERS.split(_asset("template.html"))
+    return "".join(parts[piece] if at % 2 else piece for at, piece in enumerate(pieces)).encode()
+
+
+def _title(names: Sequence[str]) -> str:
+    return html.escape(visible(f"{' and '.join(names)} - step-envs"))
+
+
 def _elements(blocks: Iterable[tuple[str, Iterable[str]]]) -> Iterator[str]:
     for name, pieces in blocks:
         yield f'<script type="application/json" id="{name}">'
@@ -131,19 +169,22 @@ def _style() -> str:
 
 
 @cache
-def _script() -> str:
-    return '\n"use strict";\n(() => {\n' + "\n".join(_asset(name) for name in _SCRIPTS) + "})();\n"
+def _script(*, following: bool = False) -> str:
+    names = (*_SCRIPTS[:-1], _FOLLOWING, _SCRIPTS[-1]) if following else _SCRIPTS
+    return '\n"use strict";\n(() => {\n' + "\n".join(_asset(name) for name in names) + "})();\n"
 
 
 @cache
-def _policy() -> str:
+def _policy(*, following: bool = False) -> str:
     rules = [
         "default-src 'none'",
-        f"script-src '{_hash(_script())}'",
+        f"script-src '{_hash(_script(following=following))}'",
         f"style-src '{_hash(_style())}'",
         "base-uri 'none'",
         "form-action 'none'",
     ]
+    if following:
+        rules.append("connect-src 'self'")
     return f'<meta http-equiv="Content-Security-Policy" content="{"; ".join(rules)}">'
 
 

@@ -11,11 +11,13 @@ from typing_extensions import override
 from step_envs.core import TextEnvOptions, WorldState
 from step_envs.errors import unknown_name
 from step_envs.tasks import TaskSet
+from step_envs.webshop.brief_texts import WebShopBriefTexts
 from step_envs.webshop.catalogue.catalogue import Catalogue
 from step_envs.webshop.catalogue.goals import Goal, GoalKind
 from step_envs.webshop.catalogue.sources import DEFAULT_SIZE, open_catalogue
 from step_envs.webshop.engine import ShopEngine
 from step_envs.webshop.oracle import ExpertName, WebShopOracle
+from step_envs.webshop.prompt import BRIEF_REACT
 from step_envs.webshop.shop.noun_tagger import NounChoice
 from step_envs.webshop.shop.pages import ObservationMode
 from step_envs.webshop.shop.session_state import ActionOutcome, PlayedActions, SavedEpisode
@@ -24,7 +26,7 @@ from step_envs.webshop.site.env import WebShopSiteEnv
 from step_envs.webshop.tasks import MAX_STEPS, WebShopTasks
 
 BACKENDS = ("local", "http")
-_HOLD_CATALOGUE = ("tasks", "_shop_tasks", "_task_ids", "_engine", "_oracle")
+_HOLD_CATALOGUE = ("tasks", "_shop_tasks", "_task_ids", "_engine", "_oracle", "_shop_texts")
 """Attributes that refer to the catalogue; ``close`` deletes them."""
 
 
@@ -60,9 +62,11 @@ class WebShopEnv(ShopEnv):
     Raises:
         DataError: Data that was named is not there.
         UnknownNameError: A split, department, mode, tagger or expert does not exist.
-        ValueError: ``expert="explorer"`` with another observation mode, or a number is out of its range.
+        ValueError: ``expert="explorer"`` or ``brief=True`` with another observation mode, ``brief=True`` with earlier
+            observations or actions, or a number is out of its range.
     """
 
+    brief_react = BRIEF_REACT
     reset_options: ClassVar[tuple[str, ...]] = ("task_id", "goal")
     more_options: ClassVar[tuple[str, ...]] = ("site_url", "site_goals", "site_timeout")
     host_options: ClassVar[tuple[str, ...]] = ("data_path", "backend", "size", "catalogue_seed", *more_options)
@@ -100,6 +104,10 @@ class WebShopEnv(ShopEnv):
             raise ValueError(
                 f'expert="explorer" reads pages as text: it needs observation_mode="text", got {observation_mode!r}.'
             )
+        if options.get("brief") and (observation_mode, num_prev_obs, num_prev_actions) != ("text", 0, 0):
+            raise ValueError(
+                "brief=True has pages of its own: leave out observation_mode=, num_prev_obs= and num_prev_actions=."
+            )
         self._shop_tasks = self._catalogue_tasks(
             data_path=data_path, goals=goals, size=size, catalogue_seed=catalogue_seed
         )
@@ -115,7 +123,9 @@ class WebShopEnv(ShopEnv):
         )
         self._explorer = expert == "explorer"
         self._history = PlayedActions()
-        self._oracle = WebShopOracle(self, expert)
+        self._shop_texts = WebShopBriefTexts(self._engine, self._shop_tasks.kind) if self.brief else None
+        self._brief_texts = self._shop_texts
+        self._oracle = WebShopOracle(self, expert, self._shop_texts)
         self._provenance = self._provenance_now()
         self._score = 0.0
         self._own_goal = False
@@ -195,6 +205,7 @@ class WebShopEnv(ShopEnv):
             self._last_type = self._shop_tasks.type_of(self._task_id) if self._task_id else ""
             for name in _HOLD_CATALOGUE:
                 delattr(self, name)
+            self._brief_texts = None
         super().close()
 
     def _provenance_now(self) -> dict[str, str]:

@@ -12,12 +12,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
+from step_envs.webshop.brief_texts import WebShopBriefTexts
 from step_envs.webshop.engine import ShopEngine
 from step_envs.webshop.shop.actions import parse_action
 from step_envs.webshop.shop.instruction_parser import content_words, search_words, split_price
 from step_envs.webshop.shop.page_reader import kind_of, read_results, read_title
 from step_envs.webshop.shop.pages import BACK_TO_SEARCH, BUY_NOW, PREVIOUS_PAGE, SEPARATOR
-from step_envs.webshop.thoughts import join_words, shorten
+from step_envs.webshop.thoughts import shorten, word_briefly, word_fully
 
 NO_LIMIT: Final = 1000
 """Steps left in an episode without a limit: more than shopping ever takes."""
@@ -110,15 +111,18 @@ class Shopper:
     Args:
         instruction: What to shop for, as the shop says it.
         most_opened: How many products to look into before settling for the best of them.
+        texts: Brief texts of the shop; the shopper then reads brief pages, and thinks in few words.
     """
 
-    def __init__(self, instruction: str, most_opened: int = 2) -> None:
+    def __init__(self, instruction: str, most_opened: int = 2, texts: WebShopBriefTexts | None = None) -> None:
         self._wish, self._price_limit = split_price(instruction)
         self._wanted = list(dict.fromkeys(content_words(self._wish)))
         # One line in lower case without brackets, as the shop reads it; "<" would begin one of its special searches.
         words = _NOT_SEARCHED.sub(" ", search_words(instruction) or instruction).lower()
         self._query = words.strip().lstrip("<").strip() or "shop"
         self._most_opened = most_opened
+        self._texts = texts
+        self._task = "" if texts is None else texts.instruction(instruction)
         self._memory = _Memory()
 
     def copy(self) -> "Shopper":
@@ -158,6 +162,11 @@ class Shopper:
             product.seen += _lower_text(memory.page)
             product.read = product.read or argument == "features"
 
+    def look(self, engine: ShopEngine, action: str | None = None) -> None:
+        """Take in the page that an engine shows, in answer to an action."""
+        page = engine.observe("text") if self._texts is None else self._texts.reading(engine.page)
+        self.see(page, engine.available_actions()["clickables"], action)
+
     def next_step(self, steps_left: int = NO_LIMIT) -> ExplorerStep | None:
         """Decide the next step by what the episode has shown so far.
 
@@ -171,7 +180,7 @@ class Shopper:
         if kind == "start":
             return self._search()
         if self._memory.dead:
-            return ExplorerStep("Nothing happens on this page, so I start anew.", _click(BACK_TO_SEARCH))
+            return self._step(_click(BACK_TO_SEARCH), "dead")
         if kind == "results":
             return self._at_results(steps_left)
         if kind == "product":
@@ -180,13 +189,11 @@ class Shopper:
 
     def why_buy(self) -> str:
         """Return a sentence or two that say why to buy the product that is shown."""
-        product = self._product_here()
-        found = join_words(self._found(product)[:5]) or "what I need"
-        limit = self._price_limit
-        price = (
-            f" and costs no more than {limit:.2f} dollars" if limit is not None and not self._too_dear(product) else ""
-        )
-        return f"{shorten(product.title)!r} offers {found}{price}. I buy it."
+        product, limit = self._product_here(), self._price_limit
+        title, found = shorten(product.title), self._found(product)[:5] or "what I need"
+        if limit is None or self._too_dear(product):
+            return self._thought("buy", title=title, found=found)
+        return self._thought("buy cheap", title=title, found=found, limit=f"{limit:.2f}")
 
     # Taking in.
 
@@ -231,7 +238,7 @@ class Shopper:
     # Deciding.
 
     def _search(self) -> ExplorerStep:
-        return ExplorerStep(f"I start by searching for what matters: {self._query}.", f"search[{self._query}]")
+        return self._step(f"search[{self._query}]", "search", query=self._query)
 
     def _at_results(self, left: int) -> ExplorerStep | None:
         memory = self._memory
@@ -242,46 +249,56 @@ class Shopper:
         if opened and (len(opened) >= self._most_opened or left < _REOPEN_STEPS or best is None):
             again = max(opened, key=self._worth)
             if searched or self._worth(again) >= _GOOD_ENOUGH:
-                return ExplorerStep("The earlier one was the better choice, so I open it again.", _click(again.asin))
+                return self._step(_click(again.asin), "again", number=self._number(again))
         if best is not None and (searched or self._promise(best) >= _PROMISING):
             shared = [word for word in self._wanted if word in best.title.lower()]
-            because = f" because it mentions {join_words(shared[:4])}" if shared else ""
-            return ExplorerStep(f"{shorten(best.title)!r} looks most promising{because}.", _click(best.asin))
+            words: dict[str, str | list[str]] = {"title": shorten(best.title), "number": self._number(best)}
+            if not shared:
+                return self._step(_click(best.asin), "try", **words)
+            return self._step(_click(best.asin), "open", **words, found=shared[:4])
         if not searched:
-            return ExplorerStep("These are not what I was asked for, so I search anew.", _click(BACK_TO_SEARCH))
+            return self._step(_click(BACK_TO_SEARCH), "other results")
         if PREVIOUS_PAGE in memory.page:
-            return ExplorerStep("There is nothing on this page, so I turn back.", _click(PREVIOUS_PAGE))
+            return self._step(_click(PREVIOUS_PAGE), "turn back")
         return None
 
     def _at_product(self, left: int) -> ExplorerStep:
         memory, product = self._memory, self._product_here()
         wanted = self._wanted_choices()
         if not self._has_searched(left) and self._promise(product) < _PROMISING:
-            return ExplorerStep("This is not what I was asked for, so I search anew.", _click(BACK_TO_SEARCH))
+            return self._step(_click(BACK_TO_SEARCH), "other product")
         if not product.read and left >= _READ_STEPS + len(wanted) + 1:
-            return ExplorerStep(
-                "The title sounds right, but I want to read its features before I decide.", "click[features]"
-            )
+            return self._step("click[features]", "read")
         worth = self._worth(product)
         others = [memory.products[asin] for asin in memory.opened if asin in memory.results]
         another = len(others) < self._most_opened and left >= _REOPEN_STEPS + _READ_STEPS + len(wanted)
         if worth < _GOOD_ENOUGH and another:
-            fault = "It costs too much"
             if missing := self._missing(product):
-                fault = f"It says nothing of {join_words(missing[:3])}"
-            return ExplorerStep(f"{fault}, so I go back and look at another one.", _click(PREVIOUS_PAGE))
+                return self._step(_click(PREVIOUS_PAGE), "lacks", missing=missing[:3])
+            return self._step(_click(PREVIOUS_PAGE), "too dear")
         best = max(others, key=self._worth, default=product)
         if self._worth(best) > worth and left >= _REOPEN_STEPS + len(wanted):
-            return ExplorerStep("An earlier one fits better, so I go back to it.", _click(PREVIOUS_PAGE))
+            return self._step(_click(PREVIOUS_PAGE), "earlier")
         for value in wanted:
             if value not in memory.chosen and left > 1:
-                return ExplorerStep(f"I was asked for {value}, so I choose that.", f"click[{value}]")
+                return self._step(f"click[{value}]", "choose", value=value)
         return ExplorerStep(self.why_buy(), _click(BUY_NOW))
 
     def _at_sub_page(self) -> ExplorerStep:
         found = self._found(self._product_here())
-        told = f"It speaks of {join_words(found[:5])}." if found else "It does not speak of what I was asked for."
-        return ExplorerStep(f"{told} I go back to the product.", _click(PREVIOUS_PAGE))
+        if not found:
+            return self._step(_click(PREVIOUS_PAGE), "nothing found")
+        return self._step(_click(PREVIOUS_PAGE), "found", found=found[:5])
+
+    def _step(self, action: str, case: str, **words: str | list[str]) -> ExplorerStep:
+        return ExplorerStep(self._thought(case, **words), action)
+
+    def _thought(self, case: str, **words: str | list[str]) -> str:
+        return word_fully(case, **words) if self._texts is None else word_briefly(self._task, case, **words)
+
+    def _number(self, product: _KnownProduct) -> str:
+        """Return the number of a product on the result page."""
+        return str(self._memory.results.index(product.asin) + 1)
 
     # Judging.
 
@@ -353,13 +370,8 @@ def explore(engine: ShopEngine, shopper: Shopper, steps_left: int = NO_LIMIT, li
         outcome = engine.act(step.action)
         if outcome.done:
             return actions if outcome.reward == 1.0 else None
-        look(imagined, engine, step.action)
+        imagined.look(engine, step.action)
     return None
-
-
-def look(shopper: Shopper, engine: ShopEngine, action: str | None = None) -> None:
-    """Let a shopper see the page that an engine shows, in answer to an action."""
-    shopper.see(engine.observe("text"), engine.available_actions()["clickables"], action)
 
 
 def _click(name: str) -> str:

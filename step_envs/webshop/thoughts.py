@@ -5,11 +5,58 @@ The wording is varied, and yet the same for the same action, so that a trajector
 
 import hashlib
 from collections.abc import Sequence
+from typing import Final
 
 from step_envs.webshop.engine import ShopEngine
 from step_envs.webshop.shop.actions import parse_action
 from step_envs.webshop.shop.instruction_parser import split_price
 from step_envs.webshop.shop.pages import BACK_TO_SEARCH, BUY_NOW, NEXT_PAGE, PREVIOUS_PAGE, SUB_PAGES
+
+_SENTENCES: Final = {
+    "search": "I start by searching for what matters: {query}.",
+    "dead": "Nothing happens on this page, so I start anew.",
+    "again": "The earlier one was the better choice, so I open it again.",
+    "open": "{title!r} looks most promising because it mentions {found}.",
+    "try": "{title!r} looks most promising.",
+    "other results": "These are not what I was asked for, so I search anew.",
+    "other product": "This is not what I was asked for, so I search anew.",
+    "turn back": "There is nothing on this page, so I turn back.",
+    "read": "The title sounds right, but I want to read its features before I decide.",
+    "too dear": "It costs too much, so I go back and look at another one.",
+    "lacks": "It says nothing of {missing}, so I go back and look at another one.",
+    "earlier": "An earlier one fits better, so I go back to it.",
+    "choose": "I was asked for {value}, so I choose that.",
+    "found": "It speaks of {found}. I go back to the product.",
+    "nothing found": "It does not speak of what I was asked for. I go back to the product.",
+    "buy": "{title!r} offers {found}. I buy it.",
+    "buy cheap": "{title!r} offers {found} and costs no more than {limit} dollars. I buy it.",
+}
+"""The shopper's thoughts. Two of them may be the same in few words."""
+
+_BRIEF: Final = {
+    "search": "search for it",
+    "dead": "nothing happens, start anew",
+    "again": "[{number}] was better, open it again",
+    "open": "[{number}] has {found}, open it",
+    "try": "try [{number}]",
+    "other results": "these are others, search anew",
+    "other product": "this is another, search anew",
+    "turn back": "nothing here, turn back",
+    "read": "read its features",
+    "too dear": "price too high, look at another",
+    "lacks": "no {missing}, look at another",
+    "earlier": "an earlier one was better, go back",
+    "choose": "choose {value}",
+    "found": "it has {found}, go back",
+    "nothing found": "nothing found, go back",
+    "buy": "it has {found}, buy it",
+    "buy cheap": "it has {found}, price is right, buy it",
+    "buy blindly": "buy it",
+    "number": "open [{what}]",
+    "click": "click {what}",
+    "other": "try something",
+}
+"""The same in few words, and three for actions that the shopper would not take."""
 
 
 def describe(engine: ShopEngine, action: str) -> str:
@@ -68,6 +115,35 @@ def describe_blindly(action: str) -> str:
     """Return a sentence for an action where neither the page nor the goal is known."""
     what = action.partition("[")[2].rstrip("]")
     return f"The next thing to do is {'search for' if action.startswith('search') else 'click on'} {what!r}."
+
+
+def describe_briefly(task: str, action: str) -> str:
+    """Return the task and what is done next, for an action of which no more is known: ``Goal: desk lamp; choose white.``.
+
+    Args:
+        task: The task in few words.
+        action: What is to be done, in brief names.
+    """
+    verb, argument = parse_action(action)
+    if verb == "search" and argument:
+        return word_briefly(task, "search")
+    if verb != "click" or not argument:
+        return word_briefly(task, "other")
+    if argument == BUY_NOW.lower():
+        return word_briefly(task, "buy blindly")
+    return word_briefly(task, "number" if argument.isdecimal() else "click", what=argument)
+
+
+def word_briefly(task: str, case: str, **words: str | Sequence[str]) -> str:
+    """Return a brief thought of a case: the task, and what is done next."""
+    said = {name: value if isinstance(value, str) else " ".join(value) for name, value in words.items()}
+    return f"Goal: {task}; {_BRIEF[case].format(**said)}."
+
+
+def word_fully(case: str, **words: str | Sequence[str]) -> str:
+    """Return the shopper's thought of a case in a sentence or two."""
+    said = {name: value if isinstance(value, str) else join_words(value) for name, value in words.items()}
+    return _SENTENCES[case].format(**said)
 
 
 def _describe_purchase(engine: ShopEngine, action: str) -> str:

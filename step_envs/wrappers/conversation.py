@@ -5,12 +5,14 @@ weighs (``step_envs.loss_weights``) is decided in one place, whichever wrapper t
 """
 
 from step_envs.loss_weights import turn_weight
+from step_envs.outcomes import TurnOutcome
 from step_envs.replies import ReadReply, is_think_action
+from step_envs.token_logprobs import logprobs_of
 from step_envs.trajectory import Kind, Turn, Verdict
 from step_envs.wrappers.reply import Reply
 
 
-def took_no_step(turn: Turn) -> bool:
+def took_no_step(turn: Turn | TurnOutcome) -> bool:
     """Return True if a turn only thought, at no cost; see ``think_actions`` of ``ReActWrapper``."""
     return turn.valid_action is None and is_think_action(turn.action)
 
@@ -67,6 +69,7 @@ class Conversation:
                 valid_action=valid_action,
                 usage=reply.usage,
                 shortened=reply.shortened,
+                logprobs=logprobs_of(read.content, reply.logprobs) if reply.kind == "agent" else None,
             )
         )
         self.add(Turn(role="user", content=observation, kind="observation"))

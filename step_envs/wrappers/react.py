@@ -6,6 +6,7 @@ reaches every agent; an agent that kept its own history would have to be told.
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -17,7 +18,7 @@ from step_envs.replies import THOUGHT_ANSWER, ReadReply, ReplyFormat, ReplyForma
 from step_envs.replies import reply_format as format_of
 from step_envs.trajectory import Turn
 from step_envs.wrappers.chat_wrapper import ChatWrapper
-from step_envs.wrappers.conversation import Conversation
+from step_envs.wrappers.conversation import Conversation, took_no_step
 from step_envs.wrappers.reply import Reply, as_reply
 
 _OBSERVATION_STYLES = ("full", "eto")
@@ -130,6 +131,28 @@ class ReActWrapper(ChatWrapper):
         self.conversation.add(Turn(role="user", content=task, kind="instruction", score=info["score"]))
         return task, info
 
+    def resume(self, snapshot: bytes, turns: Iterable[Turn]) -> tuple[str, dict[str, Any]]:
+        """Go on from a moment of an episode: its state, and what had been said up to it.
+
+        Args:
+            snapshot: The state, as ``TextEnv.snapshot()`` gives it.
+            turns: The conversation up to that moment.
+
+        Returns:
+            The environment's own observation of that moment, and ``info``.
+
+        Raises:
+            SnapshotError: The bytes are not a snapshot of this environment.
+        """
+        observation, info = text_env(self.env).restore(snapshot)
+        self.conversation = Conversation()
+        self._thoughts_in_a_row = 0
+        for turn in turns:
+            self.conversation.add(turn)
+            if turn.role == "assistant":
+                self._thoughts_in_a_row = self._thoughts_in_a_row + 1 if took_no_step(turn) else 0
+        return observation, info
+
     @property
     def protocol(self) -> dict[str, Any]:
         """How replies are read, for the record."""
@@ -189,9 +212,7 @@ class ReActWrapper(ChatWrapper):
             self.conversation.add_reply(reply, read, observation)
             return observation, reward, terminated, truncated, info
         if self._only_thinks(read.action):
-            observation = (
-                f"{self.format.observation_prefix}{THOUGHT_ANSWER} Take another action now: this thought cost a step."
-            )
+            observation = self.format.observation_prefix + _THINKS_TOO_LONG
             _, reward, terminated, truncated, info = text_env(self.env).pass_step(observation)
         elif read.action is None:
             observation = self.format.format_error + (f", not {read.found!r}" if read.found else "")

@@ -49,6 +49,11 @@ class Recorder:
         self._reward = 0.0
         self._started = 0.0
 
+    @property
+    def protocol(self) -> dict[str, Any]:
+        """The arguments that the environment was made with, and how replies are read."""
+        return {"env": self._make_kwargs} | self._react.protocol
+
     def begin(self, seed: int | None, info: dict[str, Any]) -> None:
         """Start the record of an episode."""
         self._seed, self._info = seed, info
@@ -113,7 +118,7 @@ class Recorder:
             split=info["split"],
             seed=self._seed,
             episode=self.episode,
-            protocol={"env": self._make_kwargs} | self._react.protocol | (protocol or {}),
+            protocol=self.protocol | (protocol or {}),
             instruction=info["instruction"],
             agent=_without_secrets(self.agent),
             teacher=None if teacher is None else _without_secrets(teacher),

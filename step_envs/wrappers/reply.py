@@ -11,7 +11,7 @@ from typing import Literal
 from step_envs.endpoint.chat_completion import Finish
 from step_envs.replies import FORMATS, ReplyParts, ToolCall, read_reply
 from step_envs.spaces import require_text
-from step_envs.trajectory import Usage
+from step_envs.trajectory import TokenLogprob, Usage
 
 ReplyKind = Literal["agent", "expert", "error", "correction"]
 
@@ -32,6 +32,7 @@ class Reply:
         tool_calls: Tool calls that the server returned beside the text, for ``reply_format="tool-calls"``.
         parts: Thought and action, if its writer knows them; then ``ReActWrapper`` writes the text itself, in its own
             format, and carries out exactly this action.
+        logprobs: The sampled tokens of the text and their logprobs, for the record; see ``Turn.logprobs``.
     """
 
     text: str
@@ -42,6 +43,7 @@ class Reply:
     awaits_verdict: bool = False
     tool_calls: tuple[ToolCall, ...] = ()
     parts: ReplyParts | None = None
+    logprobs: tuple[TokenLogprob, ...] | None = None
 
     def __post_init__(self) -> None:
         """Refuse wrong types here; otherwise they surface when the turn is recorded, after the action was carried out."""

@@ -24,6 +24,7 @@ from step_envs.wrappers.record import Recorder
 from step_envs.wrappers.reply import Reply, as_reply, react_reply
 from step_envs.wrappers.teachers.base import Teacher, TeacherContext
 from step_envs.wrappers.teachers.judging import judge
+from step_envs.wrappers.teaching_schedule import ScheduledSteps, TeachingSchedule
 
 _INTERVENE = ("after", "before")
 _ON_UNKNOWN = ("continue", "discard", "raise")
@@ -68,7 +69,8 @@ class TeacherMonitorWrapper(ChatWrapper):
     included, and one ``step`` carries out its reply and, after an error, the teacher's correction.
 
     The weights in training are: ``agent`` 1, ``error`` 0, ``correction`` 1. A turn whose verdict is ``unknown`` stays
-    ``agent`` and weighs 0, because nobody has said that it was right. See ``step_envs.loss_weights``.
+    ``agent`` and weighs 0, because nobody has said that it was right. So does a turn that ``teach`` leaves out; it has no
+    verdict at all. See ``step_envs.loss_weights``.
 
     Args:
         env: An environment under ``ReActWrapper``.
@@ -79,11 +81,14 @@ class TeacherMonitorWrapper(ChatWrapper):
             action first, and a wrong one never runs.
         on_unknown: What to do without a usable verdict: ``"continue"`` goes on, ``"discard"`` ends the episode,
             ``"raise"`` raises ``TeacherError``.
+        teach: Which steps are judged: ``"all"``, ``"share:0.5"`` (at random, by the episode's seed), ``"every:3"``,
+            ``"falling:0.9"`` (step ``k`` with probability 0.9 to the power ``k - 1``), ``"first:5"`` or ``"after:5"``; see
+            ``TeachingSchedule``. A step that completes the task needs no teacher: the engine says that it was right.
 
     Raises:
         TypeError: There is no ``ReActWrapper`` below, or something below keeps a record already.
         UnknownNameError: An option has no such value.
-        ValueError: ``max_errors`` is negative.
+        ValueError: ``max_errors`` is negative, or ``teach`` has an impossible number.
     """
 
     def __init__(
@@ -94,6 +99,7 @@ class TeacherMonitorWrapper(ChatWrapper):
         max_errors: int | None = None,
         intervene: Literal["after", "before"] = "after",
         on_unknown: Literal["continue", "discard", "raise"] = "continue",
+        teach: str = "all",
     ) -> None:
         super().__init__(env)
         if intervene not in _INTERVENE:
@@ -116,6 +122,7 @@ class TeacherMonitorWrapper(ChatWrapper):
             raise ValueError(f"max_errors must not be negative, got {max_errors}.")
         self.intervene = intervene
         self.on_unknown = on_unknown
+        self._steps = ScheduledSteps(TeachingSchedule.parse(teach))
         self.recorder = Recorder(env, "TeacherMonitorWrapper")
         self._info: dict[str, Any] = {}
         self._stepped = self._over = False
@@ -130,15 +137,14 @@ class TeacherMonitorWrapper(ChatWrapper):
         """The record so far; it is complete when the episode has ended."""
         describe = getattr(self.teacher, "describe", None)
         teacher = describe() if describe is not None else Actor(name=type(self.teacher).__name__)
-        return self.recorder.trajectory(
-            teacher,
-            {"intervene": self.intervene, "max_errors": self.max_errors, "on_unknown": self.on_unknown},
-        )
+        settings = {"intervene": self.intervene, "max_errors": self.max_errors, "on_unknown": self.on_unknown}
+        return self.recorder.trajectory(teacher, settings | {"teach": str(self._steps.schedule)})
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         """Begin an episode and its record."""
         task, info = self.env.reset(seed=seed, options=options)
         self.recorder.begin(seed, info)
+        self._steps.begin(seed)
         self._info, self._stepped, self._over = info, False, False
         self._thoughts = []
         return task, info
@@ -164,6 +170,8 @@ class TeacherMonitorWrapper(ChatWrapper):
             # Nobody can say whether a thought was right before it is known where it led.
             self._thoughts.append(len(self._conversation.turns))
             result = self._run(reply)
+        elif not self._steps.next_is_judged():
+            result = self._run_unjudged(reply)
         else:
             result = self._watch_after(reply) if self.intervene == "after" else self._watch_before(reply)
         self._over = result.terminated or result.truncated
@@ -183,6 +191,20 @@ class TeacherMonitorWrapper(ChatWrapper):
             for thought in thoughts:
                 self._conversation.add_verdict(thought, Verdict(status="ok"))
 
+    def _run_unjudged(self, reply: Reply) -> _StepResult:
+        """Carry out a reply that the teacher is not asked about."""
+        turn = len(self._conversation.turns)
+        thoughts, self._thoughts = self._thoughts, []
+        result = self._run(reply)
+        if self._is_complete(result):
+            self._add_verdict(turn, Verdict(status="ok"), thoughts)
+        return result
+
+    @staticmethod
+    def _is_complete(result: _StepResult) -> bool:
+        """Return True if the engine says that the task is done. No teacher has to be asked, and none may take it back."""
+        return result.terminated and bool(result.info["success"])
+
     def _watch_after(self, reply: Reply) -> _StepResult:
         """Carry the reply out, have it judged, and correct it afterwards if it was wrong."""
         messages, before, turn = (
@@ -192,20 +214,22 @@ class TeacherMonitorWrapper(ChatWrapper):
         )
         thoughts, self._thoughts = self._thoughts, []
         result = self._run(reply)
-        if result.terminated and result.info["success"]:
-            # The engine says that the task is done. No teacher has to be asked, and none may take it back.
+        if self._is_complete(result):
             self._add_verdict(turn, Verdict(status="ok"), thoughts)
             return result
         context = self._context(messages, reply, before, result)
         # After a failure the correction will run from the state before the error, so the teacher looks at that state.
         with world_at(self._world, before) if result.failed else nullcontext():
             verdict = judge(self.teacher, context)
+        if verdict.status == "error" and result.failed:
+            # Whoever reads the record has to know from which state the correction ran.
+            verdict = verdict.model_copy(update={"undo": True})
         self._add_verdict(turn, verdict, thoughts)
         if verdict.status != "error":
             return self._with_verdict(result, verdict)
         if self._has_too_many_errors():
             return result.stopped("max_errors")
-        if result.failed or verdict.undo:
+        if verdict.undo:
             self._world.restore(before)
         elif result.truncated:
             return result
@@ -252,6 +276,7 @@ class TeacherMonitorWrapper(ChatWrapper):
             info=self._info if result is None else result.info,
             before=before,
             previous_action=replies[-1].action if replies else None,
+            protocol=self.recorder.protocol,
         )
 
     def _has_too_many_errors(self) -> bool:

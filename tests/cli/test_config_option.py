@@ -66,6 +66,21 @@ def test_the_config_of_a_run_is_a_config_file(file: Path, tmp_path: Path) -> Non
     assert refused.exit_code == 2 and "was started with seed=0, not 5" in refused.stderr
 
 
+def test_a_run_is_made_longer_from_the_command(tmp_path: Path) -> None:
+    options = ("collect", "--env", "own_world:Coin-v0", "--agent", "novice:error_rate=0.5", "--out", tmp_path)
+    assert call(*options, "--episodes", 5, "--concurrency", 1).exit_code == 0
+    begun = (tmp_path / "trajectories.jsonl").read_bytes()
+    made = call(*options, "--episodes", 10, "--concurrency", 1, "--resume")
+    assert made.exit_code == 0, made.output
+    assert (tmp_path / "trajectories.jsonl").read_bytes().startswith(begun)
+    assert sorted(one.episode or 0 for one in read_trajectories(tmp_path)) == list(range(10))
+    assert CollectConfig.read(tmp_path / "config.json").episodes == 10
+    fewer = call(*options, "--episodes", 5, "--resume")
+    assert fewer.exit_code == 2 and "can only be made longer: ask for 10 or more episodes" in fewer.stderr
+    other = call(*options, "--episodes", 20, "--seed", 4, "--resume")
+    assert other.exit_code == 2 and "was started with seed=0, not 4" in other.stderr
+
+
 def test_a_run_of_an_earlier_version_goes_on(tmp_path: Path) -> None:
     out = tmp_path / "run"
     options = ("collect", "--env", "own_world:Coin-v0", "--episodes", 2, "--out", out)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import pytest
 from cli_calls import DANGEROUS, HOSTILE, STYLES, failure, process, trajectory
 from rich.console import Console
 
-from step_envs.cli.render import summary_table, trajectory_panel, visible
+import step_envs
+from step_envs.cli.render import summary_of, summary_table, trajectory_panel, visible
 from step_envs.collection.progress import Progress
 from step_envs.store import TrajectoryStore
 from step_envs.trajectory import Actor
@@ -79,3 +81,38 @@ def test_a_summary_table_takes_the_summary_of_a_run_or_trajectories() -> None:
     assert drawn(ones) == drawn(iter(ones)) == drawn(progress.summary())
     assert "50%" in drawn(ones)
     assert "0 errors" in drawn([])
+
+
+def test_no_console_turns_words_between_colons_into_pictures():
+    # ``train:dagger:0`` is the name of a step, and was printed as a picture of a dagger.
+    made = [
+        f"{path}: {line.strip()}"
+        for path in sorted(Path(step_envs.__file__).parent.rglob("*.py"))
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if re.search(r"\bConsole\(", line) and "emoji=False" not in line
+    ]
+    assert not made, made
+
+
+def test_a_panel_names_categories_and_steps_that_were_not_judged() -> None:
+    def drawn(what: Any) -> str:
+        console = Console(width=90, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
+        console.print(what)
+        console.file.close()
+        return console.export_text()
+
+    turns = list(trajectory().turns)
+    wrong = turns[3].verdict
+    assert wrong is not None
+    turns[3] = turns[3].model_copy(update={"verdict": wrong.model_copy(update={"category": "planning"})})
+    turns[9] = turns[9].model_copy(update={"verdict": None, "loss": 0.0})
+    one = trajectory(turns=tuple(turns))
+    assert "planning" in drawn(trajectory_panel(one)) and "not judged" in drawn(trajectory_panel(one))
+    assert "not judged" not in drawn(trajectory_panel(one.model_copy(update={"teacher": None})))
+    assert "not judged" not in drawn(trajectory_panel(trajectory()))
+    assert "1 step not judged" in drawn(summary_table([one]))
+    assert "Errors by category: planning 1" in drawn(summary_table([one]))
+    # The summary of an earlier version knows neither.
+    old = summary_of([one])
+    del old["unjudged_steps"], old["error_categories"]
+    assert "1 error, 1 corrected" in drawn(summary_table(old))

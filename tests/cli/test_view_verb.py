@@ -68,6 +68,25 @@ def test_view_filters_by_outcome(outcome: str, tasks: list[str], run: Path) -> N
     assert answer["summary"]["trajectories"] == answer["summary"]["episodes_planned"] == len(tasks)
 
 
+def test_view_says_what_the_filter_leaves_out(run: Path) -> None:
+    whole = json.loads(call("view", run, "--json").stdout)
+    assert whole["left_out"] == 0 and "paper_filter" not in whole
+    with TrajectoryStore(run / "trajectories.jsonl") as store:
+        turns = trajectory().turns
+        store.append(trajectory("boil/6", episode=3, turns=turns[:7] + turns[9:], unknown_verdicts=0))
+    kept = json.loads(call("view", run, "--outcome", "kept", "--json").stdout)
+    assert [row["task_id"] for row in kept["trajectories"]] == ["boil/6"]
+    assert kept["left_out"] == 3
+    assert kept["paper_filter"] == {"kept": 1, "dropped": {"score below 1": 1, "a step without verdict": 2}}
+    text = call("view", run, "--outcome", "kept", "--plain", "--no-html").stdout
+    assert "The paper's filter keeps 1 of 4: 2 dropped for a step without verdict; 1 dropped for score below 1." in text
+    assert "3 of 4 are left out: they did not end in the outcome asked for." in text
+    strict = json.loads(call("view", run, "--outcome", "kept", "--max-errors", 0, "--json").stdout)
+    assert strict["trajectories"] == [] and strict["paper_filter"]["dropped"]["more than 0 errors"] == 2
+    refused = call("view", run, "--max-errors", 0)
+    assert refused.exit_code == 2 and "--max-errors says what the paper's filter keeps" in refused.stderr
+
+
 def test_view_draws_a_trajectory_with_words_for_what_colour_says(run: Path) -> None:
     text = call("view", run, "--episode", 0, "--plain").output
     assert "\x1b" not in text

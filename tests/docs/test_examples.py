@@ -43,7 +43,7 @@ def test_own_world_keeps_the_contract() -> None:
 
 
 def test_own_teacher_is_recorded_and_leads_to_success() -> None:
-    trajectory = own_teacher.taught(seed=11)
+    trajectory = own_teacher.taught(seed=12)
     assert trajectory.teacher is not None and trajectory.teacher.name == "rules"
     assert trajectory.success and trajectory.errors == 3
     assert [turn.loss for turn in trajectory.turns if turn.kind == "error"] == [0, 0, 0]

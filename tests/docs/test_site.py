@@ -74,11 +74,11 @@ def test_the_schema_is_on_the_site(site: Path) -> None:
 
 
 def test_every_public_name_is_in_the_reference(site: Path) -> None:
-    from step_envs import __all__, agents, collection, training, wrappers
+    from step_envs import __all__, agents, collection, credit, training, wrappers
     from step_envs.wrappers import teachers
 
     pages = "".join(page.read_text() for page in (site / "api").glob("*.html"))
-    packages = (agents, collection, wrappers, teachers, training)
+    packages = (agents, collection, wrappers, teachers, credit, training)
     names = {*__all__, *(name for package in packages for name in package.__all__)} - {"__version__"}
     missing = sorted(name for name in names if not re.search(rf'id="step_envs\.[\w.]*\b{name}"', pages))
     assert not missing, f"not in docs/api: {missing}"

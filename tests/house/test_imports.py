@@ -21,8 +21,9 @@ FLOORS: list[list[str]] = [
         *("official_data", "options", "worker_processes"),
     ],
     ["react_format", "replies", "world_state", "run_folder", "runs"],
-    ["loss_weights", "trajectory", "store", "outcomes", "statistics"],
+    ["loss_weights", "trajectory", "token_logprobs", "store", "outcomes", "statistics"],
     [
+        "brief_texts",
         "spaces",
         "world_traits",
         "tasks",
@@ -39,10 +40,12 @@ FLOORS: list[list[str]] = [
     ["wrappers"],
     ["agents"],
     ["collection"],
-    ["exports", "report"],
-    ["training"],
-    ["serve", "viewer", "integrations"],
-    ["cli"],
+    ["credit"],
+    ["report"],
+    # An export of pairs makes them as training does.
+    ["training", "exports"],
+    ["serve", "viewer", "integrations", "hub"],
+    ["cli", "__main__"],
 ]
 """Modules and packages of ``step_envs``, the lowest floor first; each may import its own floor and those below."""
 

@@ -27,7 +27,7 @@ HEAVY = """
 
 def fresh(code: str) -> str:
     """Run code in an interpreter of its own; return what it prints."""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 

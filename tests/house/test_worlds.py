@@ -7,7 +7,10 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 WORLDS = ("alfworld", "webshop", "sciworld")
-COMMON = {"env.py", "engine.py", "tasks.py", "oracle.py", "expert.py", "thoughts.py", "prompt.py", "download.py"}
+COMMON = {
+    *("env.py", "engine.py", "tasks.py", "oracle.py", "expert.py", "thoughts.py"),
+    *("brief_texts.py", "prompt.py", "download.py"),
+}
 
 
 def files(world: str) -> set[str]:

@@ -103,11 +103,12 @@ def prepare(folder: Path) -> None:
         for one in kept:
             store.append(one)
     # One episode that ends on an error, and in which a turn weighs one half.
-    last = max(number for number, turn in enumerate(kept[-1].turns) if turn.kind == "error")
-    turns = list(kept[-1].turns[: last + 2])
+    corrected = next(one for one in reversed(kept) if one.errors)
+    last = max(number for number, turn in enumerate(corrected.turns) if turn.kind == "error")
+    turns = list(corrected.turns[: last + 2])
     first = next(number for number, turn in enumerate(turns) if turn.loss)
     turns[first] = turns[first].model_copy(update={"loss": 0.5})
-    short = kept[-1].model_copy(update={"turns": tuple(turns), "errors": sum(turn.kind == "error" for turn in turns)})
+    short = corrected.model_copy(update={"turns": tuple(turns), "errors": sum(turn.kind == "error" for turn in turns)})
     for form in FORMATS:
         if form in ("messages", "turns", "sharegpt", "parquet"):
             export([*kept, short], folder / form, form)

@@ -66,7 +66,7 @@ def test_etos_observations_leave_out_the_arrival() -> None:
 @pytest.mark.parametrize(
     ("files", "sentence"),
     [
-        ({"model.gguf": ""}, "holds a GGUF file, which is for llama.cpp and Ollama"),
+        ({"model.gguf": ""}, "holds a GGUF file only: name the file itself"),
         (
             {"adapter_config.json": '{"base_model_name_or_path": "runs/base"}'},
             "was trained on 'runs/base', which",

@@ -18,7 +18,7 @@ from step_envs.report.gathering import Run, episode_of, gather, read_curve, read
 from step_envs.report.sections import all_tables, findings
 from step_envs.report.tables import Column, Table, latex, markdown, written
 from step_envs.statistics import Interval
-from step_envs.trajectory import Actor, Trajectory, Verdict
+from step_envs.trajectory import Actor, ErrorCategory, Trajectory, Verdict
 
 pytest.importorskip("matplotlib", reason="the extra report is not installed")
 
@@ -31,9 +31,17 @@ def run_of(trajectories: Iterable[Trajectory], name: str = "run", teacher: str =
     return Run(name, Path(name), "0" * 64, ["e"], ["a"], [teacher], [episode_of(one) for one in trajectories])
 
 
-def flawed(action: str | None, seen: str, *, before: str = "look", undo: bool = False, **changes: Any) -> Trajectory:
+def flawed(
+    action: str | None,
+    seen: str,
+    *,
+    before: str = "look",
+    undo: bool = False,
+    category: ErrorCategory | None = None,
+    **changes: Any,
+) -> Trajectory:
     """Make an episode whose second reply is wrong."""
-    verdict = Verdict(status="error", error="Wrong.", corrected_action="take pot", undo=undo)
+    verdict = Verdict(status="error", error="Wrong.", corrected_action="take pot", undo=undo, category=category)
     turns = (
         *episode(1).turns[:3],
         reply("First.", before, verdict=Verdict(status="ok")),
@@ -62,6 +70,17 @@ def test_kinds_of_errors(trajectory: Trajectory, kind: str) -> None:
     assert (found.kind, found.number) == (kind, 1)
 
 
+def test_errors_by_category() -> None:
+    given: tuple[ErrorCategory | None, ...] = ("action", "memory", None, "action")
+    run = run_of([flawed("go out", "A garden.", category=one) for one in given])
+    found = {one.kind: (one.number, one.share.value) for one in measure.errors_by_category(run)}
+    assert found == {"memory": (1, 0.25), "action": (2, 0.5), "none given": (1, 0.25)}
+    (table,) = [one for one in all_tables([run]) if one.title == "Errors by category"]
+    assert [row[1] for row in table.rows] == ["memory", "action", "none given"]
+    # A teacher that gives none gets no table that says so.
+    assert measure.errors_by_category(run_of([flawed("go out", "A garden.")])) == []
+
+
 def test_doing_the_same_again_is_no_stumble_in_itself() -> None:
     turns = (
         *episode(1).turns[:3],
@@ -80,10 +99,10 @@ def test_figures_of_a_run() -> None:
     assert (recovery.stumbled, recovery.recovered.value, recovery.smooth) == (8, 6 / 8, 16)
     assert recovery.corrected.value == 1.0
     said = measure.verdicts(run)
-    assert said.judged == 24 * 2 + 8 + 5 and said.unknown.value == 5 / said.judged
+    assert said.judged == 24 * 2 + 8 + 5 - 18 and said.unknown.value == 5 / said.judged
     steps = measure.errors_by_step(run)
-    assert [(step, replies) for step, replies, _ in steps] == [("1", 24), ("2", 24), ("3", 4), ("4", 8), ("5", 1)]
-    assert steps[1][2] == measure.wilson(8, 24)
+    assert [(step, replies) for step, replies, _ in steps] == [("1", 24), ("2", 20), ("3", 4), ("4", 7), ("5", 1)]
+    assert steps[1][2] == measure.wilson(8, 20)
 
 
 def test_intervals_take_the_episodes_of_a_task_together() -> None:
@@ -133,9 +152,10 @@ def test_verdicts_beside_the_oracles() -> None:
     model = run_of(map(judged_otherwise, ordinary_run(6)), "model's", "openai (m)")
     found = measure.agreement(oracle, model)
     assert found is not None
-    # Six first steps, two errors, one that the oracle had no verdict on left out, six last steps.
-    assert found.steps == 14
-    assert found.agreement.value == pytest.approx(6 / 14)
+    # Six first steps, two errors, one that the oracle had no verdict on left out, the last steps of the two that failed:
+    # who completes a task is right by the engine's word.
+    assert found.steps == 10
+    assert found.agreement.value == pytest.approx(2 / 10)
     assert (found.precision.value, found.recall.value) == (0.0, 0.0)
     assert [table.name for table in all_tables([oracle, model])].count("agreement") == 1
 
@@ -318,6 +338,49 @@ def test_a_teacher_eval_is_repeated(tmp_path: Path) -> None:
     tables = all_tables([run_of(ordinary_run(3))], read_teacher_eval(file))
     text = next(table for table in tables if table.name == "teachers").to_markdown()
     assert "| openai:model=m | E | 9 | 50.0 % [40.0, 60.0] |" in text and "| - |" in text
+
+
+def measured(teacher: str, precision: float, env: str = "STeP-SciWorld-v0") -> dict[str, Any]:
+    share = [precision, 0.1, 0.9]
+    figures = dict.fromkeys(("precision", "recall", "f1", "back_on_track", "unknown"), share)
+    return {"teacher": teacher, "env": env, "steps": 40} | figures
+
+
+def test_teachers_stand_beside_what_was_trained_on_their_data(tmp_path: Path) -> None:
+    weak = "noisy:miss=0.5,url=http://x/v1"
+    paths = [write_run(tmp_path / name, ordinary_run(4)) for name in ("a", "b=c")]
+    (env,) = gather(paths)[0].envs
+    quality = tmp_path / "quality.json"
+    quality.write_text(
+        json.dumps([measured("oracle", 1.0, env), measured(weak, 0.5, env), measured("noisy", 0.2, env)])
+    )
+    options = ["--teacher-eval", quality, "--taught", f"oracle={paths[0]}", "--taught", f"{weak}={paths[1]}"]
+    result = call("report", *paths, "--out", tmp_path / "report", *options)
+    assert result.exit_code == 0, result.output
+    table = json.loads((tmp_path / "report" / "report.json").read_text())["tables"]["teacher-sensitivity"]
+    first, second = table["rows"]
+    success = measure.outcome(gather(paths)[0].episodes).success.value
+    assert [row["Teacher"] for row in (first, second)] == ["oracle", weak]
+    assert [row["Precision"][0] for row in (first, second)] == [1.0, 0.5]
+    assert first["Success"][0] == second["Success"][0] == success
+    assert first["Against the first, points"] is None and second["Against the first, points"][0] == 0.0
+    assert weak in (tmp_path / "report" / "report.md").read_text()
+
+
+def test_a_teacher_or_run_that_was_not_measured_is_named(tmp_path: Path) -> None:
+    path = write_run(tmp_path / "a", ordinary_run(2))
+    quality = tmp_path / "quality.json"
+    quality.write_text(json.dumps([measured("oracle", 1.0, "Other-v0")]))
+    for taught, sentence in (
+        (f"step={path}", f"--taught 'step={path}' names no teacher that was measured (--teacher-eval): oracle."),
+        (f"oracle={tmp_path / 'b'}", "which is not among the runs of the report."),
+        (f"oracle={path}", "oracle was not measured in "),
+    ):
+        result = call("report", path, "--out", tmp_path / "r", "--teacher-eval", quality, "--taught", taught)
+        assert result.exit_code == 2
+        assert sentence in result.stderr
+    result = call("report", path, "--out", tmp_path / "r", "--taught", f"oracle={path}")
+    assert "names no teacher that was measured (--teacher-eval): none." in result.stderr
 
 
 def test_a_curve_of_a_resumed_training_has_each_step_once(tmp_path: Path) -> None:

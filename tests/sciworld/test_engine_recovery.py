@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 import psutil
 import pytest
+from children import suspend
 
 from step_envs.errors import EngineError
 from step_envs.sciworld.engine import Backend, EngineReply, Simulator
@@ -177,7 +178,7 @@ def test_a_hung_process_is_given_up_and_the_others_recover(expected: list[Engine
     copy._connection.set_timeout(1.5)
     replies = [*map(patient.step, ACTIONS[:4])]
     pid = pid_of(impatient)
-    os.kill(pid, signal.SIGSTOP)
+    suspend(pid)
     with pytest.raises(EngineError, match=r"no answer within 1.5 s \(action 'wait', step 1 of grow-fruit/7\).*killed"):
         impatient.step("wait")
     assert gone(pid)
@@ -194,7 +195,7 @@ def test_a_process_hung_before_a_simulator_reached_it_is_given_up_too(simulator:
     simulator.load(*TASK)
     late = Simulator(timeout=1.0, backend=backend)
     pid = pid_of(simulator)
-    os.kill(pid, signal.SIGSTOP)
+    suspend(pid)
     with pytest.raises(EngineError, match=r"no answer within 1 s \(load of grow-fruit/7\)"):
         late.load(*TASK)
     assert gone(pid)

@@ -14,6 +14,7 @@ from typing import Any
 import gymnasium as gym
 import psutil
 import pytest
+from children import suspend
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -281,7 +282,7 @@ def test_after_an_engine_was_given_up_restore_and_reset_go_on() -> None:
         copy = env._simulator._holder.engine
         assert copy is not None
         copy._connection.set_timeout(1.0)
-        os.kill(copy.jvm.pid, signal.SIGSTOP)
+        suspend(copy.jvm.pid)
         with pytest.raises(EngineError, match=r"no answer within 1 s .*call reset\(\) or restore\(\)"):
             env.step("wait1")
         with pytest.raises(EngineError, match=r"was given up: call reset\(\) or restore\(\)"):

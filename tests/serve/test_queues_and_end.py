@@ -17,6 +17,7 @@ from typing import Any
 import gymnasium as gym
 import pytest
 import stuck_world
+from children import suspend
 from raw_http import TOKEN, answer, dial, dialled, head, is_closed, post
 
 from step_envs.serve import EnvServer
@@ -209,7 +210,7 @@ def test_the_command_ends_while_the_engine_of_scienceworld_does_not_answer() -> 
         assert answer(line)[0] == 200
         listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True)
         java = int(listed.stdout.split()[0])
-        os.kill(java, signal.SIGSTOP)
+        suspend(java)
         try:
             line.sendall(post(f"{path}/step", {"action": "look around"}))
             time.sleep(0.5)

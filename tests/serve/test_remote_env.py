@@ -147,7 +147,7 @@ def test_tasks_are_listed_and_wrong_names_named_as_at_home(server: EnvServer) ->
             gym.make("STeP-Remote-v0", **line | options)
         assert sentence in str(error.value)
     with pytest.raises(
-        UnknownNameError, match=r"Unknown option of Coin-v0 'colour'\. Known: admissible_actions, max_steps"
+        UnknownNameError, match=r"Unknown option of Coin-v0 'colour'\. Known: admissible_actions, brief, max_steps"
     ):
         gym.make("STeP-Remote-v0", **line, colour="red")
     with pytest.raises(ValueError, match=r"^STeP-Remote-v0 needs url and env: where the server is and what to play"):

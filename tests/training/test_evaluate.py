@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from step_envs.agents import rollout
 from step_envs.agents.base import AGENTS, Agent, Reply
 from step_envs.cli import app
+from step_envs.collection import collect
 from step_envs.errors import StoreError
 from step_envs.statistics import clustered_bootstrap, wilson
 from step_envs.store import read_trajectories
@@ -233,3 +234,37 @@ def test_the_command(tmp_path: Path) -> None:
         refused = command(*words)
         assert refused.exit_code == 2
         assert sentence in " ".join(refused.output.split())
+
+
+def test_an_evaluation_is_made_longer_and_never_shorter(tmp_path: Path) -> None:
+    evaluate(config(episodes=2), tmp_path / "run")
+    begun = (tmp_path / "run" / "trajectories.jsonl").read_bytes()
+    longer = evaluate(config(episodes=5), tmp_path / "run", resume=True)
+    assert (longer.overall.episodes, longer.overall.tasks, longer.config.episodes) == (5, 5, 5)
+    assert (tmp_path / "run" / "trajectories.jsonl").read_bytes().startswith(begun)
+    assert Evaluation.read(tmp_path / "run").config.episodes == 5
+    whole = evaluate(config(episodes=5), tmp_path / "whole")
+    assert whole.model_dump(exclude={"seconds"}) == longer.model_dump(exclude={"seconds"})
+    with pytest.raises(
+        StoreError, match=r"was started with episodes=5, not 2, and can only be made longer: ask for 5 or"
+    ):
+        evaluate(config(episodes=2), tmp_path / "run", resume=True)
+    with pytest.raises(StoreError, match="was started with seed=0, not 1"):
+        evaluate(config(episodes=5, seed=1), tmp_path / "run", resume=True)
+
+
+def test_a_task_can_be_played_more_times(tmp_path: Path) -> None:
+    evaluate(config(episodes=2, per_task=2), tmp_path)
+    begun = (tmp_path / "trajectories.jsonl").read_bytes()
+    longer = evaluate(config(episodes=2, per_task=3), tmp_path, resume=True)
+    assert (longer.overall.episodes, longer.overall.tasks) == (6, 2)
+    assert (tmp_path / "trajectories.jsonl").read_bytes().startswith(begun)
+
+
+def test_an_evaluation_of_an_earlier_version_goes_on(tmp_path: Path) -> None:
+    # It listed its tasks, and so played them in another order.
+    listed = config(episodes=3, per_task=2).run().model_copy(update={"episodes": 3})
+    collect(listed, tmp_path)
+    begun = (tmp_path / "trajectories.jsonl").read_bytes()
+    found = evaluate(config(episodes=3), tmp_path, resume=True)
+    assert found.overall.episodes == 3 and (tmp_path / "trajectories.jsonl").read_bytes() == begun

@@ -286,12 +286,12 @@ def test_two_processes_train_what_one_does(tokenizer, checkpoint, tmp_path, make
 
 
 def test_half_a_checkpoint_is_passed_over(tmp_path):
-    from step_envs.training.finetuning import _last_checkpoint
+    from step_envs.training.trainer_setup import last_checkpoint
 
-    assert _last_checkpoint(tmp_path) is None
+    assert last_checkpoint(tmp_path) is None
     for number, state in ((8, "{}"), (10, "{}"), (12, '{"step'), (14, None)):
         folder = tmp_path / f"checkpoint-{number}"
         folder.mkdir()
         if state is not None:
             (folder / "trainer_state.json").write_text(state)
-    assert _last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-10")
+    assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-10")

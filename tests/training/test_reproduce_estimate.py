@@ -11,7 +11,7 @@ from step_envs.cli import app
 from step_envs.cli.reproduce import estimate_sentence
 from step_envs.training.experiments.estimate import ExperimentEstimate, Speeds, step_seconds, summarize
 from step_envs.training.experiments.presets import PRESETS, preset, with_changes
-from step_envs.training.experiments.stages import plan_steps
+from step_envs.training.experiments.step_plan import plan_steps
 
 # A model of 135 million parameters on one core, as measured.
 SPEEDS = Speeds(
@@ -32,11 +32,12 @@ def estimate(chosen: Any, **changes: Any) -> ExperimentEstimate:
 
 
 def test_a_pretrained_model_in_the_preset_cpu_takes_days_and_the_sentence_says_so() -> None:
-    found = estimate(preset("cpu", model="folder"), free=4 * 10**9)
+    two_seeds = with_changes(preset("cpu", model="folder"), {"seeds": [0, 1]})
+    found = estimate(two_seeds, free=4 * 10**9)
     assert found.processor_seconds > 200 * 3600
     assert found.seconds == found.processor_seconds / 2
-    # 13 models, and two trainings at once with two checkpoints each.
-    assert 13 * 4 * 135e6 < found.disk - 4 * 12 * 135e6 < 13 * 4 * 135e6 + 1e9
+    # 14 models (a base agent and six arms with each seed), and two trainings at once with two checkpoints each.
+    assert 14 * 4 * 135e6 < found.disk - 4 * 12 * 135e6 < 14 * 4 * 135e6 + 2e9
     assert estimate_sentence(found) == (
         f"A model of 135 million parameters: about {found.seconds / 86400:.0f} days here "
         f"({found.processor_seconds / 86400:.0f} days of processor time) and {found.disk / 1e9:.0f} GB of disk, "
@@ -48,21 +49,21 @@ def test_a_pretrained_model_in_the_preset_cpu_takes_days_and_the_sentence_says_s
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_step_that_does_something_takes_time(name: str) -> None:
     for step in plan_steps(preset(name)):
-        nothing = step.name in ("tasks", "original")
+        nothing = step.kind in ("tasks", "original")
         assert (step_seconds(preset(name), step, SPEEDS) == 0) == nothing, step.name
 
 
 def test_all_arms_take_the_same_time_to_train() -> None:
     chosen = preset("cpu")
     seconds = {step.name: step_seconds(chosen, step, SPEEDS) for step in plan_steps(chosen)}
-    assert seconds["base"] + seconds["train:sequential:0"] == pytest.approx(seconds["train:step:0"])
-    assert seconds["train:d1:0"] == seconds["train:step:0"] == seconds["train:golden:1"]
+    assert seconds["base@seed-0"] + seconds["train:sequential@seed-0"] == pytest.approx(seconds["train:step@seed-0"])
+    assert seconds["train:d1@seed-0"] == seconds["train:step@seed-0"] == seconds["train:golden@seed-1"]
 
 
 def test_more_seeds_steps_and_tasks_need_more() -> None:
     chosen = preset("cpu")
     before = estimate(chosen)
-    for changes in ({"seeds": [0, 1, 2]}, {"training.max_steps": 4000}, {"tasks": 14_000}, {"held_out": 504}):
+    for changes in ({"seeds": list(range(9))}, {"training.max_steps": 4000}, {"tasks": 14_000}, {"held_out": 504}):
         more = estimate(with_changes(chosen, changes))
         assert more.processor_seconds > before.processor_seconds
         assert more.disk >= before.disk

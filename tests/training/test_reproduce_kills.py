@@ -35,13 +35,13 @@ def test_a_process_that_dies_is_said_and_nothing_is_lost(tmp_path):
     out = tmp_path / "run"
 
     def kill(step, what, figures):
-        if (step.name, what) == ("samples", "begun"):
+        if (step.kind, what) == ("play", "begun"):
             for child in multiprocessing.active_children():
                 child.kill()
 
-    with pytest.raises(EngineError, match=r"A process died without a word while it did samples.* add --resume"):
+    with pytest.raises(EngineError, match=r"A process died without a word while it did play@seed-0.* add --resume"):
         run(preset("smoke"), out, notice=kill)
-    assert [file.name for file in (out / "steps").glob("*.json")] == ["tasks.json"]
+    assert [file.name for file in (out / "steps").glob("*.json")] == ["samples@seed-0.json"]
 
 
 def killed_at(out, moment, step):
@@ -52,7 +52,7 @@ def killed_at(out, moment, step):
     process.send_signal(signal.SIGKILL)
     said = process.communicate()[1]
     assert process.returncode in (0, -signal.SIGKILL), said.decode()
-    return not (out / "steps" / f"{step}.json").exists()
+    return not (out / "steps" / f"{step}@seed-0.json").exists()
 
 
 @pytest.mark.slow
@@ -65,12 +65,12 @@ def test_killed_in_every_stage_it_ends_with_the_same_report(tmp_path):
     out = tmp_path / "killed"
     # What is there as soon as a stage is under way, and the step that must not be done yet when the kill strikes.
     moments = {
-        "golden/0/trajectories.jsonl": "golden-0",
-        "pretrained/checkpoint-*": "pretrain",
-        "base/checkpoint-*": "base",
-        "collected/0/config.json": "collect-0",
-        "arms/step/seed-0/model/checkpoint-*": "train-step-0",
-        "arms/step/seed-0/evaluation/config.json": "evaluate-step-0",
+        "seed-0/golden/0/trajectories.jsonl": "golden-0",
+        "seed-0/pretrained/checkpoint-*": "pretrain",
+        "seed-0/base/checkpoint-*": "base",
+        "seed-0/collected/0/config.json": "collect-0",
+        "seed-0/arms/step/model/checkpoint-*": "train-step",
+        "seed-0/arms/step/evaluation/config.json": "evaluate-step",
     }
     for moment, step in moments.items():
         for _ in range(5):

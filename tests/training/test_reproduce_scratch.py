@@ -10,7 +10,7 @@ pytest.importorskip("transformers", reason="the extra train is not installed")
 
 from step_envs.agents.local.chat_template import ChatTemplate
 from step_envs.agents.local.continuation import find_continuation
-from step_envs.training.experiments.stages import world_names
+from step_envs.training.experiments.worlds import experiment_world
 from step_envs.training.tiny_model import ASSISTANT, END, SPECIAL, TinyModelSize, learn_tokenizer, make_tiny_model
 from step_envs.training.tiny_model_text import copying_texts, language_rows
 from step_envs.training.tokens import IGNORED, encoder_for
@@ -18,6 +18,7 @@ from step_envs.trajectory import Actor, Trajectory, Turn
 
 pytestmark = pytest.mark.train
 
+WORLD = experiment_world("STeP-ALFWorld-v0")
 TEXTS = [
     "You arrive at fridge 1. The fridge 1 is closed.",
     "Thought: Goal: hot apple in fridge; no apple yet, try fridge 1.\nAction: go to fridge 1",
@@ -27,7 +28,7 @@ TEXTS = [
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return learn_tokenizer(TEXTS, world_names(), 1024)
+    return learn_tokenizer(TEXTS, WORLD.names(()), 1024)
 
 
 @settings(deadline=None, max_examples=200)
@@ -40,7 +41,7 @@ def test_any_text_comes_back(tokenizer, text):
 
 def test_names_and_numbers_are_tokens_by_themselves(tokenizer):
     words = tokenizer.convert_tokens_to_string
-    for name in world_names():
+    for name in WORLD.names(()):
         tokens = tokenizer.tokenize(f"see a {name} 1, and")
         assert f" {name}" in [words([token]) for token in tokens] and " 1" in [words([token]) for token in tokens]
     # What stands between them grew together.
@@ -81,8 +82,12 @@ def test_the_checkpoint_is_as_large_as_asked_for(tokenizer, tmp_path):
 
 
 def test_copying_sequences_can_be_answered_from_themselves():
-    texts = list(copying_texts(world_names(), 200, seed=3))
-    assert texts == list(copying_texts(world_names(), 200, seed=3)) != list(copying_texts(world_names(), 200, seed=4))
+    texts = list(copying_texts(WORLD.copied_names(()), 200, seed=3))
+    assert (
+        texts
+        == list(copying_texts(WORLD.copied_names(()), 200, seed=3))
+        != list(copying_texts(WORLD.copied_names(()), 200, seed=4))
+    )
     pairs = [text for text in texts if ":" in text]
     assert 80 < len(pairs) < 160
     for text in pairs:

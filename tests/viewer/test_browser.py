@@ -98,6 +98,25 @@ def test_an_episode_is_shown_as_the_conversation_it_is(single: Path, open_page: 
     assert page.locator(".manual").evaluate("node => node.open") is False
 
 
+def test_values_are_drawn_along_the_episode(open_page: Open, tmp_path: Path) -> None:
+    plain = episode(0)
+    values = iter((0.5, 0.6, 0.6, 0.8, 1.0))
+    valued = [(turn.role == "assistant" and turn.kind != "instruction") or turn.score == 0.0 for turn in plain.turns]
+    turns = [
+        turn.model_copy(update={"value": next(values) if known else None})
+        for turn, known in zip(plain.turns, valued, strict=True)
+    ]
+    write_run(tmp_path / "valued", [plain.model_copy(update={"turns": tuple(turns)}), episode(1)])
+    page = open_page(page_of(tmp_path / "view.html", tmp_path / "valued"), "#task=boil/0")
+    assert page.locator(".step .value").all_inner_texts() == ["value 0.60", "value 0.60", "value 0.80", "value 1.00"]
+    drawn = page.locator("figure .chart .value-line").get_attribute("d")
+    assert re.fullmatch(r"M34\.0 [\d.]+(L[\d.]+ [\d.]+){4}", drawn)
+    assert "; values from 0.50 to 1.00; errors at step 2." in page.locator(".chart").first.get_attribute("aria-label")
+    assert "value" in page.locator("figure .legend").inner_text().split("\n")
+    expect_no_values = open_page(tmp_path / "view.html", "#task=melt/1")
+    assert expect_no_values.locator(".value, .value-line").count() == 0
+
+
 def test_the_record_shows_what_else_is_known(single: Path, open_page: Open) -> None:
     page = open_page(single, "#episode=3&tab=record")
     text = page.locator(".record").inner_text()

@@ -16,7 +16,7 @@ from step_envs.collection import rollout
 from step_envs.errors import SnapshotError, UnknownNameError
 from step_envs.testing import check_text_env
 from step_envs.webshop.env import WebShopEnv
-from step_envs.webshop.expert import Shopper, look
+from step_envs.webshop.expert import Shopper
 from step_envs.webshop.shop.instruction_parser import search_words
 from step_envs.wrappers import ReActWrapper, RecordTrajectory
 
@@ -281,7 +281,7 @@ def test_any_instruction_and_any_history_are_answered(wish: str, actions: list[s
     action = world.oracle.next_action()
     assert action is None or world.oracle.thought(action)
     shopper = Shopper(wish)
-    look(shopper, world.engine)
+    shopper.look(world.engine)
     shopper.next_step(left)
 
 

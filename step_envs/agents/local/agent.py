@@ -21,6 +21,7 @@ from step_envs.trajectory import Actor, Usage
 
 if TYPE_CHECKING:
     from step_envs.agents.local.batch import Batcher
+    from step_envs.agents.local.local_chat import LocalChat
 
 
 class TransformersAgent(Agent):
@@ -70,7 +71,9 @@ class TransformersAgent(Agent):
         batch: int = 64,
         download: bool = False,
     ) -> None:
-        _check(temperature=temperature, top_p=top_p, max_tokens=max_tokens, context=context, batch=batch, seed=seed)
+        check_sampling(
+            temperature=temperature, top_p=top_p, max_tokens=max_tokens, context=context, batch=batch, seed=seed
+        )
         try:
             from step_envs.agents.local.cache import PrefixCache
             from step_envs.agents.local.shared import shared_batcher
@@ -88,6 +91,7 @@ class TransformersAgent(Agent):
         self._window = Window(prompt, self._measured)
         self._draw = np.random.default_rng(seed)
         self._episode_seed: int | None = None
+        self._logprobs = False
         self._params: dict[str, Any] = {
             "temperature": temperature,
             "top_p": top_p,
@@ -97,6 +101,25 @@ class TransformersAgent(Agent):
             "dtype": str(self._model.dtype).removeprefix("torch."),
             "device": self._model.device.type,
         }
+
+    @override
+    def ask_for_logprobs(self) -> None:
+        self._logprobs = True
+        self._params["logprobs"] = True
+
+    @property
+    def chat(self) -> "LocalChat":
+        """The same loaded checkpoint to ask, with the agent's sampling, for the teacher ``self``."""
+        from step_envs.agents.local.local_chat import LEAST_TOKENS, LocalChat
+
+        return LocalChat(
+            self._batcher,
+            temperature=self._temperature,
+            top_p=self._top_p,
+            seed=self._seed,
+            max_tokens=max(self._max_tokens, LEAST_TOKENS),
+            context=self._context,
+        )
 
     @override
     def describe(self) -> Actor:
@@ -135,17 +158,18 @@ class TransformersAgent(Agent):
             self._measured(shown)
         prompt = self._prompt
         most = self._max_tokens if self._context is None else min(self._max_tokens, self._context - len(prompt))
-        ids = self._batcher.submit(
-            GenerationRequest(
-                self._kept, list(prompt), most, self._model.completes, self._temperature, self._top_p, self._draw
-            )
+        request = GenerationRequest(
+            self._kept, list(prompt), most, self._model.completes, self._temperature, self._top_p, self._draw
         )
+        request.logprobs = [] if self._logprobs else None
+        ids = self._batcher.submit(request)
         usage = Usage(
             prompt_tokens=len(prompt), completion_tokens=len(ids), requests=1, seconds=perf_counter() - started
         )
         finish: Finish = "length" if len(ids) == most and not self._model.completes(ids) else "stop"
         # Thoughts are left in: ReActWrapper takes them out and finds the action.
-        return Reply(until_stop(self._model.text(ids)), usage, self._window.shortened, finish)
+        logprobs = None if request.logprobs is None else self._model.token_texts(ids, request.logprobs)
+        return Reply(until_stop(self._model.text(ids)), usage, self._window.shortened, finish, logprobs=logprobs)
 
     def _measured(self, messages: Any) -> int:
         # The window measures the conversation that it returns last, so this is the prompt to send.
@@ -153,7 +177,14 @@ class TransformersAgent(Agent):
         return len(self._prompt)
 
 
-def _check(temperature: float, top_p: float, max_tokens: int, context: int | None, batch: int, seed: int) -> None:
+def check_sampling(
+    *, temperature: float, top_p: float, max_tokens: int, context: int | None, seed: int, batch: int = 1
+) -> None:
+    """Check the numbers that decide how a local checkpoint is sampled.
+
+    Raises:
+        ValueError: One of them is impossible; the message names it.
+    """
     rules: tuple[tuple[str, object, str, Callable[[Any], bool]], ...] = (
         ("temperature", temperature, "0 or more", lambda value: value >= 0),
         ("top_p", top_p, "above 0 and at most 1", lambda value: 0 < value <= 1),

@@ -46,6 +46,8 @@ class GenerationRequest:
         temperature: 0 takes the most likely token; otherwise one is sampled.
         top_p: Sample from the most likely tokens whose probabilities add up to this.
         draw: The episode's own random stream.
+        logprobs: A list that receives the logprob of every token, before temperature and top_p, also that of the token that
+            ended the reply; None if they are not wanted.
         answer: Receives the ids of the reply, without the token that ended it.
         asked: Tokens of the prompt.
         waited: How often the request was passed over.
@@ -58,6 +60,7 @@ class GenerationRequest:
     temperature: float = 0.0
     top_p: float = 1.0
     draw: np.random.Generator = field(default_factory=np.random.default_rng)
+    logprobs: list[float] | None = None
     answer: "Future[list[int]]" = field(default_factory=Future)
     asked: int = field(init=False)
     waited: int = field(default=0, init=False)
@@ -94,6 +97,9 @@ class Batcher:
         self._waiting: list[GenerationRequest] = []
         self._worker: threading.Thread | None = None
         self._seen: WeakKeyDictionary[PrefixCache, float] = WeakKeyDictionary()  # time of each agent's last request
+        # Time of each player's last request. A player is a thread: a teacher asks in the thread of its agent and so never
+        # at the same time, so that a batch must not wait for both.
+        self._players: dict[int, float] = {}
         self._last_round = 0.0
         self._taken: list[GenerationRequest] = []
         self._running: list[GenerationRequest] = []
@@ -103,7 +109,7 @@ class Batcher:
     def join(self, kept: PrefixCache) -> None:
         """Announce an agent that will soon ask, so that a batch waits for it."""
         with self._changed:
-            self._seen[kept] = time.monotonic()
+            self._note(kept)
 
     def submit(self, ask: GenerationRequest) -> list[int]:
         """Send a request and wait for the reply.
@@ -115,13 +121,16 @@ class Batcher:
             Exception: Any exception that the model raised.
         """
         with self._changed:
-            self._seen[ask.kept] = time.monotonic()
+            self._note(ask.kept)
             self._waiting.append(ask)
             if self._worker is None:
                 self._worker = threading.Thread(target=self._work, name="local-model", daemon=True)
                 self._worker.start()
             self._changed.notify_all()
         return ask.answer.result()
+
+    def _note(self, kept: PrefixCache) -> None:
+        self._seen[kept] = self._players[threading.get_ident()] = time.monotonic()
 
     def _work(self) -> None:
         with torch.inference_mode():
@@ -156,8 +165,9 @@ class Batcher:
         pause = min(max(0.002, 0.2 * self._last_round), 0.05)
         now = time.monotonic()
         since, deadline = now - max(1.0, 3 * self._last_round), now + 4 * pause
+        self._players = {player: seen for player, seen in self._players.items() if seen > since}
         while True:
-            playing = sum(seen > since for seen in self._seen.values())
+            playing = sum(seen > since for seen in self._players.values())
             there = len(self._waiting)
             if there >= min(self.most, playing) or time.monotonic() > deadline:
                 return
@@ -236,8 +246,10 @@ class Batcher:
 
     def _write(self, asks: Sequence[GenerationRequest], block: Block) -> None:
         """Append a token to every reply, and return those that end with it."""
-        logits = block.advance(self.model, self.model.filler, logits_to_keep=1)
-        for ask, token in zip(asks, _next_tokens(logits.float(), asks), strict=True):
+        logits = block.advance(self.model, self.model.filler, logits_to_keep=1).float()
+        tokens = _next_tokens(logits, asks)
+        _note_logprobs(logits, tokens, asks)
+        for ask, token in zip(asks, tokens, strict=True):
             if ask.over:
                 continue
             ask.ids.append(token)
@@ -318,6 +330,25 @@ def _next_tokens(logits: torch.Tensor, asks: Sequence[GenerationRequest]) -> lis
     for index, token in zip(drawn, chosen.tolist(), strict=True):
         best[index] = token
     return best
+
+
+def _note_logprobs(logits: torch.Tensor, tokens: Sequence[int], asks: Sequence[GenerationRequest]) -> None:
+    """Append the logprobs of the chosen tokens to the requests that want them.
+
+    Args:
+        logits: ``[rows, vocabulary]``.
+        tokens: The chosen token of each row.
+        asks: The request of each row.
+    """
+    wanted = [index for index, ask in enumerate(asks) if ask.logprobs is not None and not ask.over]
+    if not wanted:
+        return
+    shares = torch.log_softmax(logits[wanted], -1)
+    chosen = torch.tensor([[tokens[index]] for index in wanted], device=logits.device)
+    for index, logprob in zip(wanted, shares.gather(-1, chosen)[:, 0].tolist(), strict=True):
+        noted = asks[index].logprobs
+        assert noted is not None
+        noted.append(min(logprob, 0.0))
 
 
 def _cache_limit(device: torch.device) -> int:

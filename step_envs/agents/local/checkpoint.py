@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from step_envs.agents.local.gguf import gguf_checkpoint
 from step_envs.errors import DataError, missing_package
 from step_envs.file_reading import read_json, read_text
 
@@ -32,14 +33,14 @@ _QUANTIZED_BY = {
 
 
 def checkpoint_folder(model: str | Path, *, download: bool = False) -> Path:
-    """Find a checkpoint: a folder, or a model of the hub that was downloaded before.
+    """Find a checkpoint: a folder, a GGUF file, or a model of the hub that was downloaded before.
 
     Args:
-        model: A folder, or a name on the hub.
+        model: A folder, a file whose name ends in ``.gguf``, or a name on the hub.
         download: Download a named model that is not on this machine.
 
     Returns:
-        The folder.
+        The folder; for a GGUF file, that of the checkpoint it was unpacked into (see ``gguf_checkpoint``).
 
     Raises:
         DataError: There is no such folder, and no such model on this machine or, with ``download``, on the hub.
@@ -48,6 +49,8 @@ def checkpoint_folder(model: str | Path, *, download: bool = False) -> Path:
     folder = Path(model).expanduser()
     if folder.is_dir():
         return folder
+    if folder.suffix == ".gguf" and folder.is_file():
+        return gguf_checkpoint(folder)
     try:
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
@@ -77,8 +80,8 @@ def check_checkpoint(folder: Path) -> None:
     config, adapter = _json_file(folder / "config.json"), _json_file(folder / "adapter_config.json")
     if not config and any(folder.glob("*.gguf")):
         raise DataError(
-            f"{folder} holds a GGUF file, which is for llama.cpp and Ollama: serve it and use chat:base_url=URL, or name a "
-            "folder with config.json and safetensors."
+            f"{folder} holds a GGUF file only: name the file itself, which is then unpacked, or a folder with config.json "
+            "and safetensors."
         )
     base = str(adapter.get("base_model_name_or_path") or "")
     if adapter and not config and not Path(base).is_dir():

@@ -20,6 +20,7 @@ from step_envs.agents.local.checkpoint import check_checkpoint, checkpoint_folde
 from step_envs.agents.local.continuation import find_continuation
 from step_envs.errors import DataError, TemplateError
 from step_envs.replies import ends_in_thought, is_over
+from step_envs.trajectory import TokenLogprob
 
 _LONGEST = 1 << 20  # a tokenizer that knows no limit reports a number far above this
 
@@ -73,7 +74,7 @@ class LocalModel:
             for number in self.tokenizer.all_special_ids
             if _THOUGHT_MARK.search(str(self.tokenizer.convert_ids_to_tokens(number)))
         }
-        self.context = _context(model.config, self.tokenizer)
+        self.context = context_of(model.config, self.tokenizer)
         self.stops = self._stops()
         # Templates of reasoning models open a thought in the prompt, so that a reply holds only the end of it.
         opened = self._template.render(_ASKED, prompt=True).rpartition(_ASKED[-1]["content"])[2]
@@ -142,6 +143,28 @@ class LocalModel:
         # Characters with which chat templates are handled here; in a conversation they would be refused.
         return _PRIVATE.sub("\ufffd", text)
 
+    def token_texts(self, ids: Sequence[int], logprobs: Sequence[float]) -> tuple[TokenLogprob, ...] | None:
+        """Return the text of each token with its logprob, tokens that are parts of one character joined.
+
+        Args:
+            ids: Token ids of a reply.
+            logprobs: The logprob of each; more of them, as of the token that ended the reply, are left out.
+
+        Returns:
+            The tokens, whose texts together are ``text(ids)``; None where a token leaves no trace in that text.
+        """
+        tokens: list[TokenLogprob] = []
+        said, total = "", 0.0
+        for end, logprob in zip(range(1, len(ids) + 1), logprobs, strict=False):
+            text, total = self.text(ids[:end]), total + logprob
+            if end < len(ids) and text.endswith("\ufffd"):
+                continue  # the first part of a character
+            if len(text) <= len(said) or not text.startswith(said):
+                return None
+            tokens.append((text[len(said) :], total))
+            said, total = text, 0.0
+        return tuple(tokens)
+
     def completes(self, reply: list[int]) -> bool:
         """Return True if the last token of a reply ended its action, although it did not end the reply."""
         # Decoding the whole reply after every token would be slow. Whatever ends an action ends in one of these characters.
@@ -208,7 +231,8 @@ def _inside(model: Any, name: str) -> Any:
     return model.get_base_model()
 
 
-def _context(config: Any, tokenizer: Any) -> int | None:
+def context_of(config: Any, tokenizer: Any) -> int | None:
+    """Return the most tokens that a model was made to read; None if neither configuration nor tokenizer says."""
     limits = [getattr(config.get_text_config(), "max_position_embeddings", None), tokenizer.model_max_length]
     known = [limit for limit in limits if limit is not None and 0 < limit < _LONGEST]
     return min(known, default=None)

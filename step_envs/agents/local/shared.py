@@ -35,11 +35,11 @@ def shared_batcher(name: str, device: str = "auto", dtype: str = "auto", *, down
         TemplateError: Its tokenizer cannot turn a conversation into text.
         ValueError: There is no such device or number type.
     """
-    where = _device(device)
-    numbers = _dtype(dtype, where)
+    where = torch_device(device)
+    numbers = number_type(dtype, where)
     folder = Path(name).expanduser()
     resolved = str(folder.resolve()) if folder.is_dir() else name
-    key = (resolved, _state_of(folder), str(where), numbers)
+    key = (resolved, folder_state(folder), str(where), numbers)
     with _loading:
         batcher = _batchers.get(key)
         if batcher is None:
@@ -55,7 +55,12 @@ def release_models() -> None:
         _latest.clear()
 
 
-def _device(name: str) -> torch.device:
+def torch_device(name: str) -> torch.device:
+    """Return a device; ``"auto"`` is a GPU if there is one.
+
+    Raises:
+        ValueError: There is no such device here.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -66,7 +71,12 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _dtype(name: str, device: torch.device) -> torch.dtype:
+def number_type(name: str, device: torch.device) -> torch.dtype:
+    """Return a number type for weights; ``"auto"`` is ``bfloat16`` on a GPU that supports it, else ``float32``.
+
+    Raises:
+        ValueError: There is no such number type.
+    """
     if name == "auto":
         on_gpu = device.type == "cuda" and torch.cuda.is_bf16_supported()
         return torch.bfloat16 if on_gpu else torch.float32
@@ -76,7 +86,8 @@ def _dtype(name: str, device: torch.device) -> torch.dtype:
     return dtype
 
 
-def _state_of(folder: Path) -> tuple[tuple[str, int, int], ...]:
+def folder_state(folder: Path) -> tuple[tuple[str, int, int], ...]:
+    """Return name, size and time of every file in a folder, which tell whether a checkpoint in it has changed."""
     if not folder.is_dir():
         return ()
     files = sorted(file for file in folder.iterdir() if file.is_file())

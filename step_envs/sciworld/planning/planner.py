@@ -7,6 +7,7 @@ by state. No plan is returned that was not seen to end in success, in this proce
 """
 
 import os
+from collections.abc import Sequence
 
 from step_envs.sciworld.engine import DEFAULT_BACKEND, Backend
 from step_envs.sciworld.planning.action_history import ActionHistory
@@ -49,6 +50,7 @@ class Planner:
         self._plans: dict[ActionHistory, list[str] | None] = {}
         self._from_start: tuple[ActionHistory, list[str]] | None = None
         self._steps: tuple[ActionHistory, list[PlanStep]] | None = None
+        self._wordings: tuple[ActionHistory | None, dict[str, set[str]]] = None, {}
 
     def plan(self, state: ActionHistory) -> list[str] | None:
         """Return actions that lead from a state to success; None if no plan was found."""
@@ -70,22 +72,35 @@ class Planner:
             self._from_start = task, self._compressed_plan(task) if known is None else known.actions
         return self._from_start[1]
 
+    def remember_wording(self, state: ActionHistory, action: str, wording: str) -> None:
+        """Remember that an action of this task's plan can be said in other words, with the same effect."""
+        task = state.beginning()
+        if self._wordings[0] != task:
+            self._wordings = task, {}
+        self._wordings[1].setdefault(normalize(wording), set()).add(normalize(action))
+
+    def _follows(self, actions: Sequence[str], plan: Sequence[str], task: ActionHistory) -> bool:
+        """Return True if actions are the first ones of a plan, in its words or in others that mean the same."""
+        wordings = self._wordings[1] if self._wordings[0] == task else {}
+        return len(plan) >= len(actions) and all(
+            said == planned or planned in wordings.get(said, ())
+            for said, planned in zip(map(normalize, actions), map(normalize, plan), strict=False)
+        )
+
     def close(self) -> None:
         """End the engine of the simulator."""
         self.simulator.close()
 
     def _rest_of_known_plan(self, state: ActionHistory) -> list[str] | None:
         """Return the rest of the plan from one of the last states, or from the start, if the agent has followed it."""
-        count = len(state.actions)
+        count, task = len(state.actions), state.beginning()
         for back in range(min(count, _LOOK_BACK) + 1):
             earlier = state.up_to(count - back)
             plan = self._plans.get(earlier)
-            followed = [normalize(action) for action in state.actions[count - back :]]
-            if plan is not None and [normalize(action) for action in plan[:back]] == followed and len(plan) > back:
+            if plan is not None and len(plan) > back and self._follows(state.actions[count - back :], plan, task):
                 return plan[back:]
         plan = self.plan_from_start(state)
-        followed_from_start = [normalize(action) for action in plan[:count]] == list(map(normalize, state.actions))
-        return plan[count:] if followed_from_start else None
+        return plan[count:] if self._follows(state.actions, plan, task) else None
 
     def _search(self, state: ActionHistory) -> list[str] | None:
         task = state.beginning()

@@ -1,91 +1,121 @@
-"""The arms of an experiment: which trajectories each is trained on, from which checkpoint, and for how many steps.
+"""The arms of an experiment: a recipe, the trajectories it is given, and the checkpoint it starts from."""
 
-All arms take the same number of optimizer steps from the same original model. Equal epochs would give arms with more
-data more compute, and the comparison would measure that.
-"""
-
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal
 
-from step_envs.training.experiments.presets import Arm, Preset
-from step_envs.training.filters import Selection
-from step_envs.training.masking import Masking
-from step_envs.trajectory import Trajectory
+from step_envs.training.experiments.experiment_config import Arm
 
-TITLES: dict[Arm, str] = {
-    "d1": "D1 only",
-    "golden": "all golden",
-    "same-tasks": "D1 + golden of D_r's tasks",
-    "step": "STeP: D1 + D_r, masked",
-    "no-mask": "STeP without mask",
-    "sequential": "base, then D_r",
-}
-"""Name of each arm in tables and plots."""
-
-DESCRIPTIONS: dict[Arm, str] = {
-    "d1": "the original model, trained on the golden trajectories of U1",
-    "golden": "the original model, trained on the golden trajectories of all tasks, U1 and U2",
-    "same-tasks": "the original model, trained on D1 and on golden trajectories of exactly the tasks that D_r has, as many",
-    "step": "the original model, trained on D1 and D_r; error turns stay in the context and carry no loss",
-    "no-mask": "the same trajectories, with loss on the error turns as on all others",
-    "sequential": "the base agent, trained further on D_r alone, masked",
-}
-"""Description of each arm."""
+Part = Literal["d1", "golden", "same-tasks", "reflected", "explored", "scripted", "valued"]
+"""A part of the trajectories of an experiment; see ``training_data.ExperimentData``."""
 
 
 @dataclass(frozen=True)
-class ExperimentData:
-    """The trajectories of an experiment.
+class ArmDesign:
+    """What one arm is.
 
     Attributes:
-        golden: Golden trajectories of all tasks that the expert solved, in the order of the tasks.
-        u1: The tasks U1.
-        reflected: The filtered trajectories that were collected under the teacher.
-    """
-
-    golden: Sequence[Trajectory]
-    u1: frozenset[str]
-    reflected: Selection
-
-    def d1(self) -> list[Trajectory]:
-        """Return D1: the golden trajectories of U1."""
-        return [trajectory for trajectory in self.golden if trajectory.task_id in self.u1]
-
-    def golden_of_reflected_tasks(self) -> list[Trajectory]:
-        """Return the golden trajectories of the tasks of D_r."""
-        tasks = {trajectory.task_id for trajectory in self.reflected.kept}
-        return [trajectory for trajectory in self.golden if trajectory.task_id in tasks]
-
-
-class ArmTraining(NamedTuple):
-    """How an arm is trained.
-
-    Attributes:
-        trajectories: Trajectories to train on.
-        masking: How error turns are trained on.
+        title: Its name in tables and plots.
+        description: What is trained on what.
+        recipe: Specification of its recipe.
+        parts: The trajectories that the recipe is given.
         from_base: Start from the base agent; if False, from the original model.
-        steps: Number of optimizer steps.
+        on_pairs: The recipe trains on pairs.
     """
 
-    trajectories: list[Trajectory]
-    masking: Masking
-    from_base: bool
-    steps: int
+    title: str
+    description: str
+    recipe: str
+    parts: tuple[Part, ...]
+    from_base: bool = False
+    on_pairs: bool = False
 
 
-def arm_training(arm: Arm, material: ExperimentData, preset: Preset) -> ArmTraining:
-    """Return how an arm is trained; all arms take the same number of steps from the original model."""
-    whole, before = preset.training.max_steps, preset.base.max_steps
-    assert whole is not None and before is not None  # the preset requires both
-    d1, d_r = material.d1(), list(material.reflected.kept)
-    if arm == "sequential":
-        return ArmTraining(d_r, "partial", from_base=True, steps=whole - before)
-    trajectories = {
-        "d1": d1,
-        "golden": list(material.golden),
-        "same-tasks": d1 + material.golden_of_reflected_tasks(),
-        "step": d1 + d_r,
-        "no-mask": d1 + d_r,
-    }[arm]
-    return ArmTraining(trajectories, "none" if arm == "no-mask" else "partial", from_base=False, steps=whole)
+ARM_DESIGNS: dict[Arm, ArmDesign] = {
+    "d1": ArmDesign(
+        "D1 only", "the original model, trained on the golden trajectories of U1", recipe="golden", parts=("d1",)
+    ),
+    "golden": ArmDesign(
+        "all golden",
+        "the original model, trained on the golden trajectories of all tasks, U1 and U2",
+        recipe="golden",
+        parts=("golden",),
+    ),
+    "same-tasks": ArmDesign(
+        "D1 + golden of D_r's tasks",
+        "the original model, trained on D1 and on golden trajectories of exactly the tasks that D_r has, as many",
+        recipe="golden",
+        parts=("d1", "same-tasks"),
+    ),
+    "step": ArmDesign(
+        "STeP: D1 + D_r, masked",
+        "the original model, trained on D1 and D_r; error turns stay in the context and carry no loss",
+        recipe="step",
+        parts=("d1", "reflected"),
+    ),
+    "no-mask": ArmDesign(
+        "STeP without mask",
+        "the same trajectories, with loss on the error turns as on all others",
+        recipe="step:masking=none",
+        parts=("d1", "reflected"),
+    ),
+    "sequential": ArmDesign(
+        "base, then D_r",
+        "the base agent, trained further on D_r alone, masked",
+        recipe="step",
+        parts=("reflected",),
+        from_base=True,
+    ),
+    "drop": ArmDesign(
+        "STeP, errors dropped",
+        "the same trajectories, without the error turns and the observations that answer them",
+        recipe="step:masking=drop",
+        parts=("d1", "reflected"),
+    ),
+    "corrections": ArmDesign(
+        "corrections without reflection",
+        "the original model, trained on D1 and D_r; corrections only say what to do next",
+        recipe="corrections",
+        parts=("d1", "reflected"),
+    ),
+    "scripted-errors": ArmDesign(
+        "scripted errors",
+        "the original model, trained as STeP on D1 and on a scripted agent's errors in U2, corrected",
+        recipe="scripted-errors",
+        parts=("d1", "scripted"),
+    ),
+    "dagger": ArmDesign(
+        "DAgger",
+        "the original model, trained on D1 and on the oracle's action in the states of the base agent's own episodes in U2",
+        recipe="dagger",
+        parts=("d1", "explored"),
+    ),
+    "rejection-sampling": ArmDesign(
+        "rejection sampling",
+        "the original model, trained on D1 and on the base agent's own successes in U2",
+        recipe="rejection-sampling",
+        parts=("d1", "explored"),
+    ),
+    "steca": ArmDesign(
+        "STeCa",
+        "the original model, trained on D1 and D_r: from the first correction on, each step weighted by its advantage",
+        recipe="steca",
+        parts=("d1", "valued"),
+    ),
+    "eto": ArmDesign(
+        "ETO",
+        "the base agent, trained to prefer golden trajectories of U2 to its own failures there",
+        recipe="eto",
+        parts=("golden", "explored"),
+        from_base=True,
+        on_pairs=True,
+    ),
+    "ipr": ArmDesign(
+        "IPR",
+        "as ETO, and with pairs of single steps from the same state, at the errors of D_r",
+        recipe="ipr",
+        parts=("golden", "explored", "reflected"),
+        from_base=True,
+        on_pairs=True,
+    ),
+}
+"""Every arm that an experiment can have."""

@@ -12,12 +12,15 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from step_envs.collection.config import CollectConfig
 from step_envs.collection.rollouts import rollout
-from step_envs.training.experiments.presets import Preset
-from step_envs.training.experiments.stages import ENV, ExperimentStep, original_model, plan_steps, world_names
+from step_envs.training.experiments.arms import ARM_DESIGNS
+from step_envs.training.experiments.experiment_config import Arm, ExperimentConfig
+from step_envs.training.experiments.folders import ExperimentFolders
+from step_envs.training.experiments.step_plan import ExperimentStep, plan_steps
+from step_envs.training.experiments.worlds import experiment_world
 from step_envs.training.finetuning import FinetuneConfig
 from step_envs.trajectory import Trajectory
 from step_envs.worker_processes import processors
@@ -66,7 +69,7 @@ class ExperimentEstimate:
     Attributes:
         parameters: Parameters of the original model.
         processor_seconds: Seconds of all workers and their threads together.
-        seconds: Wall time with the workers of the preset.
+        seconds: Wall time with the workers of the configuration.
         disk: Bytes in the experiment's folder at its fullest moment.
         free: Bytes that are free there.
     """
@@ -82,11 +85,11 @@ class ExperimentEstimate:
         return asdict(self)
 
 
-def estimate_experiment(preset: Preset, out: Path) -> ExperimentEstimate:
+def estimate_experiment(config: ExperimentConfig, out: Path) -> ExperimentEstimate:
     """Estimate what an experiment needs; nothing is written into its folder.
 
     Args:
-        preset: The experiment.
+        config: The experiment.
         out: Its folder, which need not exist.
 
     Raises:
@@ -96,67 +99,79 @@ def estimate_experiment(preset: Preset, out: Path) -> ExperimentEstimate:
     folder = out
     while not folder.exists():
         folder = folder.parent
-    return summarize(preset, measure(preset, out), free=shutil.disk_usage(folder).free, processors=processors())
+    return summarize(config, measure(config, out), free=shutil.disk_usage(folder).free, processors=processors())
 
 
-def summarize(preset: Preset, speeds: Speeds, *, free: int, processors: int) -> ExperimentEstimate:
+def summarize(config: ExperimentConfig, speeds: Speeds, *, free: int, processors: int) -> ExperimentEstimate:
     """Compute an estimate from measured speeds.
 
     Args:
-        preset: The experiment.
+        config: The experiment.
         speeds: What was measured.
         free: Bytes that are free.
         processors: Processors of this machine.
     """
-    steps = plan_steps(preset)
-    busy = sum(step_seconds(preset, step, speeds) for step in steps)
-    at_once = min(preset.workers, max(1, processors // preset.threads))
-    trained = [step for step in steps if step.name.partition(":")[0] in ("pretrain", "base", "train")]
+    steps = plan_steps(config)
+    busy = sum(step_seconds(config, step, speeds) for step in steps)
+    at_once = min(config.workers, max(1, processors // config.threads))
+    trained = [step for step in steps if step.kind in ("pretrain", "base", "train")]
     # The trainer writes a checkpoint before it removes the one before.
-    in_training = min(preset.workers, len(trained)) * 2 * _TRAINER_CHECKPOINT
-    models = (len(trained) + (preset.pretraining is not None)) * _WEIGHT
-    episodes = sum(_episodes(preset, step) for step in steps)
+    in_training = min(config.workers, len(trained)) * 2 * _TRAINER_CHECKPOINT
+    models = (len(trained) + sum(step.kind == "original" for step in steps if config.pretraining)) * _WEIGHT
+    episodes = sum(_episodes(config, step) for step in steps)
     return ExperimentEstimate(
         parameters=speeds.parameters,
-        processor_seconds=busy * preset.threads,
+        processor_seconds=busy * config.threads,
         seconds=busy / at_once,
         disk=round(speeds.parameters * (in_training + models) + episodes * speeds.size),
         free=free,
     )
 
 
-def step_seconds(preset: Preset, step: ExperimentStep, speeds: Speeds) -> float:
+def step_seconds(config: ExperimentConfig, step: ExperimentStep, speeds: Speeds) -> float:
     """Return the seconds that one step of an experiment takes."""
-    kind, *rest = step.name.split(":")
-    if kind in ("pretrain", "base", "train"):
-        assert kind != "pretrain" or preset.pretraining is not None
-        config = preset.base if kind == "base" else preset.training
-        if kind == "pretrain" and preset.pretraining is not None:
-            config = preset.pretraining.training
-        steps = config.max_steps or 0
-        if rest[:1] == ["sequential"]:
-            steps -= preset.base.max_steps or 0
-        return steps * _step_tokens(config, speeds) * speeds.train
-    episodes = _episodes(preset, step)
-    if kind == "play" and preset.pretraining is not None:
-        return episodes * speeds.episode * preset.pretraining.play_steps / speeds.replies
-    if kind not in ("collect", "evaluate"):
+    arm = cast(Arm, step.argument) if step.kind == "train" else None
+    if step.kind in ("pretrain", "base", "train"):
+        training, sides = _training(config, step.kind, arm)
+        return sides * (training.max_steps or 0) * _step_tokens(training, speeds) * speeds.train
+    episodes = _episodes(config, step)
+    if step.kind == "play" and config.pretraining is not None:
+        return episodes * speeds.episode * config.pretraining.play_steps / speeds.replies
+    if step.kind not in ("collect", "explore", "evaluate"):
         return episodes * speeds.episode
     # An agent that is still learning takes more steps than the expert, at most all that the limit allows.
-    longer = (1 + max(preset.max_steps / speeds.replies, 1)) / 2
+    longer = (1 + max(config.max_steps / speeds.replies, 1)) / 2
     return episodes * longer * (speeds.episode + speeds.tokens * speeds.read + speeds.written * speeds.write)
 
 
-def _episodes(preset: Preset, step: ExperimentStep) -> float:
-    kind = step.name.partition(":")[0]
-    made = preset.pretraining
+def _training(config: ExperimentConfig, kind: str, arm: Arm | None) -> tuple[FinetuneConfig, int]:
+    """Return the training of a step, and how many sides of a row it reads."""
+    if kind == "pretrain":
+        assert config.pretraining is not None and config.pretraining.training is not None
+        return config.pretraining.training, 1
+    if arm is None:
+        return config.base, 1
+    design, steps = ARM_DESIGNS[arm], config.training.max_steps or 0
+    if design.from_base:
+        steps -= config.base.max_steps or 0
+    # Both sides of a pair are read by the model and, once, by the reference.
+    training, sides = (config.pairs, 2) if design.on_pairs else (config.training, 1)
+    return training.model_copy(update={"max_steps": steps}), sides
+
+
+def _episodes(config: ExperimentConfig, step: ExperimentStep) -> float:
+    made = config.pretraining
     return {
         "play": 0 if made is None else made.play,
         "samples": 0 if made is None else made.samples,
-        "golden": preset.tasks / preset.workers,
-        "collect": preset.tasks / 2 / preset.workers,
-        "evaluate": preset.held_out,
-    }.get(kind, 0)
+        "golden": config.tasks / config.workers,
+        "collect": config.tasks / 2 / config.workers,
+        "explore": config.tasks / 2 / config.workers,
+        "scripted": config.tasks / 2 / config.workers,
+        "value": config.tasks / 2 / config.workers,
+        "evaluate": config.held_out,
+        "judge": config.judged,
+    }.get(step.kind, 0)
 
 
 def _step_tokens(config: FinetuneConfig, speeds: Speeds) -> float:
@@ -164,11 +179,11 @@ def _step_tokens(config: FinetuneConfig, speeds: Speeds) -> float:
     return config.batch_size * config.accumulate * (most if config.packing else min(most, speeds.tokens))
 
 
-def measure(preset: Preset, out: Path) -> Speeds:
+def measure(config: ExperimentConfig, out: Path) -> Speeds:
     """Play a few episodes with the oracle, and time a few steps of the original model.
 
     Args:
-        preset: The experiment.
+        config: The experiment.
         out: Its folder; nothing is written into it.
     """
     import torch
@@ -176,13 +191,13 @@ def measure(preset: Preset, out: Path) -> Speeds:
 
     from step_envs.agents.local.checkpoint import load_tokenizer
     from step_envs.training.dataset import build_dataset
-    from step_envs.training.finetuning import load_network
+    from step_envs.training.trainer_setup import load_network
 
     started = time.perf_counter()
-    played = _play(preset)
+    played = _play(config)
     episode = (time.perf_counter() - started) / len(played)
     with tempfile.TemporaryDirectory() as made:
-        folder = _tiny_model(preset, played, Path(made)) if preset.pretraining else original_model(preset, out)
+        folder = _tiny_model(config, played, Path(made)) if config.pretraining else _folders(config, out).original
         network = load_network(AutoModelForCausalLM, folder, dtype=torch.float32)
         _, report = build_dataset(played, load_tokenizer(folder), max_length=None)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -218,13 +233,13 @@ def measure(preset: Preset, out: Path) -> Speeds:
         tokens = max(1, min(most, round(tokens * max(_TRIAL_SECONDS / timed(tokens), 1))))
         return timed(tokens) / tokens
 
-    longest = max(preset.training.max_length or 0, round(report.tokens / len(played)), 1)
+    longest = max(config.training.max_length or 0, round(report.tokens / len(played)), 1)
     context = getattr(network.config.get_text_config(), "max_position_embeddings", None) or longest
     return Speeds(
         parameters=sum(one.numel() for one in network.parameters()),
         train=per_token(learn, min(longest, context)),
         read=per_token(read, min(longest, context)),
-        write=per_token(write, preset.concurrency),
+        write=per_token(write, config.concurrency),
         episode=episode,
         replies=sum(one.steps for one in played) / len(played),
         tokens=report.tokens / len(played),
@@ -233,28 +248,33 @@ def measure(preset: Preset, out: Path) -> Speeds:
     )
 
 
-def _play(preset: Preset) -> list[Trajectory]:
-    tasks = preset.task_ids("golden")[:_EPISODES]
-    config = CollectConfig(
-        env=ENV,
-        env_options=preset.env_options(),
+def _folders(config: ExperimentConfig, out: Path) -> ExperimentFolders:
+    return ExperimentFolders(config, out, config.seeds[0])
+
+
+def _play(config: ExperimentConfig) -> list[Trajectory]:
+    draw = _folders(config, Path()).draw
+    tasks = config.task_ids("golden", draw)[:_EPISODES]
+    settings = CollectConfig(
+        env=config.env,
+        env_options=config.world_options(draw),
         tasks=tasks,
         episodes=len(tasks),
         agent="oracle",
         teacher=None,
-        style=preset.style,
+        style=config.style,
     )
-    env = config.make_env()
+    env = settings.make_env()
     try:
-        return [rollout(env, config.make_agent(), seed=0, task_id=task) for task in tasks]
+        return [rollout(env, settings.make_agent(), seed=0, task_id=task) for task in tasks]
     finally:
         env.close()
 
 
-def _tiny_model(preset: Preset, played: Sequence[Trajectory], folder: Path) -> Path:
+def _tiny_model(config: ExperimentConfig, played: Sequence[Trajectory], folder: Path) -> Path:
     from step_envs.training.tiny_model import learn_tokenizer, make_tiny_model
 
-    assert preset.pretraining is not None
+    assert config.pretraining is not None
     texts: Collection[str] = [turn.content for trajectory in played for turn in trajectory.turns]
-    size = preset.pretraining.size
-    return make_tiny_model(learn_tokenizer(texts, world_names(), size.vocabulary), size, folder)
+    names, size = experiment_world(config.env).names(texts), config.pretraining.size
+    return make_tiny_model(learn_tokenizer(texts, names, size.vocabulary), size, folder)

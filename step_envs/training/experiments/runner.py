@@ -17,10 +17,11 @@ from typing import Any
 
 from step_envs.errors import EngineError
 from step_envs.file_reading import read_json
-from step_envs.run_folder import RunFolder, write_json
+from step_envs.run_folder import RunFolder, write_json, write_model
 from step_envs.training.experiments.estimate import ExperimentEstimate
-from step_envs.training.experiments.presets import Preset
-from step_envs.training.experiments.stages import ExperimentStep, plan_steps, run_step
+from step_envs.training.experiments.experiment_config import ExperimentConfig
+from step_envs.training.experiments.stages import run_step
+from step_envs.training.experiments.step_plan import ExperimentStep, plan_steps
 from step_envs.worker_processes import serve_parent
 
 _CONFLICT = (
@@ -28,12 +29,15 @@ _CONFLICT = (
     "or name another folder."
 )
 
+_MAY_DIFFER = frozenset({"arms", "seeds", "against", "margin"})
+"""Settings that may change when an experiment is resumed: it can get more seeds and more arms."""
+
 Notice = Callable[[ExperimentStep, str, dict[str, Any]], object]
 """Called for each step: with the step, ``begun``, ``done`` or ``kept`` (it was done before), and its figures."""
 
 
 def run(
-    preset: Preset,
+    config: ExperimentConfig,
     out: Path,
     *,
     resume: bool = False,
@@ -43,9 +47,10 @@ def run(
     """Run an experiment, or the rest of it, and write its report.
 
     Args:
-        preset: The experiment.
+        config: The experiment.
         out: Its folder.
-        resume: Continue the experiment in the folder; if False, a folder that holds one is refused.
+        resume: Continue the experiment in the folder, also with more arms or seeds; if False, a folder that holds one is
+            refused.
         notice: Called for each step.
         on_estimate: Called with an estimate of time and disk before the first step; None makes no estimate.
 
@@ -62,10 +67,10 @@ def run(
     out = out.expanduser().resolve()
     if "," in str(out):
         raise ValueError(f"The folder {out} has a comma in its name, which agents are told apart by: name another one.")
-    _claim_folder(preset, out, resume=resume)
+    _claim_folder(config, out, resume=resume)
     done: dict[str, dict[str, Any]] = {}
     waiting = []
-    for step in plan_steps(preset):
+    for step in plan_steps(config):
         file = _result_file(out, step)
         if file.exists():
             done[step.name] = read_json(file)["figures"]
@@ -73,25 +78,25 @@ def run(
         else:
             waiting.append(step)
     if on_estimate is not None and not done:
-        on_estimate(estimate_in_process(preset, out))
+        on_estimate(estimate_in_process(config, out))
     if waiting:
-        _run_steps(preset, out, waiting, done, notice)
-    return write_report(preset, out)
+        _run_steps(config, out, waiting, done, notice)
+    return write_report(config, out)
 
 
-def estimate_in_process(preset: Preset, out: Path) -> ExperimentEstimate:
+def estimate_in_process(config: ExperimentConfig, out: Path) -> ExperimentEstimate:
     """Estimate what an experiment needs, in a process of its own that frees the model's memory as it ends.
 
     Args:
-        preset: The experiment.
+        config: The experiment.
         out: Its folder; nothing is written into it.
 
     Raises:
         EngineError: The process died, as it does where the model does not fit into memory.
         DataError: See ``estimate_experiment``.
     """
-    pool, alive = _make_pool(preset, 1)
-    found = pool.submit(_estimate_quietly, preset, out.expanduser().resolve())
+    pool, alive = _make_pool(config, 1)
+    found = pool.submit(_estimate_quietly, config, out.expanduser().resolve())
     try:
         return found.result()
     except BrokenProcessPool as error:
@@ -106,31 +111,33 @@ def estimate_in_process(preset: Preset, out: Path) -> ExperimentEstimate:
         alive.close()
 
 
-def _estimate_quietly(preset: Preset, out: Path) -> ExperimentEstimate:
+def _estimate_quietly(config: ExperimentConfig, out: Path) -> ExperimentEstimate:
     from step_envs.training.experiments.estimate import estimate_experiment
 
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
-    return estimate_experiment(preset, out)
+    return estimate_experiment(config, out)
 
 
-def _make_pool(preset: Preset, workers: int) -> tuple[ProcessPoolExecutor, Connection]:
+def _make_pool(config: ExperimentConfig, workers: int) -> tuple[ProcessPoolExecutor, Connection]:
     """Make a pool of workers, and the end of a pipe at whose closing they end."""
     context = multiprocessing.get_context("spawn")
     # The workers read the other end. It closes when this process ends, however it ends.
     lifeline, alive = context.Pipe(duplex=False)
-    os.environ["OMP_NUM_THREADS"] = str(preset.threads)
+    os.environ["OMP_NUM_THREADS"] = str(config.threads)
     pool = ProcessPoolExecutor(
-        workers, mp_context=context, initializer=_prepare_worker, initargs=(lifeline, preset.threads)
+        workers, mp_context=context, initializer=_prepare_worker, initargs=(lifeline, config.threads)
     )
     return pool, alive
 
 
-def _claim_folder(preset: Preset, out: Path, *, resume: bool) -> None:
-    RunFolder(out, noun="an experiment", conflict=_CONFLICT).claim(
-        preset, resume=resume, meaning="the configuration of an experiment"
-    )
+def _claim_folder(config: ExperimentConfig, out: Path, *, resume: bool) -> None:
+    folder = RunFolder(out, noun="an experiment", conflict=_CONFLICT)
+    saved = folder.claim(config, resume=resume, meaning="the configuration of an experiment", may_differ=_MAY_DIFFER)
+    if saved is not None and saved != config:
+        # The same experiment with other arms or seeds: what was done of them stays, and is used if they come back.
+        write_model(folder.record, config)
     (out / "steps").mkdir(exist_ok=True)
 
 
@@ -139,17 +146,17 @@ def _result_file(out: Path, step: ExperimentStep) -> Path:
 
 
 def _run_steps(
-    preset: Preset, out: Path, waiting: list[ExperimentStep], done: dict[str, dict[str, Any]], notice: Notice
+    config: ExperimentConfig, out: Path, waiting: list[ExperimentStep], done: dict[str, dict[str, Any]], notice: Notice
 ) -> None:
-    pool, alive = _make_pool(preset, min(preset.workers, len(waiting)))
+    pool, alive = _make_pool(config, min(config.workers, len(waiting)))
     running: dict[Future[tuple[dict[str, Any], dict[str, float]]], ExperimentStep] = {}
     try:
         while waiting or running:
             ready = [step for step in waiting if all(need in done for need in step.needs)]
-            for step in ready[: preset.workers - len(running)]:
+            for step in ready[: config.workers - len(running)]:
                 waiting.remove(step)
                 notice(step, "begun", {})
-                running[pool.submit(_run_in_worker, preset, out, step)] = step
+                running[pool.submit(_run_in_worker, config, out, step)] = step
             finished, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in finished:
                 step = running[future]
@@ -173,14 +180,16 @@ def _run_steps(
         alive.close()
 
 
-def _run_in_worker(preset: Preset, out: Path, step: ExperimentStep) -> tuple[dict[str, Any], dict[str, float]]:
+def _run_in_worker(
+    config: ExperimentConfig, out: Path, step: ExperimentStep
+) -> tuple[dict[str, Any], dict[str, float]]:
     """Run a step in a process of the pool; what libraries print goes to the step's log."""
     wall, processor = time.perf_counter(), time.process_time()
     log = os.open(_result_file(out, step).with_suffix(".log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.close(log)
-    figures = run_step(preset, out, step.name)
+    figures = run_step(config, out, step.name)
     took = {"seconds": time.perf_counter() - wall, "processor_seconds": time.process_time() - processor}
     return figures, {name: round(value, 1) for name, value in took.items()}
 

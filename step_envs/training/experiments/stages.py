@@ -1,285 +1,278 @@
-"""The steps of an experiment; each has its own folder and can continue where it was stopped.
+"""What the steps of an experiment do; each can continue where it was stopped.
 
-A step is identified by its name alone, and ``run_step(preset, out, name)`` runs it in any process. Nothing is handed on in
-memory: a step reads the files of the steps that it needs (``plan_steps`` lists them), and writes its results under ``out``:
-
-- ``text/play``, ``text/samples``: pretraining text of a tiny model; ``original/``, ``pretrained/``: that model
-- ``tasks.json``: U1, U2 and the held-out tasks; ``golden/<part>``: runs of the oracle over U1 and U2
-- ``base/``: the base agent; ``collected/<part>``: its runs over U2 under the teacher
-- ``base-evaluation/``: its run over the held-out tasks
-- ``arms/<arm>/seed-<n>/model`` and ``.../evaluation``: the model of every arm and its run over the held-out tasks
+A step is identified by its name alone, and ``run_step(config, out, name)`` runs it in any process. Nothing is handed on in
+memory: a step reads the files of the steps that it needs (``step_plan`` lists them), and writes its results into its
+folders (``folders`` lists them).
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, cast
 
+from step_envs.collection.config import CollectConfig
 from step_envs.errors import DataError
-from step_envs.file_reading import read_json
 from step_envs.run_folder import write_json
 from step_envs.store import read_trajectories
-from step_envs.training.experiments.arms import ExperimentData, arm_training
-from step_envs.training.experiments.presets import Arm, Preset
-from step_envs.training.filters import halve_tasks, select
+from step_envs.training.experiments.arms import ARM_DESIGNS
+from step_envs.training.experiments.episode_figures import measure_episode, measure_run
+from step_envs.training.experiments.experiment_config import Arm, ExperimentConfig
+from step_envs.training.experiments.folders import ExperimentFolders
+from step_envs.training.experiments.step_plan import ExperimentStep
+from step_envs.training.experiments.training_data import arm_training, load_data, read_tasks
+from step_envs.training.experiments.worlds import experiment_world
+from step_envs.training.exploration import play_all
+from step_envs.training.filters import halve_tasks
 from step_envs.training.finetuning import FinetuneConfig
-from step_envs.training.masking import Masking
+from step_envs.training.recipes import Material, TrainingStart, Watch, make_recipe
 from step_envs.trajectory import Trajectory
 
-# What is known about the world is here, in world_names() and in presets: another world is another set of these.
-ENV = "STeP-ALFWorld-v0"
-
-_GOLDEN_ONLY = ("d1", "golden")
 _SAMPLED_AGENT = "novice:error_rate=0.4"
+_SCRIPTED_AGENT = "novice"
 
 
-class ExperimentStep(NamedTuple):
-    """A step of an experiment: its name, its stage, and the names of the steps that it needs."""
-
-    name: str
-    stage: str
-    needs: tuple[str, ...] = ()
-
-
-def plan_steps(preset: Preset) -> list[ExperimentStep]:
-    """List the steps in the order in which they are started once the steps that they need are done."""
-    original = "pretrain" if preset.pretraining else "original"
-    golden = tuple(f"golden:{part}" for part in range(preset.workers))
-    collected = tuple(f"collect:{part}" for part in range(preset.workers))
-    steps = [ExperimentStep("tasks", "golden")]
-    if preset.pretraining:
-        steps += [
-            ExperimentStep("samples", "original"),
-            ExperimentStep("play", "original"),
-            ExperimentStep("original", "original", ("play", "samples")),
-            ExperimentStep("pretrain", "original", ("original", "play")),
-        ]
-    else:
-        steps.append(ExperimentStep("original", "original"))
-    steps += [ExperimentStep(name, "golden", ("tasks",)) for name in golden]
-    steps.append(ExperimentStep("base", "base", (original, *golden)))
-    steps += [ExperimentStep(name, "collect", ("base",)) for name in collected]
-    steps.append(ExperimentStep("evaluate:base", "evaluate", ("base",)))
-    # Arms that need no reflected trajectories do not wait for them.
-    early: list[Arm] = [arm for arm in preset.arms if arm in _GOLDEN_ONLY]
-    late: list[Arm] = [arm for arm in preset.arms if arm not in _GOLDEN_ONLY]
-    for arms, needs in ((early, (original, *golden)), (late, (original, *golden, "base", *collected))):
-        for seed in preset.seeds:
-            for arm in arms:
-                steps.append(ExperimentStep(f"train:{arm}:{seed}", "train", needs))
-                steps.append(ExperimentStep(f"evaluate:{arm}:{seed}", "evaluate", (f"train:{arm}:{seed}",)))
-    return steps
-
-
-def run_step(preset: Preset, out: Path, name: str) -> dict[str, Any]:
+def run_step(config: ExperimentConfig, out: Path, name: str) -> dict[str, Any]:
     """Run a step, or the rest of it.
 
     Args:
-        preset: The experiment.
+        config: The experiment.
         out: Its folder, as an absolute path.
         name: Name of the step.
 
     Returns:
         Figures about what was done.
     """
-    kind, *rest = name.split(":")
-    steps: dict[str, Callable[..., dict[str, Any]]] = {
-        "tasks": _tasks,
-        "play": _play,
-        "samples": _samples,
-        "golden": _golden,
-        "original": _original,
-        "pretrain": _pretrain,
-        "base": _base,
-        "collect": _collect,
-        "train": _train,
-        "evaluate": _evaluate,
-    }
-    return steps[kind](preset, out, *rest)
+    step = ExperimentStep.parse(name)
+    return _StepRunner(config, ExperimentFolders(config, out, step.scope)).run(step)
 
 
-def original_model(preset: Preset, out: Path) -> Path:
-    """Return the folder of the original model."""
-    if preset.pretraining is not None:
-        return out / "pretrained"
-    from step_envs.agents.local.checkpoint import checkpoint_folder
+class _StepRunner:
+    """Runs the steps of one seed."""
 
-    assert preset.model is not None
-    return checkpoint_folder(preset.model, download=preset.download)
+    def __init__(self, config: ExperimentConfig, folders: ExperimentFolders) -> None:
+        self._config = config
+        self._folders = folders
+        self._world = experiment_world(config.env)
 
+    def run(self, step: ExperimentStep) -> dict[str, Any]:
+        """Run a step and return its figures."""
+        steps: dict[str, Callable[[str], dict[str, Any]]] = {
+            "samples": self._samples,
+            "play": self._play,
+            "original": self._original,
+            "pretrain": self._pretrain,
+            "tasks": self._tasks,
+            "golden": self._golden,
+            "base": self._base,
+            "gate": self._gate,
+            "collect": self._collect,
+            "explore": self._explore,
+            "scripted": self._scripted,
+            "value": self._value,
+            "train": self._train,
+            "evaluate": self._evaluate,
+            "judge": self._judge,
+        }
+        return steps[step.kind](step.argument)
 
-def load_data(preset: Preset, out: Path, *, reflected: bool = True) -> ExperimentData:
-    """Read the trajectories that arms are trained on, in the order of their tasks, from whichever worker collected them.
+    # The original model.
 
-    Args:
-        preset: The experiment.
-        out: Its folder.
-        reflected: Also read what was collected under the teacher; if False, D_r is empty.
-    """
-    tasks = read_tasks(out)
-    golden = _parts(preset, out / "golden", (*tasks["u1"], *tasks["u2"]))
-    collected = _parts(preset, out / "collected", tasks["u2"]) if reflected else []
-    return ExperimentData(
-        golden=select(golden).kept,
-        u1=frozenset(tasks["u1"]),
-        reflected=select(collected, max_errors=preset.max_errors),
-    )
+    def _samples(self, _: str) -> dict[str, Any]:
+        return self._play_text("samples", _SAMPLED_AGENT, "oracle")
 
+    def _play(self, _: str) -> dict[str, Any]:
+        assert self._config.pretraining is not None
+        return self._play_text("play", "random", max_steps=self._config.pretraining.play_steps)
 
-def read_tasks(out: Path) -> dict[str, list[str]]:
-    """Read the tasks of U1, U2 and the held-out set."""
-    found: dict[str, list[str]] = read_json(out / "tasks.json")
-    return found
+    def _play_text(
+        self, purpose: Literal["samples", "play"], agent: str, teacher: str | None = None, **options: Any
+    ) -> dict[str, Any]:
+        made, draw = self._config.pretraining, self._folders.original_draw
+        assert made is not None
+        tasks = self._config.task_ids(purpose, draw)
+        options = self._config.world_options(draw, **options)
+        return self._play_tasks(
+            self._folders.text / purpose, tasks, agent, teacher, options=options, episodes=getattr(made, purpose)
+        )
 
+    def _original(self, _: str) -> dict[str, Any]:
+        made = self._config.pretraining
+        if made is None:
+            return {"model": str(self._folders.original)}
+        from step_envs.training.tiny_model import learn_tokenizer, make_tiny_model
 
-def _parts(preset: Preset, runs: Path, tasks: Iterable[str]) -> list[Trajectory]:
-    place = {task: index for index, task in enumerate(tasks)}
-    trajectories = [one for part in range(preset.workers) for one in read_trajectories(runs / str(part))]
-    return sorted(trajectories, key=lambda one: place[one.task_id])
+        # Corrected episodes contain words of every kind that an arm is trained on, so no arm needs more tokens for them.
+        texts = [
+            turn.content
+            for purpose in ("play", "samples")
+            for trajectory in _by_episode(self._folders.text / purpose)[: made.samples]
+            for turn in trajectory.turns
+        ]
+        size = made.size.model_copy(update={"seed": made.size.seed + self._folders.original_draw})
+        tokenizer = learn_tokenizer(texts, self._world.names(texts), size.vocabulary)
+        make_tiny_model(tokenizer, size, self._folders.untrained)
+        return {"tokens": len(tokenizer)}
+
+    def _pretrain(self, _: str) -> dict[str, Any]:
+        import datasets
+
+        from step_envs.agents.local.checkpoint import load_tokenizer
+        from step_envs.training.finetuning import finetune, remove_trainer_checkpoints
+        from step_envs.training.tiny_model_text import copying_texts, language_rows
+
+        made, draw = self._config.pretraining, self._folders.original_draw
+        assert made is not None and made.training is not None and made.training.max_length is not None
+        tokenizer = load_tokenizer(self._folders.untrained)
+        play = _by_episode(self._folders.text / "play")
+        names = self._world.copied_names(turn.content for trajectory in play for turn in trajectory.turns)
+        texts = copying_texts(names, made.copying, seed=draw)
+        rows = language_rows(tokenizer, play, texts, max_length=made.training.max_length)
+        dataset = datasets.Dataset.from_dict({name: [row[name] for row in rows] for name in ("input_ids", "labels")})
+        training, out = made.training.model_copy(update={"seed": draw}), self._folders.original
+        finetune(dataset, model=self._folders.untrained, out=out, config=training, tokenizer=tokenizer)
+        remove_trainer_checkpoints(out)
+        return {"rows": len(rows), "tokens": sum(len(row["input_ids"]) for row in rows)}
+
+    # Trajectories and the base agent.
+
+    def _tasks(self, _: str) -> dict[str, Any]:
+        draw = self._folders.draw
+        u1, u2 = halve_tasks(self._config.task_ids("golden", draw), seed=draw)
+        tasks = {"u1": u1, "u2": u2, "held_out": self._config.task_ids("held_out", draw)}
+        write_json(self._folders.tasks, tasks)
+        return {name: len(names) for name, names in tasks.items()}
+
+    def _golden(self, part: str) -> dict[str, Any]:
+        tasks = read_tasks(self._folders)
+        return self._play_tasks(
+            self._folders.data / "golden" / part, self._part((*tasks["u1"], *tasks["u2"]), part), "oracle"
+        )
+
+    def _base(self, _: str) -> dict[str, Any]:
+        material = Material(load_data(self._config, self._folders, ["d1"]).d1())
+        training = self._config.base.model_copy(update={"seed": self._folders.draw})
+        return self._train_by("golden", material, self._folders.original, self._folders.base, training)
+
+    def _gate(self, _: str) -> dict[str, Any]:
+        gate = self._config.gate
+        assert gate is not None
+        found = measure_run([measure_episode(one) for one in read_trajectories(self._folders.evaluation("base"))])
+        success = found.success.value or 0.0
+        if not gate.met(success, found.invalid):
+            low, high = gate.success
+            raise DataError(
+                f"The base agent in {self._folders.base} succeeds in {success:.0%} of the held-out tasks, and "
+                f"{found.invalid:.0%} of its replies have no effect; the gate asks for {low:.0%} to {high:.0%} and at most "
+                f"{gate.invalid:.0%}. Change base.max_steps or the model, or set gate.stop=false to train the arms all "
+                "the same."
+            )
+        return {"success": success, "invalid": found.invalid}
+
+    def _collect(self, part: str) -> dict[str, Any]:
+        run, agent = self._folders.data / "collected" / part, self._agent(self._folders.base)
+        return self._play_tasks(run, self._u2(part), agent, self._config.teacher)
+
+    def _explore(self, part: str) -> dict[str, Any]:
+        run = self._folders.data / "explored" / part
+        return self._play_tasks(run, self._u2(part), self._agent(self._folders.base))
+
+    def _scripted(self, part: str) -> dict[str, Any]:
+        run = self._folders.data / "scripted" / part
+        return self._play_tasks(run, self._u2(part), _SCRIPTED_AGENT, self._config.teacher)
+
+    def _value(self, part: str) -> dict[str, Any]:
+        from step_envs.credit.annotation import AnnotateConfig, annotate
+
+        collected, run = self._folders.data / "collected" / part, self._folders.data / "valued" / part
+        # One thread: the steps of an experiment already keep all processors busy.
+        settings = AnnotateConfig(runs=(collected,), value="oracle", engine="threads", concurrency=1)
+        figures = annotate(settings, run, resume=run.exists())
+        return {"episodes": figures.trajectories, "values": figures.values}
+
+    def _u2(self, part: str) -> tuple[str, ...]:
+        """Return the tasks of U2 that the expert solves: for the others nobody could say what is right."""
+        solved = {one.task_id for one in load_data(self._config, self._folders, ["golden"]).golden}
+        return self._part([task for task in read_tasks(self._folders)["u2"] if task in solved], part)
+
+    def _part(self, tasks: Sequence[str], part: str) -> tuple[str, ...]:
+        return tuple(tasks)[int(part) :: self._config.workers]
+
+    # The arms.
+
+    def _train(self, name: str) -> dict[str, Any]:
+        arm, folders = cast(Arm, name), self._folders
+        training = arm_training(arm, load_data(self._config, folders, ARM_DESIGNS[arm].parts), self._config)
+        start = folders.base if training.from_base else folders.original
+        settings = training.config.model_copy(update={"seed": folders.seed})
+        return self._train_by(training.recipe, training.material, start, folders.model(arm), settings)
+
+    def _train_by(
+        self, recipe: str, material: Material, model: Path, out: Path, settings: FinetuneConfig
+    ) -> dict[str, Any]:
+        from step_envs.agents.local.checkpoint import load_tokenizer
+        from step_envs.training.finetuning import remove_trainer_checkpoints
+
+        start = TrainingStart(
+            model=model, tokenizer=load_tokenizer(model), config=settings, max_errors=self._config.max_errors
+        )
+        prepared = make_recipe(recipe).prepare(material, start)
+        prepared.train(out, Watch())
+        remove_trainer_checkpoints(out)
+        write_json(out.parent / f"{out.name}-rows.json", {"record": prepared.record, **prepared.rows})
+        return {"rows": prepared.rows["rows"], "tokens": prepared.rows["tokens"], "steps": settings.max_steps}
+
+    def _evaluate(self, name: str) -> dict[str, Any]:
+        arm, folders = cast(Arm | Literal["base"], name), self._folders
+        model = folders.base if arm == "base" else folders.model(arm)
+        return self._play_tasks(folders.evaluation(arm), tuple(read_tasks(folders)["held_out"]), self._agent(model))
+
+    def _judge(self, name: str) -> dict[str, Any]:
+        from step_envs.credit.oracle_value import OracleValue
+
+        arm, folders = cast(Arm | Literal["base"], name), self._folders
+        wanted = set(read_tasks(folders)["held_out"][: self._config.judged])
+        function = OracleValue()
+        try:
+            values = {
+                one.task_id: function.values(one)
+                for one in _by_episode(folders.evaluation(arm))
+                if one.task_id in wanted
+            }
+        finally:
+            function.close()
+        write_json(folders.values(arm), values)
+        return {"episodes": len(values), "values": sum(value is not None for row in values.values() for value in row)}
+
+    # Play.
+
+    def _agent(self, model: Path) -> str:
+        config = self._config
+        return f"local:model={model},max_tokens={config.max_tokens},batch={config.concurrency}"
+
+    def _play_tasks(
+        self,
+        run: Path,
+        tasks: tuple[str, ...],
+        agent: str,
+        teacher: str | None = None,
+        *,
+        options: dict[str, Any] | None = None,
+        episodes: int | None = None,
+    ) -> dict[str, Any]:
+        config = self._config
+        settings = CollectConfig(
+            env=config.env,
+            env_options=config.world_options(self._folders.draw) if options is None else options,
+            tasks=tasks,
+            episodes=len(tasks) if episodes is None else episodes,
+            agent=agent,
+            teacher=teacher,
+            max_errors=config.max_errors if teacher else None,
+            style=config.style,
+            seed=self._folders.draw,
+        )
+        figures = play_all(settings, run, concurrency=config.concurrency if agent.startswith("local:") else 1)
+        return {"episodes": figures.kept, "successes": figures.successes}
 
 
 def _by_episode(run: Path) -> list[Trajectory]:
-    return sorted(read_trajectories(run), key=lambda one: one.episode or 0)
-
-
-def _tasks(preset: Preset, out: Path) -> dict[str, Any]:
-    u1, u2 = halve_tasks(preset.task_ids("golden"), seed=preset.seed)
-    tasks = {"u1": u1, "u2": u2, "held_out": preset.task_ids("held_out")}
-    write_json(out / "tasks.json", tasks)
-    return {name: len(names) for name, names in tasks.items()}
-
-
-def _play_tasks(
-    preset: Preset,
-    run: Path,
-    tasks: tuple[str, ...],
-    agent: str,
-    teacher: str | None = None,
-    concurrency: int = 1,
-    **options: Any,
-) -> dict[str, Any]:
-    from step_envs.collection.collector import collect
-    from step_envs.collection.config import CollectConfig
-    from step_envs.collection.failures import read_failures
-
-    config = CollectConfig(
-        env=ENV,
-        env_options=preset.env_options(**options),
-        tasks=tasks,
-        episodes=len(tasks),
-        agent=agent,
-        teacher=teacher,
-        max_errors=preset.max_errors if teacher else None,
-        style=preset.style,
-        seed=preset.seed,
-    )
-    figures = collect(config, run, resume=run.exists(), concurrency=concurrency)
-    if figures.failed:
-        last = read_failures(run)[-1]
-        raise DataError(f"{figures.failed} episodes of {run} failed, the last: {last.reason}")
-    return {"episodes": figures.kept, "successes": figures.successes}
-
-
-def _play(preset: Preset, out: Path) -> dict[str, Any]:
-    assert preset.pretraining is not None
-    steps = preset.pretraining.play_steps
-    return _play_tasks(preset, out / "text" / "play", preset.task_ids("play"), "random", max_steps=steps)
-
-
-def _samples(preset: Preset, out: Path) -> dict[str, Any]:
-    return _play_tasks(preset, out / "text" / "samples", preset.task_ids("samples"), _SAMPLED_AGENT, "oracle")
-
-
-def _golden(preset: Preset, out: Path, part: str) -> dict[str, Any]:
-    tasks = read_tasks(out)
-    mine = (*tasks["u1"], *tasks["u2"])[int(part) :: preset.workers]
-    return _play_tasks(preset, out / "golden" / part, mine, "oracle")
-
-
-def _original(preset: Preset, out: Path) -> dict[str, Any]:
-    if preset.pretraining is None:
-        return {"model": str(original_model(preset, out))}
-    from step_envs.training.tiny_model import learn_tokenizer, make_tiny_model
-
-    # Corrected episodes contain words of every kind that an arm is trained on, so no arm needs more tokens for its words.
-    texts = [
-        turn.content
-        for run in ("play", "samples")
-        for trajectory in _by_episode(out / "text" / run)[: preset.pretraining.samples]
-        for turn in trajectory.turns
-    ]
-    tokenizer = learn_tokenizer(texts, world_names(), preset.pretraining.size.vocabulary)
-    make_tiny_model(tokenizer, preset.pretraining.size, out / "original")
-    return {"tokens": len(tokenizer)}
-
-
-def world_names() -> tuple[str, ...]:
-    """Return the names of things and places in the world, which become tokens of a tiny model."""
-    from step_envs.alfworld.generation.vocabulary import RECEPTACLES, THINGS
-
-    return tuple(sorted({name.lower() for name in (*RECEPTACLES, *THINGS)}))
-
-
-def _pretrain(preset: Preset, out: Path) -> dict[str, Any]:
-    import datasets
-
-    from step_envs.agents.local.checkpoint import load_tokenizer
-    from step_envs.training.finetuning import finetune, remove_trainer_checkpoints
-    from step_envs.training.tiny_model_text import copying_texts, language_rows
-
-    made = preset.pretraining
-    assert made is not None and made.training.max_length is not None
-    tokenizer = load_tokenizer(out / "original")
-    play = _by_episode(out / "text" / "play")
-    texts = copying_texts(world_names(), made.copying, seed=preset.seed)
-    rows = language_rows(tokenizer, play, texts, max_length=made.training.max_length)
-    dataset = datasets.Dataset.from_dict({name: [row[name] for row in rows] for name in ("input_ids", "labels")})
-    finetune(dataset, model=out / "original", out=out / "pretrained", config=made.training, tokenizer=tokenizer)
-    remove_trainer_checkpoints(out / "pretrained")
-    return {"rows": len(rows), "tokens": sum(len(row["input_ids"]) for row in rows)}
-
-
-def _base(preset: Preset, out: Path) -> dict[str, Any]:
-    d1 = load_data(preset, out, reflected=False).d1()
-    config = preset.base.model_copy(update={"seed": preset.seed})
-    return _finetune(d1, "partial", original_model(preset, out), out / "base", config)
-
-
-def _collect(preset: Preset, out: Path, part: str) -> dict[str, Any]:
-    u2 = tuple(read_tasks(out)["u2"])[int(part) :: preset.workers]
-    agent = _agent(preset, out / "base")
-    return _play_tasks(preset, out / "collected" / part, u2, agent, "oracle", preset.concurrency)
-
-
-def _train(preset: Preset, out: Path, arm: Arm, seed: str) -> dict[str, Any]:
-    training = arm_training(arm, load_data(preset, out, reflected=arm not in _GOLDEN_ONLY), preset)
-    start = out / "base" if training.from_base else original_model(preset, out)
-    config = preset.training.model_copy(update={"seed": int(seed), "max_steps": training.steps})
-    folder = out / "arms" / arm / f"seed-{seed}"
-    return _finetune(training.trajectories, training.masking, start, folder / "model", config)
-
-
-def _finetune(
-    trajectories: list[Trajectory], masking: Masking, model: Path, out: Path, config: FinetuneConfig
-) -> dict[str, Any]:
-    from step_envs.agents.local.checkpoint import load_tokenizer
-    from step_envs.training.dataset import build_dataset
-    from step_envs.training.finetuning import finetune, remove_trainer_checkpoints
-
-    tokenizer = load_tokenizer(model)
-    dataset, report = build_dataset(trajectories, tokenizer, masking=masking, max_length=config.max_length)
-    finetune(dataset, model=model, out=out, config=config, tokenizer=tokenizer)
-    remove_trainer_checkpoints(out)
-    write_json(out.parent / f"{out.name}-rows.json", report.model_dump())
-    return {"rows": report.rows, "tokens": report.tokens, "steps": config.max_steps}
-
-
-def _evaluate(preset: Preset, out: Path, arm: str, seed: str = "") -> dict[str, Any]:
-    folder = out / "arms" / arm / f"seed-{seed}" if seed else out / arm
-    model = folder / "model" if seed else folder
-    run = folder / "evaluation" if seed else out / f"{arm}-evaluation"
-    held_out = tuple(read_tasks(out)["held_out"])
-    return _play_tasks(preset, run, held_out, _agent(preset, model), None, preset.concurrency)
-
-
-def _agent(preset: Preset, model: Path) -> str:
-    return f"local:model={model},max_tokens={preset.max_tokens},batch={preset.concurrency}"
+    return sorted(read_trajectories(run), key=lambda one: one.episode or 0) if run.exists() else []

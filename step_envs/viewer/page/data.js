@@ -2,7 +2,9 @@
 
 const index = JSON.parse(document.getElementById("index").textContent);
 
-const rows = index.rows.map((values, order) => {
+const rows = index.rows.map(rowOf);
+
+function rowOf(values, order) {
   const row = { order };
   index.columns.forEach((name, column) => (row[name] = values[column]));
   for (const name of ["env", "type", "split", "agent"]) row[name] = index.tables[name][row[name]];
@@ -11,12 +13,13 @@ const rows = index.rows.map((values, order) => {
   for (const mark of row.strip) if (mark === "x") row.errors += 1;
   row.sought = `${row.task}\n${row.type}\n${row.instruction}\n${row.episode ?? ""}`.toLowerCase();
   return row;
-});
+}
 
 const KEPT = 12; // unpacked chunks kept in memory
 const unpacked = new Map();
 
 async function unpack(name) {
+  if (index.live) return ask(name);
   const block = document.getElementById(name);
   if (block === null) throw new Error(`This file is not whole: block ${name} is missing. Write it again.`);
   if (!("DecompressionStream" in window)) {
@@ -45,8 +48,13 @@ let manual = null;
 
 // The record of a row, with the text of the manual put back.
 async function recordOf(row) {
-  manual ??= unpack("manual");
-  const [texts, chunk] = await Promise.all([manual, block(`chunk-${row.chunk}`)]);
+  manual ??= index.live ? [] : unpack("manual");
+  let [texts, chunk] = await Promise.all([manual, block(`chunk-${row.chunk}`)]);
+  if (!(row.at in chunk)) {
+    // The last chunk of a run that is followed has grown since it was read.
+    unpacked.delete(`chunk-${row.chunk}`);
+    chunk = await block(`chunk-${row.chunk}`);
+  }
   const item = chunk[row.at];
   item.manual.forEach((number, at) => (item.record.turns[at].content = texts[number]));
   return item.record;
@@ -64,10 +72,10 @@ async function tokensOf(row) {
 }
 
 // Whether a text occurs in the conversation of each row; asks `go` between chunks whether to go on.
-async function searchConversations(text, go, progress) {
+async function searchConversations(text, go, progress, among = rows) {
   const found = new Set();
   const byChunk = new Map();
-  for (const row of rows) {
+  for (const row of among) {
     if (!byChunk.has(row.chunk)) byChunk.set(row.chunk, []);
     byChunk.get(row.chunk).push(row);
   }

@@ -13,14 +13,21 @@ const list = {
   onchoose: () => {},
 };
 
-function setItems(items, draw, chosen) {
+// With `same`, which tells whether two items are one, what the reader sees stays where it is, whatever comes before it.
+function setItems(items, draw, chosen, same = null) {
+  const top = Math.floor(list.box.scrollTop / ROW_HEIGHT);
+  const [seen, rest] = [list.items[top], list.box.scrollTop - top * ROW_HEIGHT];
   list.items = items;
   list.draw = draw;
   list.at = chosen === null ? -1 : items.indexOf(chosen);
   list.inner.style.height = `${items.length * ROW_HEIGHT}px`;
   for (const node of list.drawn.values()) node.remove();
   list.drawn.clear();
-  if (list.at >= 0) reveal();
+  if (same) {
+    const now = seen === undefined ? -1 : items.findIndex((item) => same(item, seen));
+    // Whoever stands at the top with nothing open wants to see what comes there.
+    if (now >= 0 && (top + rest > 0 || list.at >= 0)) list.box.scrollTop = now * ROW_HEIGHT + rest;
+  } else if (list.at >= 0) reveal();
   else list.box.scrollTop = 0;
   drawRows();
 }

@@ -69,15 +69,16 @@ function drawSort() {
   byId("direction").setAttribute("aria-label", state.down ? "Falling order: change to rising" : "Rising order: change to falling");
 }
 
-function refreshList() {
+function refreshList({ stay = false } = {}) {
   const items = state.pairs ? chosenPairs(pairsNow()) : chosenRows();
   const open = state.pairs ? (items.find((pair) => samePair(pair, state.open)) ?? null) : state.open;
-  setItems(items, state.pairs ? pairCard : rowCard, open);
+  const same = state.pairs ? samePair : (one, other) => one === other;
+  setItems(items, state.pairs ? pairCard : rowCard, open, stay ? same : null);
   const of = state.pairs ? pairsNow().length : rows.length;
   const noun = state.pairs ? "pair" : "episode";
   const text = items.length === of ? count(of, noun) : `${items.length.toLocaleString("en")} of ${count(of, noun)}`;
   byId("count").textContent = text;
-  announce(text);
+  if (!stay) announce(text);
   const active = state.filters.size + (state.query ? 1 : 0);
   byId("filter-count").textContent = state.filters.size ? `${state.filters.size} set` : "";
   byId("clear").hidden = active === 0;
@@ -173,6 +174,11 @@ function drawModes() {
   box.replaceChildren(button("Episodes", false), button("Side by side", true));
 }
 
+function drawFacts() {
+  const share = percent(total(rows, (row) => row.success) / Math.max(rows.length, 1));
+  byId("run-facts").textContent = rows.length ? `${count(rows.length, "episode")}, ${share} successful` : "";
+}
+
 function refresh() {
   drawModes();
   drawFilters();
@@ -223,7 +229,7 @@ async function follow() {
 // Start.
 
 byId("run-name").append(...index.runs.flatMap((name, at) => [...(at ? [" and "] : []), el("bdi", { data: name })]));
-byId("run-facts").textContent = `${count(rows.length, "episode")}, ${percent(total(rows, (row) => row.success) / Math.max(rows.length, 1))} successful`;
+drawFacts();
 byId("show-help").textContent = "?";
 byId("filter-box").open = !narrow.matches;
 drawHelp();
@@ -277,4 +283,7 @@ byId("direction").addEventListener("click", () => {
 });
 narrow.addEventListener("change", drawRows);
 
-follow().then(() => (document.documentElement.dataset.ready = "yes"));
+(index.live ? catchUp() : Promise.resolve()).then(follow).then(() => {
+  document.documentElement.dataset.ready = "yes";
+  if (index.live) keepUp();
+});

@@ -12,14 +12,34 @@ function overview(chosen, onfilter) {
       text: all ? `All ${count(rows.length, "episode")}.` : `${chosen.length.toLocaleString("en")} of ${count(rows.length, "episode")}, as filtered.`,
     }),
   );
+  if (chosen.length) node.append(cards(chosen));
+  if (index.failures?.length) node.append(failureList(index.failures));
   if (!chosen.length) return node;
-  node.append(cards(chosen));
   if (index.runs.length > 1) node.append(groupTable("By run", "run", chosen, onfilter));
   if (new Set(chosen.map((row) => row.env)).size > 1) node.append(groupTable("By environment", "env", chosen, onfilter));
   node.append(groupTable("By task type", "type", chosen, onfilter));
   const errors = errorChart(chosen);
   node.append(el("div", { class: "halves" }, endings(chosen, onfilter), errors));
   return node;
+}
+
+// Episodes without a trajectory, by reason: they are in no other figure.
+function failureList(groups) {
+  const items = el("ul", { class: "failures" });
+  for (const group of groups) {
+    const run = index.runs.length > 1 ? `${index.runs[group.run]}, ` : "";
+    const example = `${group.episodes > 1 ? "For example " : ""}${run}episode ${group.episode ?? "-"}, task ${group.task}. `;
+    items.append(
+      el(
+        "li",
+        {},
+        el("span", { class: "figure", text: group.episodes.toLocaleString("en") }),
+        el("div", {}, el("p", { data: group.reason }), el("p", { class: "aside" }, el("bdi", { data: example }), group.advice)),
+      ),
+    );
+  }
+  const number = groups.reduce((sum, group) => sum + group.episodes, 0);
+  return el("section", { class: "block failed" }, el("h3", { text: `${count(number, "episode")} without a trajectory` }), items);
 }
 
 function total(chosen, of) {

@@ -119,7 +119,10 @@ function episodeBody(record, windows) {
   if (state.tab === "tokens") return windows === null ? noTokens() : tokenView(windows);
   const talk = stepsOf(record);
   const node = el("div", { class: "conversation" });
-  if (talk.steps.length) node.append(el("figure", {}, scoreChart(talk.steps, narrow.matches ? 340 : 860, (number) => goToStep(number)), chartLegend()));
+  if (talk.steps.length) {
+    const chart = scoreChart(talk.steps, narrow.matches ? 340 : 860, (number) => goToStep(number), talk.task?.value);
+    node.append(el("figure", {}, chart, chartLegend(talk.steps.some(({ turn }) => isKnown(turn.value)))));
+  }
   node.append(...openingOf(talk, sought()));
   node.append(el("ol", { class: "steps" }, talk.steps.map((step) => stepOf(step, { sought: sought(), id: `step-${step.number}` }))));
   return node;

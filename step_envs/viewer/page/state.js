@@ -69,7 +69,8 @@ const state = {
   open: null, // a row or a pair
   tab: "conversation",
   turn: null, // number of the step to show
-  missing: null, // what an address asked for and the file does not hold
+  missing: null, // what an address asked for and the file does not hold, in words
+  asked: null, // that address
 };
 
 function outcomeTests() {
@@ -78,7 +79,8 @@ function outcomeTests() {
     ["unsuccessful", ["unsuccessful", (row) => !row.success]],
     ["recovered", ["recovered from errors", (row) => row.success && row.errors > 0]],
   ]);
-  const reasons = new Set(rows.map((row) => row.stop));
+  // Of a run that is followed it is not known yet how its episodes end.
+  const reasons = index.live ? new Set(OUTCOMES.keys()) : new Set(rows.map((row) => row.stop));
   for (const [reason, [, words]] of OUTCOMES) {
     if (!tests.has(reason) && reasons.has(reason)) tests.set(reason, [words, (row) => row.stop === reason && !row.success]);
   }
@@ -193,6 +195,7 @@ function readAddress(hash) {
   state.open = state.pairs ? askedPair(asked) : askedRow(asked);
   const wanted = ["task", "episode", "in"].filter((key) => asked.has(key)).map((key) => `${key} ${asked.get(key)}`);
   state.missing = wanted.length && !state.open ? wanted.join(", ") : null;
+  state.asked = state.missing === null ? null : asked;
 }
 
 function askedRow(asked) {

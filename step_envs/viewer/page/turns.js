@@ -110,6 +110,11 @@ function margin(turn) {
     const change = turn.reward ? el("b", { class: turn.reward > 0 ? "gain" : "drop", text: ` ${signed(turn.reward)}` }) : "";
     node.append(el("span", { class: "score" }, `score ${fixed(turn.score)}`, change));
   }
+  if (isKnown(turn.value)) {
+    const bar = el("span", { class: "meter", "aria-hidden": true });
+    bar.style.setProperty("--weight", turn.value);
+    node.append(el("span", { class: "score value", title: "What the state after this step is worth" }, bar, `value ${fixed(turn.value)}`));
+  }
   // With more to say than that it was fine, the verdict is at the head of the remark.
   if (turn.verdict?.status === "ok") {
     const [picture, tone, name] = VERDICTS.get(turn.verdict.status);
@@ -132,6 +137,7 @@ function remarkOf(turn) {
   if (verdict.corrected_action) {
     said.append(el("dt", { text: "Corrected action" }), el("dd", {}, el("code", { data: verdict.corrected_action })));
   }
+  if (verdict.category) said.append(el("dt", { text: "Category" }), el("dd", { text: verdict.category }));
   if (verdict.undo) said.append(el("dt", { text: "State" }), el("dd", { text: "Set back to before this step." }));
   const [picture, tone, name] = VERDICTS.get(verdict.status);
   const title = el("p", { class: "speaker" }, labelled(picture, `teacher: ${name}`));

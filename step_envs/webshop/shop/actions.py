@@ -31,3 +31,10 @@ def goes_back(action: str) -> bool:
     """Return True if an action only goes back: to the start page, to the page before, or to the product."""
     verb, argument = parse_action(action)
     return verb == "click" and argument in (BACK_TO_SEARCH.lower(), PREVIOUS_PAGE.lower())
+
+
+def vaguer_searches(action: str) -> tuple[str, ...]:
+    """Return searches for one word each of a search; () for other actions and for a search of one word."""
+    verb, argument = parse_action(action)
+    words = dict.fromkeys((argument or "").split())
+    return tuple(f"search[{word}]" for word in words) if verb == "search" and len(words) > 1 else ()

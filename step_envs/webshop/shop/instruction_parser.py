@@ -8,6 +8,7 @@ import regex
 _PRICE: Final = re.compile(r",? and price lower than (\d+(?:\.\d+)?) dollars\s*$")
 # Letters of every script, with their marks: vowels of Hindi and Thai, points of Arabic and Hebrew, accents written apart.
 _WORD: Final = regex.compile(r"[\w\p{M}&'\"./-]*[\w\p{M}'\"]")
+_PUNCTUATION: Final = ".,;:!?()"
 _LONGEST_QUERY: Final = 2_000
 
 _FILLER_TEXT: Final = """
@@ -35,6 +36,12 @@ def split_price(instruction: str) -> tuple[str, float | None]:
 def content_words(text: str) -> list[str]:
     """List the words of a wish that say something about the product, in order."""
     return [word for word in _WORD.findall(text.lower()) if word not in _FILLER]
+
+
+def without_filler(text: str) -> str:
+    """Return a wish in lower case without the words that say nothing about the product, and without punctuation marks."""
+    words = (word.strip(_PUNCTUATION) for word in text.lower().split())
+    return " ".join(word for word in words if word and word not in _FILLER)
 
 
 def search_words(instruction: str) -> str:

@@ -9,7 +9,7 @@ from typing_extensions import override
 from step_envs.core import TextEnv
 from step_envs.spaces import require_text
 from step_envs.webshop.prompt import REACT
-from step_envs.webshop.shop.actions import goes_back, verb_of
+from step_envs.webshop.shop.actions import goes_back, vaguer_searches, verb_of
 from step_envs.webshop.shop.instruction_parser import search_action
 
 
@@ -34,6 +34,18 @@ class ShopEnv(TextEnv):
     @override
     def is_move(cls, action: str) -> bool:
         return goes_back(require_text(action, "An action"))
+
+    @classmethod
+    @override
+    def takes_back(cls, action: str, earlier: str) -> bool:
+        # Going back gives up the page that a search or a click has led to.
+        back, was_back = cls.is_move(action), cls.is_move(earlier)
+        return back and not was_back
+
+    @classmethod
+    @override
+    def vaguer(cls, action: str) -> tuple[str, ...]:
+        return vaguer_searches(require_text(action, "An action"))
 
     @override
     def _admissible(self) -> Sequence[str]:

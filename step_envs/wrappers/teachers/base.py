@@ -1,7 +1,8 @@
 """What a teacher is asked and what it answers."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from step_envs.core import TextEnv
@@ -42,6 +43,7 @@ class TeacherContext:
         before: Snapshot of the state before the action, as bytes.
         complaint: Why the last verdict could not be used, if the teacher is asked a second time.
         previous_action: The action of the reply before; None if there was none.
+        protocol: How the episode is played; see ``Trajectory.protocol``.
     """
 
     env: TextEnv
@@ -54,6 +56,7 @@ class TeacherContext:
     before: _BytesOnDemand = _BytesOnDemand()
     complaint: str | None = None
     previous_action: str | None = None
+    protocol: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def point_before(self) -> bytes | RestorePoint:

@@ -8,8 +8,10 @@ from step_envs.wrappers.teachers.base import Teacher
 TEACHERS = {
     "chat": "step_envs.wrappers.teachers.openai:OpenAITeacher",  # as an agent of this kind is called
     "hybrid": "step_envs.wrappers.teachers.hybrid:HybridTeacher",
+    "local": "step_envs.agents.local.local_teacher:LocalTeacher",
     "openai": "step_envs.wrappers.teachers.openai:OpenAITeacher",
     "oracle": "step_envs.wrappers.teachers.oracle:OracleTeacher",
+    "step_reward": "step_envs.credit.step_reward_teacher:StepRewardTeacher",
     "self": "step_envs.wrappers.teachers.self_teacher:SelfTeacher",
 }
 """Name of each built-in teacher -> its module and class."""

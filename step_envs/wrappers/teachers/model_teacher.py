@@ -13,7 +13,7 @@ from typing import ClassVar, TypeVar
 from pydantic import BaseModel
 from typing_extensions import override
 
-from step_envs.endpoint import ChatModel, UsesChatModel
+from step_envs.endpoint import AskedModel, UsesChatModel
 from step_envs.errors import EndpointDownError, RequestRefusedError
 from step_envs.trajectory import Actor, Verdict
 from step_envs.wrappers.teachers.base import Teacher, TeacherContext
@@ -40,7 +40,7 @@ class TeacherWithModel(Teacher, UsesChatModel):
         prompts: Folder with prompt texts of your own; see ``PromptBook``.
     """
 
-    def __init__(self, chat: ChatModel, prompts: str | Path | None) -> None:
+    def __init__(self, chat: AskedModel, prompts: str | Path | None) -> None:
         self.chat = chat
         self.prompts = PromptBook(prompts)
 
@@ -97,7 +97,7 @@ class ModelTeacher(TeacherWithModel):
 
     def __init__(
         self,
-        chat: ChatModel,
+        chat: AskedModel,
         *,
         prompts: str | Path | None = None,
         most_actions: int = 60,

@@ -12,10 +12,10 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
 
-from step_envs.endpoint import Answer, ChatModel
+from step_envs.endpoint import Answer, AskedModel
 from step_envs.errors import RequestRefusedError, first_fault
 from step_envs.replies import split_thoughts, without_thoughts
-from step_envs.trajectory import Usage
+from step_envs.trajectory import ERROR_CATEGORIES, ErrorCategory, Usage
 from step_envs.wrappers.teachers.json_answers import find_object, is_json
 
 FORMATS = ("json_schema", "json_object", "text")
@@ -39,6 +39,12 @@ def _plain_word(value: Any) -> Any:
     return value.strip().lower() if isinstance(value, str) else value
 
 
+def _known_category(value: Any) -> ErrorCategory | None:
+    """Read a category; None for every other value, because a verdict is as good without one."""
+    word = _plain_word(value)
+    return word if isinstance(word, str) and word in ERROR_CATEGORIES else None
+
+
 Said = Annotated[str, AfterValidator(_said)]
 
 
@@ -56,6 +62,7 @@ class VerdictFields(_WrittenByModel):
     reason: Said | None = None
     reflection: Said | None = None
     corrected_action: Said | None = None
+    category: Annotated[ErrorCategory | None, BeforeValidator(_known_category)] = None
 
 
 class ExplanationFields(_WrittenByModel):
@@ -90,7 +97,7 @@ class StructuredAnswer(Generic[Shape]):
 
 
 def ask_for(
-    chat: ChatModel,
+    chat: AskedModel,
     messages: Sequence[dict[str, str]],
     shape: type[Shape],
     check: Callable[[Shape], str | None] = lambda value: None,
@@ -123,7 +130,7 @@ def ask_for(
             problem = f"It was cut off before it was whole. {problem}"
         if answer.finish == "stop" and rung < len(FORMATS) - 1 and not is_json(text):
             # The server accepted the format and ignored it. (An answer that was cut off says nothing about that.)
-            chat.gateway.formats[chat.endpoint.base_url, chat.model] = len(FORMATS) - 1
+            chat.answer_format = len(FORMATS) - 1
         messages = [
             *messages,
             {"role": "assistant", "content": without_thoughts(answer.text)[:_LONGEST_SHOWN] or "(nothing)"},
@@ -156,9 +163,8 @@ def read(text: str, shape: type[Shape], *, cut_off: bool = False) -> tuple[Shape
         return None, f"The JSON object is not right: {first_fault(error)}."
 
 
-def _send(chat: ChatModel, messages: Sequence[dict[str, str]], shape: type[BaseModel]) -> tuple[Answer, int]:
-    formats, who = chat.gateway.formats, (chat.endpoint.base_url, chat.model)
-    rung = formats.get(who, 0)
+def _send(chat: AskedModel, messages: Sequence[dict[str, str]], shape: type[BaseModel]) -> tuple[Answer, int]:
+    rung = chat.answer_format
     while True:
         try:
             answer = chat.ask(messages, response_format=_response_format(rung, shape))
@@ -169,7 +175,7 @@ def _send(chat: ChatModel, messages: Sequence[dict[str, str]], shape: type[BaseM
             rung += 1
         else:
             if not answer.usage.cached:
-                formats[who] = max(rung, formats.get(who, 0))
+                chat.answer_format = max(rung, chat.answer_format)
             return answer, rung
 
 

@@ -1,0 +1,1 @@
+"""Preferences: pairs of better and worse replies, and training on them."""

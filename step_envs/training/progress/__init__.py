@@ -1,0 +1,1 @@
+"""The progress estimator of SPA-RL: rows of episodes, and training on their outcomes."""
