@@ -81,6 +81,18 @@ def test_the_checkpoint_is_as_large_as_asked_for(tokenizer, tmp_path):
         make_tiny_model(tokenizer, TinyModelSize(width=32, heads=3), tmp_path / "other")
 
 
+def test_a_numbered_name_begins_as_its_name_and_its_number(tmp_path):
+    from transformers import AutoModelForCausalLM
+
+    tokenizer = learn_tokenizer(TEXTS, WORLD.names(TEXTS), 1024)
+    folder = make_tiny_model(tokenizer, TinyModelSize(width=32, layers=2, heads=2, context=128), tmp_path / "model")
+    weights = AutoModelForCausalLM.from_pretrained(str(folder)).get_input_embeddings().weight
+    whole, name, number = (
+        weights[tokenizer.convert_tokens_to_ids(token)] for token in ("ĠfridgeĠ1", "Ġfridge", "Ġ1")
+    )
+    assert (whole == name + number).all()
+
+
 def test_copying_sequences_can_be_answered_from_themselves():
     texts = list(copying_texts(WORLD.copied_names(()), 200, seed=3))
     assert (
