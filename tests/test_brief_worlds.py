@@ -31,6 +31,10 @@ EPISODES = {"STeP-ALFWorld-v0": 25, "STeP-WebShop-v0": 25, "STeP-SciWorld-v0": 6
 """How many are played: fewer where an engine outside Python takes most of the time."""
 
 worlds = pytest.mark.parametrize(("env_id", "options"), WORLDS)
+# Every episode of ScienceWorld is played in two worlds, which takes long in an engine outside Python.
+long_worlds = pytest.mark.parametrize(
+    ("env_id", "options"), [ALFWORLD, FULL, WEBSHOP, pytest.param(*SCIWORLD, marks=pytest.mark.slow)]
+)
 
 WORD = re.compile(r"[\w'&.+-]*[\w'&]")
 COMMANDS = frozenset(
@@ -131,7 +135,7 @@ def in_full(world, observation, action):
     return f"click[{listed[place].asin.lower()}]" if 0 <= place < len(listed) else action
 
 
-@worlds
+@long_worlds
 @settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     seed=st.integers(0, 300),
@@ -186,7 +190,7 @@ def words_shown(trajectory):
     return sum(len(turn.content.split()) for turn in trajectory.turns if turn.role == "user")
 
 
-@worlds
+@long_worlds
 def test_golden_episodes_succeed_as_often_in_fewer_words(env_id, options):
     plain, brief = (golden(env_id, json.dumps(options), brief) for brief in (False, True))
     if env_id != "STeP-WebShop-v0":  # there the shopper reads other words
@@ -232,7 +236,7 @@ def test_the_plan_can_be_played_as_it_is(env_id, options):
     assert seen >= 2
 
 
-@worlds
+@long_worlds
 def test_a_teacher_corrects_in_brief_names(env_id, options):
     env = RecordTrajectory(
         TeacherMonitorWrapper(

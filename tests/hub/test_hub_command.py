@@ -12,6 +12,8 @@ from hub_stand_in import WRITER, HubStandIn, hub_stand_in
 
 pytest.importorskip("datasets", reason="needs the extra data")
 
+pytestmark = pytest.mark.slow
+
 
 def call(hub: HubStandIn, home: Path, *command: object, **more: str) -> subprocess.CompletedProcess[str]:
     """Run Python with the stand-in as its hub and a home of its own."""
