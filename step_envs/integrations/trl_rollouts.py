@@ -23,8 +23,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from step_envs.agents.chat import until_stop
-from step_envs.agents.local.batch import Batcher, GenerationRequest
+from step_envs.agents.local.batch import Batcher
 from step_envs.agents.local.cache import PrefixCache
+from step_envs.agents.local.generation import GenerationRequest
 from step_envs.agents.local.model import LocalModel
 from step_envs.collection.rollouts import RolloutStoppedError
 from step_envs.credit.annotation import with_values

@@ -21,8 +21,8 @@ from small_checkpoint import FORGETFUL, make_checkpoint, plain_greedy
 from step_envs.agents import make_agent
 from step_envs.agents.chat import until_stop
 from step_envs.agents.local.agent import TransformersAgent
-from step_envs.agents.local.batch import GenerationRequest, _next_tokens
 from step_envs.agents.local.cache import PrefixCache
+from step_envs.agents.local.generation import GenerationRequest, next_tokens
 from step_envs.agents.local.shared import release_models
 from step_envs.collection.collector import collect
 from step_envs.collection.config import CollectConfig
@@ -197,20 +197,20 @@ def test_sampling_follows_the_shares(checkpoint: Path) -> None:
         GenerationRequest(PrefixCache(), [0], 1, bool, temperature=1.0, draw=np.random.default_rng(n))
         for n in range(4000)
     ]
-    counts = np.bincount(_next_tokens(logits, asks), minlength=3) / 4000
+    counts = np.bincount(next_tokens(logits, asks), minlength=3) / 4000
     assert counts == pytest.approx([0.1, 0.6, 0.3], abs=0.03)
     for ask in asks:
         ask.temperature, ask.top_p = 0.5, 0.7
-    counts = np.bincount(_next_tokens(logits, asks), minlength=3) / 4000
+    counts = np.bincount(next_tokens(logits, asks), minlength=3) / 4000
     assert counts == pytest.approx([0, 1, 0], abs=0)
 
 
 def test_of_equal_tokens_the_first_is_taken(checkpoint: Path) -> None:
     asks = [GenerationRequest(PrefixCache(), [0], 1, bool)]
-    assert _next_tokens(torch.tensor([[0.0, 7.0, 7.0 + 1e-6, 6.0]]), asks) == [1]
-    assert _next_tokens(torch.tensor([[0.0, 7.0, 7.001, 6.0]]), asks) == [2]
+    assert next_tokens(torch.tensor([[0.0, 7.0, 7.0 + 1e-6, 6.0]]), asks) == [1]
+    assert next_tokens(torch.tensor([[0.0, 7.0, 7.001, 6.0]]), asks) == [2]
     with pytest.raises(EngineError, match=r"The model gave no numbers for the next token: try another dtype"):
-        _next_tokens(torch.tensor([[0.0, float("nan")]]), asks)
+        next_tokens(torch.tensor([[0.0, float("nan")]]), asks)
 
 
 def saying(agent: TransformersAgent, text: str, monkeypatch: pytest.MonkeyPatch) -> None:

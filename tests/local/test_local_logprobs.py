@@ -15,8 +15,8 @@ import transformers
 from small_checkpoint import make_checkpoint
 
 from step_envs.agents import make_agent
-from step_envs.agents.local.batch import GenerationRequest
 from step_envs.agents.local.cache import PrefixCache
+from step_envs.agents.local.generation import GenerationRequest
 from step_envs.agents.local.shared import shared_batcher
 from step_envs.collection.collector import collect
 from step_envs.collection.config import CollectConfig

@@ -17,7 +17,8 @@ from small_checkpoint import make_checkpoint
 
 from step_envs.agents import make_agent
 from step_envs.agents.local.agent import TransformersAgent
-from step_envs.agents.local.batch import Batcher, GenerationRequest
+from step_envs.agents.local.batch import Batcher
+from step_envs.agents.local.generation import GenerationRequest
 from step_envs.agents.local.model import LocalModel
 from step_envs.agents.local.shared import release_models
 from step_envs.collection.collector import collect

@@ -6,20 +6,21 @@ small model is most of the work.
 
 from collections.abc import Callable
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import gymnasium as gym
 import numpy as np
 from typing_extensions import override
 
-from step_envs.agents.base import Agent, Reply
+from step_envs.agents.base import Agent, Reply, world_of
 from step_envs.agents.chat import until_stop
 from step_envs.agents.window import Window, has_observations
 from step_envs.endpoint.chat_completion import Finish
-from step_envs.errors import ContextTooSmallError, missing_package
+from step_envs.errors import ContextTooSmallError, missing_package, unknown_name
 from step_envs.trajectory import Actor, Usage
 
 if TYPE_CHECKING:
+    from step_envs.agents.local.admissible import AdmissibleActions
     from step_envs.agents.local.batch import Batcher
     from step_envs.agents.local.local_chat import LocalChat
 
@@ -47,12 +48,15 @@ class TransformersAgent(Agent):
         dtype: ``"auto"`` means ``"bfloat16"`` on a GPU that supports it, else ``"float32"``.
         batch: Most replies that are written together, by all agents of this model; the agent made last decides.
         download: Download the checkpoint from the Hugging Face hub if it is not on this machine.
+        actions: ``"admissible"`` has the checkpoint write only actions that the world accepts, in replies of the format
+            ``react``; its thoughts are not restricted.
 
     Raises:
         DependencyNotInstalled: torch or transformers is not installed.
         DataError: The checkpoint does not exist or cannot be read.
         TemplateError: Its tokenizer cannot turn a conversation into text; it may lack a chat template.
         ValueError: An argument has an impossible value.
+        UnknownNameError: There is no such kind of ``actions``.
     """
 
     name = "local"
@@ -70,7 +74,10 @@ class TransformersAgent(Agent):
         dtype: str = "auto",
         batch: int = 64,
         download: bool = False,
+        actions: Literal["any", "admissible"] = "any",
     ) -> None:
+        if actions not in ("any", "admissible"):
+            raise unknown_name("kind of actions", actions, ("any", "admissible"))
         check_sampling(
             temperature=temperature, top_p=top_p, max_tokens=max_tokens, context=context, batch=batch, seed=seed
         )
@@ -92,6 +99,7 @@ class TransformersAgent(Agent):
         self._draw = np.random.default_rng(seed)
         self._episode_seed: int | None = None
         self._logprobs = False
+        self._admissible = actions == "admissible"
         self._params: dict[str, Any] = {
             "temperature": temperature,
             "top_p": top_p,
@@ -101,6 +109,8 @@ class TransformersAgent(Agent):
             "dtype": str(self._model.dtype).removeprefix("torch."),
             "device": self._model.device.type,
         }
+        if self._admissible:
+            self._params["actions"] = actions
 
     @override
     def ask_for_logprobs(self) -> None:
@@ -128,6 +138,10 @@ class TransformersAgent(Agent):
 
     @override
     def begin(self, env: gym.Env[str, str], rng: np.random.Generator) -> None:
+        if self._admissible and env.get_wrapper_attr("reply_format").name != "react":
+            raise ValueError(
+                'actions="admissible" is for replies in the format react: leave it out with other formats.'
+            )
         self._window.begin()
         self._episode_seed = int(rng.integers(2**31)) if self._temperature else None
         self._draw = np.random.default_rng([self._seed, self._episode_seed or 0])
@@ -141,7 +155,7 @@ class TransformersAgent(Agent):
             TemplateError: The chat template refuses the conversation.
             ContextTooSmallError: Not even the task fits.
         """
-        from step_envs.agents.local.batch import GenerationRequest
+        from step_envs.agents.local.generation import GenerationRequest
 
         started = perf_counter()
         messages: list[dict[str, str]] = env.get_wrapper_attr("messages")
@@ -162,6 +176,8 @@ class TransformersAgent(Agent):
             self._kept, list(prompt), most, self._model.completes, self._temperature, self._top_p, self._draw
         )
         request.logprobs = [] if self._logprobs else None
+        if self._admissible:
+            request.allows = self._admissible_in(env).allows
         ids = self._batcher.submit(request)
         usage = Usage(
             prompt_tokens=len(prompt), completion_tokens=len(ids), requests=1, seconds=perf_counter() - started
@@ -170,6 +186,13 @@ class TransformersAgent(Agent):
         # Thoughts are left in: ReActWrapper takes them out and finds the action.
         logprobs = None if request.logprobs is None else self._model.token_texts(ids, request.logprobs)
         return Reply(until_stop(self._model.text(ids)), usage, self._window.shortened, finish, logprobs=logprobs)
+
+    def _admissible_in(self, env: gym.Env[str, str]) -> "AdmissibleActions":
+        """Return what the world accepts in its current state."""
+        from step_envs.agents.local.admissible import AdmissibleActions
+
+        world = world_of(env)
+        return AdmissibleActions(world.admissible_actions(), world.accepts, self._model.text)
 
     def _measured(self, messages: Any) -> int:
         # The window measures the conversation that it returns last, so this is the prompt to send.

@@ -8,17 +8,14 @@ at once. Requests that arrive meanwhile join as soon as it is worth building the
 
 import threading
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from weakref import WeakKeyDictionary
 
-import numpy as np
 import torch
 
-from step_envs.agents.local.cache import Block, PrefixCache, Row
+from step_envs.agents.local.cache import Block, PrefixCache
+from step_envs.agents.local.generation import GenerationRequest, allowed_only, next_tokens, note_logprobs
 from step_envs.agents.local.model import LocalModel
-from step_envs.errors import EngineError
 
 _IDLE = 2.0
 """Seconds after which a thread without work ends, so that its model can be freed."""
@@ -26,57 +23,9 @@ _ROOM = 96
 """Tokens that a batch can grow by before it is built again."""
 _PATIENCE = 24
 """Tokens after which a waiting request joins, even if it is the only one."""
-_TIE = 1e-5
-"""Logits whose difference is below this, relative to 1 plus the largest, count as equal; then the smallest id is taken. The
-logits of one row differ by about as much when it is computed beside other rows, and a reply must not depend on those."""
 _ON_CPU = 2 << 30
 _OF_GPU = 0.35
 """Memory for kept caches, in bytes, or as a share of the free GPU memory. A batch takes as much again."""
-
-
-@dataclass(eq=False)
-class GenerationRequest:
-    """A request for one reply.
-
-    Attributes:
-        kept: The cache that the agent keeps from earlier turns.
-        ids: Token ids of the prompt; the reply is appended to it.
-        most: Most tokens of the reply.
-        ends: Returns True if the ids of a reply are complete although no token ended it.
-        temperature: 0 takes the most likely token; otherwise one is sampled.
-        top_p: Sample from the most likely tokens whose probabilities add up to this.
-        draw: The episode's own random stream.
-        logprobs: A list that receives the logprob of every token, before temperature and top_p, also that of the token that
-            ended the reply; None if they are not wanted.
-        answer: Receives the ids of the reply, without the token that ended it.
-        asked: Tokens of the prompt.
-        waited: How often the request was passed over.
-    """
-
-    kept: PrefixCache
-    ids: list[int]
-    most: int
-    ends: Callable[[list[int]], bool]
-    temperature: float = 0.0
-    top_p: float = 1.0
-    draw: np.random.Generator = field(default_factory=np.random.default_rng)
-    logprobs: list[float] | None = None
-    answer: "Future[list[int]]" = field(default_factory=Future)
-    asked: int = field(init=False)
-    waited: int = field(default=0, init=False)
-
-    def __post_init__(self) -> None:
-        self.asked = len(self.ids)
-
-    @property
-    def row(self) -> Row:
-        """The request as a row of a block."""
-        return Row(self.ids, self.kept)
-
-    @property
-    def over(self) -> bool:
-        """True if the reply is complete or has failed."""
-        return self.answer.done()
 
 
 class Batcher:
@@ -247,8 +196,8 @@ class Batcher:
     def _write(self, asks: Sequence[GenerationRequest], block: Block) -> None:
         """Append a token to every reply, and return those that end with it."""
         logits = block.advance(self.model, self.model.filler, logits_to_keep=1).float()
-        tokens = _next_tokens(logits, asks)
-        _note_logprobs(logits, tokens, asks)
+        tokens = next_tokens(allowed_only(logits, asks, self.model.stops), asks)
+        note_logprobs(logits, tokens, asks)
         for ask, token in zip(asks, tokens, strict=True):
             if ask.over:
                 continue
@@ -297,58 +246,6 @@ def _group_by_new_tokens(asks: Sequence[GenerationRequest]) -> list[list[Generat
             limit = 64 + 2 * length
         groups[-1].append(ask)
     return groups
-
-
-def _next_tokens(logits: torch.Tensor, asks: Sequence[GenerationRequest]) -> list[int]:
-    """Choose the next token of every reply.
-
-    Args:
-        logits: ``[rows, vocabulary]``.
-        asks: The request of each row.
-
-    Raises:
-        EngineError: A row has no finite logits.
-    """
-    top = logits.amax(-1, keepdim=True)
-    if not bool(torch.isfinite(top).all()):
-        raise EngineError("The model gave no numbers for the next token: try another dtype, such as dtype=float32.")
-    best: list[int] = (logits >= top - _TIE * (1 + top.abs())).to(torch.uint8).argmax(-1).tolist()
-    drawn = [index for index, ask in enumerate(asks) if ask.temperature > 0 and not ask.over]
-    if not drawn:
-        return best
-    exact = torch.float32 if logits.device.type == "mps" else torch.float64
-    heat = torch.tensor([[asks[index].temperature] for index in drawn], dtype=exact, device=logits.device)
-    shares = torch.softmax(logits[drawn].to(exact) / heat, -1)
-    if any(asks[index].top_p < 1 for index in drawn):
-        least = torch.tensor([[asks[index].top_p] for index in drawn], dtype=exact, device=logits.device)
-        ordered, order = shares.sort(dim=-1, descending=True, stable=True)
-        shares = torch.zeros_like(shares).scatter(-1, order, ordered * (ordered.cumsum(-1) - ordered < least))
-    sums = shares.cumsum(-1)
-    # One number per token from the episode's own stream, so that the other episodes make no difference.
-    numbers = torch.tensor([[asks[index].draw.random()] for index in drawn], dtype=exact, device=logits.device)
-    chosen = torch.searchsorted(sums, numbers * sums[:, -1:], right=True)[:, 0].clamp(max=logits.shape[1] - 1)
-    for index, token in zip(drawn, chosen.tolist(), strict=True):
-        best[index] = token
-    return best
-
-
-def _note_logprobs(logits: torch.Tensor, tokens: Sequence[int], asks: Sequence[GenerationRequest]) -> None:
-    """Append the logprobs of the chosen tokens to the requests that want them.
-
-    Args:
-        logits: ``[rows, vocabulary]``.
-        tokens: The chosen token of each row.
-        asks: The request of each row.
-    """
-    wanted = [index for index, ask in enumerate(asks) if ask.logprobs is not None and not ask.over]
-    if not wanted:
-        return
-    shares = torch.log_softmax(logits[wanted], -1)
-    chosen = torch.tensor([[tokens[index]] for index in wanted], device=logits.device)
-    for index, logprob in zip(wanted, shares.gather(-1, chosen)[:, 0].tolist(), strict=True):
-        noted = asks[index].logprobs
-        assert noted is not None
-        noted.append(min(logprob, 0.0))
 
 
 def _cache_limit(device: torch.device) -> int:

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from typing_extensions import override
 
-from step_envs.agents.local.batch import Batcher, GenerationRequest
+from step_envs.agents.local.batch import Batcher
 from step_envs.agents.local.cache import PrefixCache
+from step_envs.agents.local.generation import GenerationRequest
 from step_envs.endpoint import Answer, AskedModel, Gateway
 from step_envs.endpoint.adaptation import merged_roles
 from step_envs.endpoint.chat_completion import Finish

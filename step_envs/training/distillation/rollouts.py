@@ -16,8 +16,9 @@ from typing_extensions import override
 
 from step_envs.agents.base import Agent, Reply
 from step_envs.agents.chat import until_stop
-from step_envs.agents.local.batch import Batcher, GenerationRequest
+from step_envs.agents.local.batch import Batcher
 from step_envs.agents.local.cache import PrefixCache
+from step_envs.agents.local.generation import GenerationRequest
 from step_envs.agents.local.model import LocalModel
 from step_envs.collection.config import CollectConfig, EpisodePlan
 from step_envs.collection.rollouts import RolloutStoppedError, rollout
