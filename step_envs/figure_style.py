@@ -41,6 +41,9 @@ MARKERS = "osD^vPX"
 """Markers that go with them."""
 
 BLUE, RED, GREEN, PINK, ORANGE, SKY, BROWN = COLOURS
+YELLOW = "#f0e442"
+"""For areas only: a line of it cannot be seen on white."""
+
 GREY = "#8a8a8a"
 """For what is neither good nor bad, such as what nobody judged."""
 

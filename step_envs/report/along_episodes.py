@@ -15,6 +15,7 @@ REPLY_KINDS = {
     "correction": "teacher's correction",
     "recovered": "right again after an error",
     "right": "right",
+    "effect again": "not judged, an effect again",
     "not judged": "not judged",
     "expert": "expert's step",
 }
@@ -47,8 +48,8 @@ class RepliesAtStep:
 def kinds_of_replies(episode: EpisodeRecord) -> list[str]:
     """Tell the kind of every reply of an episode, a key of ``REPLY_KINDS``.
 
-    An agent has recovered with its first right reply after an error. Where nobody judges, an error is a reply that holds no
-    action or changes nothing, and the first one with an effect is taken for the recovery.
+    An agent has recovered with its first right reply after an error. Where nobody judges, what can be told is when a reply
+    holds no action or changes nothing, and which is the first one with an effect after it.
     """
     found, astray = [], False
     for reply in episode.replies:
@@ -56,7 +57,7 @@ def kinds_of_replies(episode: EpisodeRecord) -> list[str]:
         found.append(kind)
         if kind in ("error", "no effect"):
             astray = True
-        elif kind in ("recovered", "right"):
+        elif kind in ("recovered", "right", "effect again"):
             astray = False
     return found
 
@@ -70,7 +71,7 @@ def _kind(reply: ReplyRecord, astray: bool) -> str:
         return "recovered" if astray else "right"
     if reply.void:
         return "no effect"
-    return "recovered" if astray and reply.verdict is None and not reply.unjudged else "not judged"
+    return "effect again" if astray and reply.verdict is None and not reply.unjudged else "not judged"
 
 
 def replies_by_step(run: Run, *, until: int = UNTIL) -> list[RepliesAtStep]:

@@ -18,6 +18,7 @@ from step_envs.figure_style import (
     RED,
     SKY,
     SMALL,
+    YELLOW,
     label,
     legend_below,
     rows,
@@ -48,12 +49,14 @@ _KIND_COLOURS = {
     "correction": GREEN,
     "recovered": SKY,
     "right": BLUE,
+    "effect again": YELLOW,
     "not judged": "#bdbdbd",
     "expert": PINK,
 }
 FEW_EPISODES = 10
 """Steps that fewer episodes get to are drawn pale."""
 
+_PALE = 0.3  # opacity
 _SIDE_BY_SIDE = 2
 _MOST_LINES = 3  # runs whose seconds by step are drawn; with more, lines cover each other
 
@@ -100,7 +103,7 @@ def plot_replies(runs: Sequence[Run]) -> Plot:
     figure.align_ylabels(grid[:, 0])
     title(figure, "Errors and corrections over the steps of an episode")
     parts = [(REPLY_KINDS[kind], _KIND_COLOURS[kind]) for kind in REPLY_KINDS if kind in shown]
-    _legend(figure, [*parts, (f"pale: fewer than {FEW_EPISODES} episodes", "#dddddd")] if few else parts)
+    _legend(figure, [*parts, (f"pale: fewer than {FEW_EPISODES} episodes", GREY)] if few else parts)
     return Plot(figure, " ".join(said))
 
 
@@ -113,7 +116,7 @@ def _stack(axes: "Axes", steps: Sequence[RepliesAtStep]) -> None:
             bars = axes.bar(places, shares, 0.86, bottom=bottom, color=colour, label=REPLY_KINDS[kind], linewidth=0)
             for bar, step in zip(bars, steps, strict=True):
                 # A share of a few episodes is mostly noise.
-                bar.set_alpha(1.0 if step.episodes >= FEW_EPISODES else 0.3)
+                bar.set_alpha(1.0 if step.episodes >= FEW_EPISODES else _PALE)
             bottom = [low + share for low, share in zip(bottom, shares, strict=True)]
     axes.set_ylim(0, 100)
     axes.set_xlim(0.4, len(steps) + 0.6)
@@ -146,10 +149,13 @@ def _replies_sentence(run: Run) -> str:
     kinds = [kinds_of_replies(one) for one in run.episodes]
     erring = [one for one in kinds if "error" in one or "no effect" in one]
     judged = any("error" in one for one in kinds)
-    again = sum("recovered" in one for one in erring)
+    again = sum("recovered" in one or "effect again" in one for one in erring)
     what = "an error" if judged else "a reply without effect"
     text = f"{run.name}: {len(erring):,} of {len(kinds):,} episodes have {what}"
-    return f"{text}; in {again:,} of them the agent takes a right step of its own again." if erring else f"{text}."
+    if not erring:
+        return f"{text}."
+    then = "the agent takes a right step of its own again" if judged else "a reply has an effect again"
+    return f"{text}; in {again:,} of them {then}."
 
 
 def plot_values(runs: Sequence[Run]) -> Plot | None:
@@ -289,5 +295,7 @@ def _time_sentence(run: Run, use: TimeUse) -> str:
 def _legend(figure: "Figure", parts: Sequence[tuple[str, str]]) -> None:
     from matplotlib.patches import Patch
 
-    patches = [Patch(color=colour, linewidth=0) for _, colour in parts]
+    patches = [
+        Patch(color=colour, linewidth=0, alpha=_PALE if name.startswith("pale") else 1) for name, colour in parts
+    ]
     legend_below(figure, patches, [name for name, _ in parts])

@@ -19,8 +19,8 @@ from step_envs.report.outcome_plots import (
 )
 
 _REPLIES_NOTE = (
-    "Right again: the agent's first right reply after an error; without a teacher, its first with an effect after one "
-    "without. The bars below say how many episodes get to that step."
+    "Right again: the agent's first right reply after an error. An effect again: the first reply that has one, "
+    "after one without, where nobody judges. The bars below say how many episodes get to that step."
 )
 _VALUES_NOTE = (
     "Each episode is laid out from its start (0 %) to its end (100 %). What a value means depends on what it comes from: "

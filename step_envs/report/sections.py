@@ -170,8 +170,8 @@ def replies_table(runs: Sequence[Run]) -> Table:
     columns = [Column("Run"), Column("Step"), Column("Episodes that get there", "count"), Column("Replies", "count")]
     columns += [Column(REPLY_KINDS[kind].capitalize(), "share") for kind in kinds]
     note = (
-        "Right again: the agent's first right reply after an error; without a teacher, its first with an effect after one "
-        "without. An unknown verdict counts as not judged."
+        "Right again: the agent's first right reply after an error. An effect again: the first reply that has one, after "
+        "one without, where nobody judges. An unknown verdict counts as not judged."
     )
     return Table("replies-by-step", "Kinds of replies by step", columns, rows, [note])
 
