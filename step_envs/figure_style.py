@@ -193,6 +193,6 @@ def title(figure: "Figure", text: str) -> None:
 def rows(axes: "Axes", labels: Sequence[str]) -> None:
     """Name the rows of a picture that lists things from top to bottom."""
     axes.set_yticks(range(len(labels)), labels)
-    axes.set_ylim(len(labels) - 0.5, -0.5)
+    axes.set_ylim(max(1, len(labels)) - 0.5, -0.5)
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", length=0)

@@ -40,6 +40,7 @@ from step_envs.report.along_episodes import (
 from step_envs.report.gathering import Run
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -217,6 +218,9 @@ def plot_time(runs: Sequence[Run]) -> Plot | None:
     Args:
         runs: The runs.
     """
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
     found = [(run, use) for run in runs if (use := time_use(run)) and (use.agent_timed or use.teacher_timed)]
     if not found:
         return None
@@ -227,8 +231,13 @@ def plot_time(runs: Sequence[Run]) -> Plot | None:
     if with_steps:
         _by_step(grid[1], found)
     title(figure, "Where the time of an episode goes")
-    parts = [("agent", BLUE), ("teacher", GREEN), ("rest: the world, and what has no record", GREY)]
-    _legend(figure, parts)
+    handles: list[Artist] = [Patch(color=colour, linewidth=0) for colour in (BLUE, GREEN, GREY)]
+    names = ["agent", "teacher", "rest: the world, and what has no record"]
+    if with_steps and len(found) > 1:
+        # The colours say who; the markers say only which run.
+        handles += [Line2D([], [], color=GREY, linestyle="none", marker=MARKERS[at]) for at in range(len(found))]
+        names += [label(run.name, 24) for run, _ in found]
+    legend_below(figure, handles, names)
     return Plot(figure, " ".join(_time_sentence(run, use) for run, use in found))
 
 
@@ -253,8 +262,6 @@ def _totals(axes: "Axes", found: Sequence[tuple[Run, TimeUse]]) -> None:
 
 
 def _by_step(axes: "Axes", found: Sequence[tuple[Run, TimeUse]]) -> None:
-    from matplotlib.lines import Line2D
-
     end = 1
     for number, (run, use) in enumerate(found):
         for colour, seconds in (
@@ -270,13 +277,6 @@ def _by_step(axes: "Axes", found: Sequence[tuple[Run, TimeUse]]) -> None:
     axes.set_ylabel("seconds a reply or verdict, mean")
     axes.set_xlabel("step of the episode")
     step_ticks(axes, [str(at) if at <= UNTIL else f"> {UNTIL}" for at in range(1, end + 1)])
-    if len(found) > 1:
-        # The colours say who, which the other legend names: this one says only which run.
-        marks = [
-            Line2D([], [], color=GREY, linestyle="none", marker=MARKERS[number], label=label(run.name, 24))
-            for number, (run, _) in enumerate(found)
-        ]
-        axes.legend(handles=marks, loc="lower left", bbox_to_anchor=(0, 1), ncols=len(marks), fontsize=SMALL)
 
 
 def _place(step: str) -> int:

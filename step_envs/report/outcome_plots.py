@@ -60,8 +60,8 @@ def plot_success(runs: Sequence[Run]) -> Plot:
         if name == "all":
             axes.axhspan(at - 0.5, at + 0.5, color=GREY, alpha=0.14, zorder=0, linewidth=0)
     axes.set_xlim(-2, 102)
-    axes.set_xlabel("success, % (bars: 95 % intervals; n: episodes of each run)")
-    title(figure, "Success by task type")
+    axes.set_xlabel("success, % (n: episodes)")
+    title(figure, "Success by task type, with 95 % intervals")
     if left_out > 0:
         axes.set_title(f"the {most:,} task types with the most tasks, of {most + left_out:,}", fontsize=SMALL)
     legend_below(figure, *axes.get_legend_handles_labels())
@@ -105,8 +105,8 @@ def plot_differences(runs: Sequence[Run]) -> Plot | None:
     axes.axvline(0, color=GREY, linewidth=1.6)
     _dots(axes, [one.success for *_, one in shown], list(range(len(shown))), 0, "")
     rows(axes, [f"{label(b.name, 20)} minus {label(a.name, 20)}  (n = {one.pairs:,})" for a, b, one in shown])
-    axes.set_xlabel("difference in success, points (bars: 95 % intervals; n: pairs on the same tasks)")
-    title(figure, "Differences in success on the same tasks")
+    axes.set_xlabel("difference, points (n: pairs)")
+    title(figure, "Differences in success on the same tasks, with 95 % intervals")
     if len(found) > most:
         axes.set_title(f"the first {most:,} of {len(found):,} differences", fontsize=SMALL)
     said = [f"{b.name} minus {a.name}: {written(one.success, 'difference')} points." for a, b, one in shown[:6]]
@@ -137,7 +137,7 @@ def plot_errors_by_step(runs: Sequence[Run]) -> Plot | None:
     if not longest:
         return None
     step_ticks(axes, longest)
-    axes.set_xlabel(f"step of the episode (lines end where fewer than {_FEWEST_REPLIES} replies are judged)")
+    axes.set_xlabel(f"step of the episode (of at least {_FEWEST_REPLIES} judged replies)")
     axes.set_ylabel("wrong, % of the judged replies")
     axes.set_ylim(bottom=0)
     title(figure, "Wrong replies by step, with 95 % intervals")

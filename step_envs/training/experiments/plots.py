@@ -121,6 +121,8 @@ def plot_differences(figures: dict[str, Any]) -> "Figure":
     rows(axes, [label(f"against {ARM_DESIGNS[one['first']].title}", 40) for one in shown])
     axes.set_xlabel("success of STeP minus success of the other arm, points")
     title(figure, f"STeP beside the other arms ({_counted(figures)})")
+    if not shown:
+        axes.set_title("No arm is compared with STeP.", fontsize=15)
     said = [verdict for verdict in _VERDICTS if any(one["verdict"] == verdict for one in shown)]
     handles = [_marked(_VERDICTS[verdict][0], _VERDICTS[verdict][1]) for verdict in said]
     handles += [_marked(GREY, "o", hollow=True), Patch(color=GREY, alpha=0.16, linewidth=0)]
