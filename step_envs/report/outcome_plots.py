@@ -55,7 +55,7 @@ def plot_success(runs: Sequence[Run]) -> Plot:
         shift = (number - (len(runs) - 1) / 2) * 0.75 / len(runs)
         places = [at + shift for at, name in enumerate(names) if name in lines]
         _dots(axes, [lines[name].success for name in names if name in lines], places, number, label(run.name))
-    rows(axes, [f"{_row_name(key, splits)}  (n = {_episodes(found, key)})" for key in names])
+    rows(axes, [f"{_row_name(key, splits)} (n = {_episodes(found, key)})" for key in names])
     for at, (_, name) in enumerate(names):
         if name == "all":
             axes.axhspan(at - 0.5, at + 0.5, color=GREY, alpha=0.14, zorder=0, linewidth=0)
@@ -104,7 +104,7 @@ def plot_differences(runs: Sequence[Run]) -> Plot | None:
     axes = figure.subplots()
     axes.axvline(0, color=GREY, linewidth=1.6)
     _dots(axes, [one.success for *_, one in shown], list(range(len(shown))), 0, "")
-    rows(axes, [f"{label(b.name, 20)} minus {label(a.name, 20)}  (n = {one.pairs:,})" for a, b, one in shown])
+    rows(axes, [f"{label(b.name, 20)} minus {label(a.name, 20)} (n = {one.pairs:,})" for a, b, one in shown])
     axes.set_xlabel("difference, points (n: pairs)")
     title(figure, "Differences in success on the same tasks, with 95 % intervals")
     if len(found) > most:

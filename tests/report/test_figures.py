@@ -237,7 +237,7 @@ def test_success_by_task_type_has_its_interval_and_says_n() -> None:
     assert [bars.get_label() for bars in axes.containers] == ["before", "after"]
     assert axes.containers[0][0].get_xdata()[0] == 75.0
     names = [text.get_text() for text in axes.get_yticklabels()]
-    assert names[0] == "all  (n = 24)" and names[1] == "boil  (n = 8)"
+    assert names[0] == "all (n = 24)" and names[1] == "boil (n = 8)"
     assert "%" in axes.get_xlabel()
 
 
@@ -259,7 +259,7 @@ def test_the_other_pictures_show_what_was_measured() -> None:
         plot_errors_by_step([before, after]),
     )
     assert differences is not None and kinds is not None and steps is not None
-    assert differences.figure.axes[0].get_yticklabels()[0].get_text() == "after minus before  (n = 24)"
+    assert differences.figure.axes[0].get_yticklabels()[0].get_text() == "after minus before (n = 24)"
     assert list(differences.figure.axes[0].containers[0][0].get_xdata()) == [12.5]
     assert [bar.get_width() for bar in kinds.figure.axes[0].patches] == [pytest.approx(8 / 24)]
     # The better run has no error and so no line.

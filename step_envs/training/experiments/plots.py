@@ -87,7 +87,7 @@ def plot_success(figures: dict[str, Any]) -> "Figure":
     axes.set_xlim(*_limits(arms))
     axes.set_xlabel("success on the held-out tasks, %")
     title(figure, f"Success by arm ({_counted(figures)})")
-    _mean_and_seeds(figure, len(arms[0]["seeds"]), "mean of the seeds, with 95 % interval")
+    _mean_and_seeds(figure, _seed_count(figures), "mean of the seeds, with 95 % interval")
     return figure
 
 
@@ -197,8 +197,12 @@ def plot_loss(records: Sequence[SeedRecord]) -> "Figure":
     return figure
 
 
+def _seed_count(figures: dict[str, Any]) -> int:
+    return max(len(arm["seeds"]) for arm in (figures["base"], *figures["arms"].values()))
+
+
 def _counted(figures: dict[str, Any]) -> str:
-    seeds = len(figures["base"]["seeds"])
+    seeds = _seed_count(figures)
     return f"{seeds} seed{'' if seeds == 1 else 's'}, {figures['held_out']:,} tasks with each"
 
 
