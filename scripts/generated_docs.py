@@ -2,7 +2,8 @@
 
 ``docs/commands.md`` contains the help of every subcommand, in the form of Typer's own generator.
 ``docs/trajectory.schema.json`` is the JSON schema of the data model. The table of methods in ``docs/family.md`` is made of
-the cards of the recipes. A test compares all of them with the code.
+the cards of the recipes. ``docs/images/overview.svg`` is the picture of the home page. A test compares all of them with the
+code.
 """
 
 import json
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from griffe import Docstring, DocstringSectionKind
+from overview_diagram import overview
 
 from step_envs import trajectory
 from step_envs.training.recipes import RECIPES
@@ -77,7 +79,12 @@ def family() -> str:
     return f"{before}{begin}{table}\n{end}{after}"
 
 
-PAGES = {DOCS / "commands.md": commands, DOCS / "trajectory.schema.json": schema, DOCS / "family.md": family}
+PAGES = {
+    DOCS / "commands.md": commands,
+    DOCS / "trajectory.schema.json": schema,
+    DOCS / "family.md": family,
+    DOCS / "images" / "overview.svg": overview,
+}
 """File -> the function that returns its text."""
 
 

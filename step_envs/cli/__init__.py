@@ -6,7 +6,9 @@ the verb shows the traceback instead.
 
 import os
 import sys
+from collections.abc import Callable
 from importlib import import_module
+from inspect import getdoc
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -78,9 +80,17 @@ _VERBS = (
     "serve",
     "doctor",
 )
+
+
+def _summary(verb: Callable[..., Any]) -> str:
+    """Return the first sentence of a verb's help; without it, Typer cuts the help where the line of the index ends."""
+    return " ".join((getdoc(verb) or "").partition("\n\n")[0].split())
+
+
 for _verb in _VERBS:
     _name = _verb.replace("-", "_")
-    app.command(_verb)(getattr(import_module(f"step_envs.cli.{_name}"), _name))
+    _function = getattr(import_module(f"step_envs.cli.{_name}"), _name)
+    app.command(_verb, short_help=_summary(_function))(_function)
 
 
 def _version(wanted: bool) -> None:

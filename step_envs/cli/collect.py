@@ -115,7 +115,7 @@ def collect(
     resume: Resume = False,
     as_json: AsJson = False,
 ) -> None:
-    """Let an agent play, have a teacher judge each step, keep the masked trajectories.
+    """Let an agent play, have a teacher judge each step, and keep the masked trajectories.
 
     OUT gets config.json (all settings), trajectories.jsonl (one line per episode), failures.jsonl and summary.json. After a
     kill or Ctrl-C, the same command with --resume continues: no task is lost, and none is played twice. The first Ctrl-C

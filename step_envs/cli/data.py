@@ -50,7 +50,7 @@ def data(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="webshop: replace an existing catalogue.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Download official data or import it from files, check it, and put it where its environment looks for it.
+    """Download or import official data, check it, and put it where its environment looks for it.
 
     An interrupted download continues where it stopped. Data that is already there is not downloaded again.
 

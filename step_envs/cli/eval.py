@@ -86,7 +86,7 @@ def eval(
     resume: Resume = False,
     as_json: AsJson = False,
 ) -> None:
-    """Play tasks without a teacher; report how often the agent succeeds, with intervals, and how it behaves.
+    """Play tasks without a teacher, and report how often the agent succeeds and how it behaves.
 
     OUT is a run like any other (step-envs view OUT), with evaluation.json in addition. Brackets hold 95 % intervals:
     Wilson's for shares of tasks, else a bootstrap that draws whole tasks. Two evaluations with the same seed play the same

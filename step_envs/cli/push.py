@@ -30,7 +30,7 @@ def push(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Push a run to the Hugging Face Hub as a data set, or a trained model as a model, with a card.
+    """Push a run or a trained model to the Hugging Face Hub, with a card.
 
     A run becomes tables, which the hub shows and datasets.load_dataset("USER/NAME") reads, and beside them the run as it
     was recorded, which `step-envs load` copies back byte for byte. The card says how the data was made, which turns are

@@ -76,7 +76,7 @@ def reproduce(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print report.json at the end.")] = False,
 ) -> None:
-    """Golden data, base agent, collection under a teacher, final training, evaluation: one experiment with a report.
+    """Run the stages of STeP as one experiment, from golden data to a report.
 
     Six arms are compared, or those of --arms: D1 alone; all golden trajectories; D1 and golden trajectories of the tasks
     in D_r; STeP (D1 and D_r, error turns masked); STeP without the mask; and the base agent trained further on D_r. All

@@ -55,10 +55,11 @@ def serve(
     ] = 10.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print address and token as one line of JSON.")] = False,
 ) -> None:
-    """Serve environments over HTTP until Ctrl-C; each session plays one episode at a time.
+    """Serve environments over HTTP until Ctrl-C.
 
-    A Python client is gym.make("STeP-Remote-v0", url=URL, env=ID), with the token in STEP_ENVS_SERVE_TOKEN; other languages
-    use the protocol in docs/serving.md. The server takes its token from STEP_ENVS_SERVE_TOKEN, or makes one and prints it.
+    Each session plays one episode at a time. A Python client is gym.make("STeP-Remote-v0", url=URL, env=ID), with the token
+    in STEP_ENVS_SERVE_TOKEN; other languages use the protocol in docs/serving.md. The server takes its token from
+    STEP_ENVS_SERVE_TOKEN, or makes one and prints it.
 
     Ctrl-C or SIGTERM ends the server within ten seconds, whatever its environments are doing.
 

@@ -1,43 +1,31 @@
 """Draws the figures of a report as PNG and SVG; the same runs and version of matplotlib give the same bytes."""
 
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import NamedTuple
 
-from step_envs.errors import missing_package
-from step_envs.report import measure
-from step_envs.report.gathering import ERROR_KINDS, Curve, Run
-from step_envs.statistics import Interval
-from step_envs.text import visible
+from step_envs.figure_style import Background, drawing, save_picture
+from step_envs.report.along_episodes import time_use, value_curves
+from step_envs.report.episode_plots import Plot, pages, plot_replies, plot_time, plot_values
+from step_envs.report.gathering import Curve, Run
+from step_envs.report.outcome_plots import (
+    plot_differences,
+    plot_errors_by_kind,
+    plot_errors_by_step,
+    plot_learning_curve,
+    plot_success,
+)
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-# Okabe and Ito's colours, which people who see fewer colours tell apart too; markers say the same.
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
-_MARKERS = "osD^vPX"
-_LONGEST_LABEL = 44
-_STYLE = {
-    "svg.hashsalt": "step-envs",
-    "svg.fonttype": "none",
-    "font.family": "DejaVu Sans",
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#e3e3e3",
-    "grid.linewidth": 0.7,
-    "axes.axisbelow": True,
-    "axes.edgecolor": "#777777",
-    "legend.frameon": False,
-    "figure.dpi": 150,
-    # What comes from runs is no formula.
-    "text.parse_math": False,
-}
+_REPLIES_NOTE = (
+    "Right again: the agent's first right reply after an error. An effect again: the first reply that has one, "
+    "after one without, where nobody judges. The bars below say how many episodes get to that step."
+)
+_VALUES_NOTE = (
+    "Each episode is laid out from its start (0 %) to its end (100 %). What a value means depends on what it comes from: "
+    "see `step-envs annotate --help`."
+)
 
 
 @dataclass(frozen=True)
@@ -47,176 +35,101 @@ class Picture:
     Attributes:
         name: Name of its files, without the ending.
         title: What it shows.
+        alt: The same with its main figures, for who cannot see it.
+        note: What has to be known to read it; may be empty.
     """
 
     name: str
     title: str
+    alt: str = ""
+    note: str = ""
 
 
-def draw(runs: Sequence[Run], curves: Sequence[Curve], folder: Path) -> list[Picture]:
+class _Drawing(NamedTuple):
+    name: str
+    title: str
+    note: str
+    plot: Callable[[], Plot | None]
+
+
+def draw(runs: Sequence[Run], curves: Sequence[Curve], folder: Path, background: Background = "light") -> list[Picture]:
     """Draw all figures for which the runs have data.
 
     Args:
         runs: The runs.
         curves: How trainings went.
         folder: Where the files go: ``NAME.png`` and ``NAME.svg``.
+        background: Colour of the paper, for light or dark slides.
 
     Raises:
         gymnasium.error.DependencyNotInstalled: ``matplotlib`` is missing.
+        ValueError: There is no such background.
     """
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise missing_package("matplotlib", "A report", "report") from error
-    drawings: list[tuple[Picture, Callable[[Figure], bool]]] = [
-        (Picture("success", "Success by task type, with 95 % intervals"), lambda figure: _success(figure, runs)),
-        (Picture("differences", "Differences in success on the same tasks"), lambda figure: _differences(figure, runs)),
-        (Picture("errors-by-step", "Share of wrong replies by step"), lambda figure: _steps(figure, runs)),
-        (Picture("errors-by-kind", "Errors an episode by kind"), lambda figure: _kinds(figure, runs)),
-        *((Picture(f"learning-curve-{number}", f"Training of {_label(curve.name)}"), _curve_of(curve))
-          for number, curve in enumerate(curves, 1)),
-    ]  # fmt: skip
-    folder.mkdir(parents=True, exist_ok=True)
-    written = []
-    with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
-        # A name may hold letters that the font has no shape for; a box stands for them.
-        warnings.filterwarnings("ignore", message="Glyph")
-        for picture, drawing in drawings:
-            figure = Figure(layout="constrained")
-            if drawing(figure):
-                figure.savefig(folder / f"{picture.name}.png", metadata={"Software": None})
-                figure.savefig(folder / f"{picture.name}.svg", metadata={"Date": None, "Creator": None})
-                written.append(picture)
-    return written
+    pictures = []
+    with drawing("A report", "report", background):
+        for one in _drawings(runs, curves):
+            plot = one.plot()
+            if plot is not None:
+                save_picture(plot.figure, folder, one.name)
+                pictures.append(Picture(one.name, one.title, plot.alt, one.note))
+    return pictures
 
 
-def _success(figure: "Figure", runs: Sequence[Run]) -> bool:
-    found = [{(split, name): one for split, name, one in measure.by_split_and_type(run)} for run in runs]
-    names = list(dict.fromkeys(key for lines in found for key in lines))
-    splits = {split for split, _ in names}
-    figure.set_size_inches(7, 0.9 + len(names) * (0.18 + 0.16 * len(runs)))
-    axes = figure.subplots()
-    for number, (run, lines) in enumerate(zip(runs, found, strict=True)):
-        shift = (number - (len(runs) - 1) / 2) * 0.75 / len(runs)
-        places = [at + shift for at, name in enumerate(names) if name in lines]
-        _dots(axes, [lines[name].success for name in names if name in lines], places, number, _label(run.name))
-    labels = [_label(name if len(splits) == 1 else f"{split}: {name}") for split, name in names]
-    _rows(axes, labels)
-    for at, (_, name) in enumerate(names):
-        if name == "all":
-            axes.axhspan(at - 0.5, at + 0.5, color="#f2f2f2", zorder=0)
-    axes.set_xlim(-2, 102)
-    axes.set_xlabel("success, %")
-    _legend(axes, runs)
-    return True
+def _drawings(runs: Sequence[Run], curves: Sequence[Curve]) -> Iterator[_Drawing]:
+    yield _Drawing("success", "Success by task type, with 95 % intervals", "", partial(plot_success, runs))
+    yield _Drawing("differences", "Differences in success on the same tasks", "", partial(plot_differences, runs))
+    for name, page in _numbered("replies-by-step", pages(runs)):
+        title = f"Errors and corrections over the steps of an episode{_of(page, runs)}"
+        yield _Drawing(name, title, _REPLIES_NOTE, partial(plot_replies, page))
+    for name, page in _numbered("values", pages([run for run in runs if value_curves(run)])):
+        yield _Drawing(name, f"Value along an episode{_of(page, runs)}", _VALUES_NOTE, partial(plot_values, page))
+    yield _Drawing("time", "Where the time of an episode goes", _time_note(runs), partial(plot_time, runs))
+    yield _Drawing("errors-by-step", "Share of wrong replies by step", "", partial(plot_errors_by_step, runs))
+    yield _Drawing("errors-by-kind", "Errors an episode by kind", "", partial(plot_errors_by_kind, runs))
+    for number, curve in enumerate(curves, 1):
+        title = f"Training of {curve.name}"
+        yield _Drawing(f"learning-curve-{number}", title, "", partial(plot_learning_curve, curve))
 
 
-def _differences(figure: "Figure", runs: Sequence[Run]) -> bool:
-    found = [(f"{_label(b.name)} against {_label(a.name)}", measure.difference(a, b)) for a, b in combinations(runs, 2)]
-    shown = [(name, one) for name, one in found if one is not None]
-    if not shown:
-        return False
-    figure.set_size_inches(7, 1.0 + 0.4 * len(shown))
-    axes = figure.subplots()
-    axes.axvline(0, color="#777777", linewidth=1)
-    _dots(axes, [one.success for _, one in shown], list(range(len(shown))), 0, "")
-    _rows(axes, [f"{name}\n{one.pairs:,} pairs" for name, one in shown])
-    axes.set_xlabel("difference in success, points")
-    return True
+def _numbered(name: str, found: Sequence[Sequence[Run]]) -> Iterator[tuple[str, Sequence[Run]]]:
+    for number, page in enumerate(found, 1):
+        yield name if number == 1 else f"{name}-{number}", page
 
 
-def _steps(figure: "Figure", runs: Sequence[Run]) -> bool:
-    if not any(one.errors for run in runs for one in run.episodes):
-        return False
-    figure.set_size_inches(7, 3.2)
-    axes = figure.subplots()
-    longest: list[str] = []
-    for number, run in enumerate(runs):
-        # A share of a few replies is mostly noise: the line ends where they get few.
-        lines = [(step, share) for step, replies, share in measure.errors_by_step(run) if replies >= 10]
-        places = range(1, len(lines) + 1)
-        colour = _COLOURS[number % len(_COLOURS)]
-        shares = [share for _, share in lines]
-        values, lows, highs = (
-            [100 * (getattr(one, name) or 0.0) for one in shares] for name in ("value", "low", "high")
-        )
-        axes.plot(
-            places, values, color=colour, marker=_MARKERS[number % len(_MARKERS)], markersize=4, label=_label(run.name)
-        )
-        axes.fill_between(places, lows, highs, color=colour, alpha=0.15, linewidth=0)
-        longest = max(longest, [step for step, _ in lines], key=len)
-    axes.set_xticks(range(1, len(longest) + 1), [step.replace("over ", "> ") for step in longest])
-    axes.set_xlabel("step (of at least 10 replies)")
-    axes.set_ylabel("wrong, %")
-    axes.set_ylim(bottom=0)
-    _legend(axes, runs)
-    return bool(longest)
+def _of(page: Sequence[Run], runs: Sequence[Run]) -> str:
+    return "" if len(page) == len(runs) else f": {' and '.join(run.name for run in page)}"
 
 
-def _kinds(figure: "Figure", runs: Sequence[Run]) -> bool:
-    found = [{one.kind: one.number / len(run.episodes) for one in measure.errors_by_kind(run)} for run in runs]
-    kinds = [kind for kind in ERROR_KINDS if any(kind in lines for lines in found)]
-    if not kinds:
-        return False
-    figure.set_size_inches(7, 0.9 + len(kinds) * (0.2 + 0.17 * len(runs)))
-    axes = figure.subplots()
-    for number, (run, lines) in enumerate(zip(runs, found, strict=True)):
-        width = 0.8 / len(runs)
-        places = [at + (number - (len(runs) - 1) / 2) * width for at in range(len(kinds))]
-        values = [lines.get(kind, 0.0) for kind in kinds]
-        bars = axes.barh(
-            places, values, height=width * 0.9, color=_COLOURS[number % len(_COLOURS)], label=_label(run.name)
-        )
-        axes.bar_label(bars, fmt="%.2f", padding=3, fontsize=8)
-    _rows(axes, kinds)
-    axes.margins(x=0.12)
-    axes.set_xlabel("errors an episode")
-    _legend(axes, runs)
-    return True
-
-
-def _curve_of(curve: Curve) -> "Callable[[Figure], bool]":
-    def drawing(figure: "Figure") -> bool:
-        losses = {name: points for name, points in curve.points.items() if name in ("loss", "eval_loss") and points}
-        if not losses:
-            return False
-        figure.set_size_inches(7, 3.2)
-        axes = figure.subplots()
-        for number, (name, points) in enumerate(losses.items()):
-            steps, values = zip(*points, strict=True)
-            marker = _MARKERS[number] if len(points) < 40 else ""
-            axes.plot(steps, values, color=_COLOURS[number], marker=marker, markersize=4, label=name.replace("_", " "))
-        axes.set_xlabel("optimizer step")
-        axes.set_ylabel("loss")
-        axes.legend()
-        return True
-
-    return drawing
-
-
-def _dots(axes: "Axes", shares: Sequence[Interval], places: Sequence[float], number: int, label: str) -> None:
-    values, lows, highs = ([100 * (getattr(one, name) or 0.0) for one in shares] for name in ("value", "low", "high"))
-    errors = [
-        [value - low for value, low in zip(values, lows, strict=True)],
-        [high - value for value, high in zip(values, highs, strict=True)],
+def _time_note(runs: Sequence[Run]) -> str:
+    said = [
+        "Seconds of wall time, with other episodes in flight: the wait for a server, or for the batch of a local model, is "
+        "the agent's or teacher's. The world's own time is not recorded and is part of the rest."
     ]
-    options: dict[str, Any] = {"fmt": _MARKERS[number % len(_MARKERS)], "color": _COLOURS[number % len(_COLOURS)]}
-    axes.errorbar(values, places, xerr=errors, markersize=5, elinewidth=1.4, capsize=2.5, label=label, **options)
+    for run in runs:
+        use = time_use(run)
+        if use is not None and (missing := use.not_recorded()):
+            said.append(f"{run.name}: not recorded, and so part of the rest, is {' and '.join(missing)}.")
+    return " ".join(said)
 
 
-def _rows(axes: "Axes", labels: Sequence[str]) -> None:
-    axes.set_yticks(range(len(labels)), labels)
-    axes.set_ylim(len(labels) - 0.5, -0.5)
-    axes.grid(axis="y", visible=False)
+def not_drawn(runs: Sequence[Run]) -> list[str]:
+    """Say which pictures of runs are missing, why, and what to do for them."""
+    said = []
+    without = [run.name for run in runs if not value_curves(run)]
+    if without:
+        said.append(
+            f"No values along the episodes of {_listed(without)}: `step-envs annotate RUN --out RUN-values` writes them, "
+            "into a run that you can report on."
+        )
+    uses = [(run.name, time_use(run)) for run in runs]
+    untimed = [name for name, use in uses if use is None or not (use.agent_timed or use.teacher_timed)]
+    if untimed:
+        said.append(
+            f"No picture of the time of {_listed(untimed)}: neither the agent's nor a teacher's is recorded, as for "
+            "scripts and for answers from the cache."
+        )
+    return said
 
 
-def _label(text: str) -> str:
-    # Two letters that are none, which no SVG may hold.
-    line = " ".join(visible(text).split()).translate({0xFFFE: "\ufffd", 0xFFFF: "\ufffd"})
-    return line if len(line) <= _LONGEST_LABEL else f"{line[: _LONGEST_LABEL - 3]}..."
-
-
-def _legend(axes: "Axes", runs: Sequence[Run]) -> None:
-    if len(runs) > 1:
-        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=min(len(runs), 4), borderaxespad=0.3)
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

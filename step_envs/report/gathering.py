@@ -42,6 +42,7 @@ class ReplyRecord:
         verdict: Status of its verdict; None where there is none.
         judged: That verdict is the teacher's own; see ``judged_by_teacher``.
         correction: The teacher wrote it.
+        expert: It is an expert's, of a golden trajectory.
         trained: Its turn has a weight in training.
         category: The category of the error, if the teacher gave one.
         unjudged: The agent wrote it and a teacher watched the episode, but was not asked about this step.
@@ -53,6 +54,7 @@ class ReplyRecord:
     verdict: str | None
     judged: bool
     correction: bool
+    expert: bool
     trained: bool
     category: str | None
     unjudged: bool
@@ -71,6 +73,11 @@ class EpisodeRecord:
         steps: Actions carried out.
         stop: Why it ended.
         replies: Its replies in order.
+        values: What the state at the start was worth and the state after each reply, each None where it is not known; empty
+            if the episode was not annotated.
+        seconds: Wall time of the episode; 0 where it is not recorded.
+        agent_seconds: Wall time of the agent for each reply, None where it is not recorded; empty if it is for none.
+        teacher_seconds: The same of the teacher's verdict on each reply.
     """
 
     task: tuple[str, str]
@@ -81,6 +88,10 @@ class EpisodeRecord:
     steps: int
     stop: str
     replies: tuple[ReplyRecord, ...]
+    values: tuple[float | None, ...] = ()
+    seconds: float = 0.0
+    agent_seconds: tuple[float | None, ...] = ()
+    teacher_seconds: tuple[float | None, ...] = ()
 
     @property
     def errors(self) -> int:
@@ -107,6 +118,7 @@ class Run:
         episodes: The episodes.
         usage: What the episodes cost together.
         paid: What all requests of the run cost, those without a trajectory included; None where that is not recorded.
+        valued_by: What the values of its states come from; empty where there are none.
     """
 
     name: str
@@ -118,6 +130,7 @@ class Run:
     episodes: list[EpisodeRecord] = field(default_factory=list)
     usage: Usage = field(default_factory=Usage)
     paid: Usage | None = None
+    valued_by: list[str] = field(default_factory=list)
 
 
 def gather(paths: Sequence[Path]) -> list[Run]:
@@ -138,6 +151,7 @@ def gather(paths: Sequence[Path]) -> list[Run]:
 def _read(name: str, path: Path) -> Run:
     file = path / "trajectories.jsonl" if path.is_dir() else path
     episodes, envs, agents, teachers = [], dict[str, None](), dict[str, None](), dict[str, None]()
+    valued_by = dict[str, None]()
     usage, shared = Usage(), dict[Any, Any]()
     for one in read_trajectories(file):
         episodes.append(episode_of(one, shared))
@@ -145,11 +159,14 @@ def _read(name: str, path: Path) -> Run:
         envs[one.env_id] = None
         agents[_who(one.agent.name, one.agent.model)] = None
         teachers["none" if one.teacher is None else _who(one.teacher.name, one.teacher.model)] = None
+        if one.valued_by is not None:
+            valued_by[_who(one.valued_by.name, one.valued_by.model)] = None
     if not episodes:
         raise DataError(f"{path} holds no trajectory yet: there is nothing to report.")
     with open_regular(file) as lines:
         digest = hashlib.file_digest(lines, "sha256").hexdigest()
-    return Run(name, path, digest, list(envs), list(agents), list(teachers), episodes, usage, _paid(file))
+    who = list(envs), list(agents), list(teachers)
+    return Run(name, path, digest, *who, episodes, usage, _paid(file), list(valued_by))
 
 
 def episode_of(trajectory: Trajectory, shared: dict[Any, Any] | None = None) -> EpisodeRecord:
@@ -161,6 +178,8 @@ def episode_of(trajectory: Trajectory, shared: dict[Any, Any] | None = None) -> 
     """
     shared = {} if shared is None else shared
     task = trajectory.env_id, trajectory.task_id
+    replies = _places(trajectory)
+    agent, teacher = _seconds(trajectory, replies)
     return EpisodeRecord(
         task=shared.setdefault(task, task),
         split=sys.intern(trajectory.split),
@@ -169,15 +188,39 @@ def episode_of(trajectory: Trajectory, shared: dict[Any, Any] | None = None) -> 
         score=trajectory.score,
         steps=trajectory.steps,
         stop=sys.intern(trajectory.stop_reason),
-        replies=tuple(shared.setdefault(reply, reply) for reply in _replies(trajectory)),
+        replies=tuple(shared.setdefault(reply, reply) for reply in _replies(trajectory, replies)),
+        values=_values(trajectory, replies),
+        seconds=trajectory.usage.seconds,
+        agent_seconds=agent,
+        teacher_seconds=teacher,
     )
 
 
-def _replies(trajectory: Trajectory) -> list[ReplyRecord]:
+def _places(trajectory: Trajectory) -> list[int]:
+    return [at for at, turn in enumerate(trajectory.turns) if turn.role == "assistant" and turn.kind != "instruction"]
+
+
+def _values(trajectory: Trajectory, replies: Sequence[int]) -> tuple[float | None, ...]:
+    before = [turn.value for turn in trajectory.turns[: replies[0]] if turn.value is not None] if replies else []
+    values = before[-1] if before else None, *(trajectory.turns[at].value for at in replies)
+    return () if all(value is None for value in values) else values
+
+
+def _seconds(trajectory: Trajectory, replies: Sequence[int]) -> tuple[tuple[float | None, ...], ...]:
+    """Return the seconds of the agent and those of the teacher."""
+    turns = [trajectory.turns[at] for at in replies]
+    agent = tuple(None if turn.kind == "correction" else _timed(turn.usage) for turn in turns)
+    teacher = tuple(None if turn.verdict is None else _timed(turn.verdict.usage) for turn in turns)
+    return tuple(() if all(one is None for one in found) else found for found in (agent, teacher))
+
+
+def _timed(usage: Usage | None) -> float | None:
+    # A script has no usage, and an answer from the cache none of time: neither tells how long the model takes.
+    return usage.seconds if usage is not None and usage.seconds > 0 else None
+
+
+def _replies(trajectory: Trajectory, replies: Sequence[int]) -> list[ReplyRecord]:
     found: list[ReplyRecord] = []
-    replies = [
-        at for at, turn in enumerate(trajectory.turns) if turn.role == "assistant" and turn.kind != "instruction"
-    ]
     ends = [*replies[1:], len(trajectory.turns)]
     judged = judged_by_teacher(trajectory)
     before, shown = None, _said(trajectory.turns[: replies[0]][-1:]) if replies else ""
@@ -197,6 +240,7 @@ def _replies(trajectory: Trajectory) -> list[ReplyRecord]:
                 verdict=None if turn.verdict is None else turn.verdict.status,
                 judged=judged[at],
                 correction=turn.kind == "correction",
+                expert=turn.kind == "expert",
                 trained=turn.loss > 0,
                 category=error_category(turn),
                 unjudged=is_unjudged(turn, taught=trajectory.teacher is not None),

@@ -5,6 +5,7 @@ from itertools import combinations
 from typing import Any
 
 from step_envs.report import measure
+from step_envs.report.along_episodes import GRID, REPLY_KINDS, replies_by_step, time_use, value_curves
 from step_envs.report.gathering import Run
 from step_envs.report.tables import Cell, Column, Table, written
 from step_envs.statistics import Interval
@@ -24,10 +25,13 @@ def all_tables(runs: Sequence[Run], teacher_reports: Sequence[dict[str, Any]] = 
         kinds_table(runs),
         categories_table(runs),
         steps_table(runs),
+        replies_table(runs),
+        values_table(runs),
         verdicts_table(runs),
         agreement_table(runs),
         teachers_table(teacher_reports),
         costs_table(runs),
+        time_table(runs),
     ]
     return [table for table in tables if table.rows]
 
@@ -155,6 +159,36 @@ def steps_table(runs: Sequence[Run]) -> Table:
     return Table("errors-by-step", "Errors by step", columns, rows, [note, _INTERVALS])
 
 
+def replies_table(runs: Sequence[Run]) -> Table:
+    """Make the table of the kinds of replies at every step."""
+    found = [(run.name, step) for run in runs for step in replies_by_step(run)]
+    kinds = [kind for kind in REPLY_KINDS if any(kind in step.shares for _, step in found)]
+    rows: list[Sequence[Cell]] = [
+        (name, step.step, step.episodes, step.replies, *(step.shares.get(kind, 0.0) for kind in kinds))
+        for name, step in found
+    ]
+    columns = [Column("Run"), Column("Step"), Column("Episodes that get there", "count"), Column("Replies", "count")]
+    columns += [Column(REPLY_KINDS[kind].capitalize(), "share") for kind in kinds]
+    note = (
+        "Right again: the agent's first right reply after an error. An effect again: the first reply that has one, after "
+        "one without, where nobody judges. An unknown verdict counts as not judged."
+    )
+    return Table("replies-by-step", "Kinds of replies by step", columns, rows, [note])
+
+
+def values_table(runs: Sequence[Run]) -> Table:
+    """Make the table of the values along the episodes of annotated runs."""
+    rows: list[Sequence[Cell]] = []
+    for run in runs:
+        for curve in value_curves(run):
+            mean = [curve.mean[GRID.index(percent)] for percent in (0, 25, 50, 75, 100)]
+            rows.append((run.name, ", ".join(run.valued_by), curve.outcome, curve.episodes, *mean))
+    columns = [Column("Run"), Column("Valued by"), Column("Outcome"), Column("Episodes", "count")]
+    columns += [Column(name, "score") for name in ("Value at the start", "at 25 %", "at 50 %", "at 75 %", "at the end")]
+    note = "Means; each episode is laid out from its start (0 %) to its end (100 %)."
+    return Table("values", "Value along an episode", columns, rows, [note])
+
+
 def verdicts_table(runs: Sequence[Run]) -> Table:
     """Make the table of the teachers' verdicts."""
     rows: list[Sequence[Cell]] = []
@@ -231,6 +265,27 @@ def costs_table(runs: Sequence[Run]) -> Table:
         "trajectories; - where no price is known. An episode's seconds are wall time with others in flight."
     )
     return Table("costs", "Tokens, time and cost", columns, rows, [note])
+
+
+def time_table(runs: Sequence[Run]) -> Table:
+    """Make the table of where the time of an episode goes."""
+    rows: list[Sequence[Cell]] = []
+    for run in runs:
+        use = time_use(run)
+        if use is not None:
+            missing = "; ".join(use.not_recorded()) or "the world's time"
+            rows.append((run.name, use.episodes, use.total, use.agent, use.teacher, use.rest, missing))
+    columns = [
+        Column("Run"),
+        Column("Episodes", "count"),
+        Column("Seconds an episode", "score"),
+        Column("Agent", "score"),
+    ]
+    columns += [Column("Teacher", "score"), Column("Rest", "score"), Column("Not recorded, in the rest")]
+    note = (
+        "Means in seconds of wall time, with other episodes in flight. The world's own time is always part of the rest."
+    )
+    return Table("time", "Where the time of an episode goes", columns, rows, [note])
 
 
 def findings(runs: Sequence[Run]) -> list[str]:

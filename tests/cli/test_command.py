@@ -26,6 +26,17 @@ def test_help_names_every_verb_and_each_verb_explains_itself() -> None:
         assert all(len(line) <= 80 for line in text.splitlines())
 
 
+def test_the_index_says_of_each_verb_what_it_does_in_a_whole_sentence() -> None:
+    index = call("--help").output.partition("Commands:\n")[2]
+    said = dict(re.findall(r"^  (\S+) +((?:.|\n {16})+)$", index, re.MULTILINE))
+    assert set(said) == set(VERBS)
+    for verb, sentence in said.items():
+        assert re.fullmatch(r"[A-Z].*[^.]\.", sentence, re.DOTALL), f"{verb}: {sentence}"
+    page = (Path(__file__).parents[2] / "docs" / "commands.md").read_text()
+    listed = page.partition("**Commands**:\n\n")[2].partition("\n\n")[0].splitlines()
+    assert len(listed) == len(VERBS) and all(re.fullmatch(r"\* `[\w-]+`: [A-Z].*[^.]\.", line) for line in listed)
+
+
 def test_help_is_quick_because_nothing_heavy_is_imported() -> None:
     heavy = ("pydantic", "pyarrow", "datasets", "torch", "scienceworld", "py4j", "step_envs.sciworld.env")
     code = f"import sys, step_envs.cli; print(len(sys.modules), *[name for name in {heavy} if name in sys.modules])"

@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -19,6 +20,23 @@ def test_page_is_fresh(path: Path) -> None:
     assert path.read_text() == generated_docs.PAGES[path](), (
         f"{path.name} is stale: run `python scripts/generated_docs.py`."
     )
+
+
+def test_the_home_page_begins_with_its_picture_in_words() -> None:
+    picture = (ROOT / "docs" / "images" / "overview.svg").read_text()
+    alt = ElementTree.fromstring(picture).findtext("{http://www.w3.org/2000/svg}title")
+    assert (ROOT / "docs" / "index.md").read_text().startswith(f"# step-envs\n\n![{alt}](images/overview.svg)\n")
+
+
+def test_each_picture_of_the_report_is_small_and_stands_below_its_command() -> None:
+    page = (ROOT / "docs" / "viewing.md").read_text()
+    pictures = sorted((ROOT / "docs" / "images").glob("report-*.png"))
+    assert len(pictures) == 5
+    for picture in pictures:
+        assert picture.stat().st_size < 64_000
+        before, linked, _ = page.partition(f"](images/{picture.name})")
+        section = before.rpartition("\n### ")[2]
+        assert linked and "```sh\nstep-envs " in section and "![" in section
 
 
 def test_every_field_of_the_schema_is_described() -> None:

@@ -21,7 +21,7 @@ FLOORS: list[list[str]] = [
         *("official_data", "options", "worker_processes"),
     ],
     ["react_format", "replies", "world_state", "run_folder", "runs"],
-    ["loss_weights", "trajectory", "token_logprobs", "store", "outcomes", "statistics"],
+    ["loss_weights", "trajectory", "token_logprobs", "store", "outcomes", "statistics", "figure_style"],
     [
         "brief_texts",
         "spaces",

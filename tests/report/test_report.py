@@ -176,7 +176,7 @@ def test_everything_is_written_and_again_the_same(tmp_path: Path) -> None:
         assert result.exit_code == 0, result.output
         files = sorted(path for path in (tmp_path / name).rglob("*") if path.is_file())
         outs.append({str(path.relative_to(tmp_path / name)): path.read_bytes() for path in files})
-    pictures = ("differences", "errors-by-kind", "errors-by-step", "learning-curve-1", "success")
+    pictures = ("differences", "errors-by-kind", "errors-by-step", "learning-curve-1", "replies-by-step", "success")
     assert sorted(outs[0]) == sorted(
         [f"figures/{name}.{ending}" for name in pictures for ending in ("png", "svg")]
         + ["report.json", "report.md", "report.tex"]
@@ -188,7 +188,11 @@ def test_everything_is_written_and_again_the_same(tmp_path: Path) -> None:
     assert (row["Run"], row["Task type"], row["Episodes"], row["Success"][0]) == ("before", "all", 24, 0.75)
     text = outs[0]["report.md"].decode()
     assert "| before | train | all | 24 | 24 | 75.0 % [55.1, 88.0] | " in text
-    assert "![Success by task type, with 95 % intervals](figures/success.svg)" in text
+    alt = r"before: 75.0 % \[55.1, 88.0\] of 24 episodes succeed. after: 87.5 % "
+    assert f"![Success by task type, with 95 % intervals. {alt}" in text and "](figures/success.svg)" in text
+    assert all(f"(figures/{name}.svg)" in text and f"[For a slide](figures/{name}.png)" in text for name in pictures)
+    assert all(f"{{figures/{name}.png}}" in outs[0]["report.tex"].decode() for name in pictures)
+    assert set(found["figures_in_words"]) == set(pictures) and all(found["figures_in_words"].values())
 
 
 def test_the_command_that_made_it_is_at_the_foot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

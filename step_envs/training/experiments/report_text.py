@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from step_envs.report.tables import Column, Table
+from step_envs.report.tables import Column, Table, markdown
 from step_envs.statistics import Interval
 from step_envs.training.experiments.arms import ARM_DESIGNS
 from step_envs.training.experiments.experiment_config import ExperimentConfig, SharedStages
@@ -49,14 +49,7 @@ def markdown_report(config: ExperimentConfig, figures: Mapping[str, Any]) -> str
         _error_table(figures).to_markdown(),
         _training_table(figures).to_markdown(),
         _seed_table(figures).to_markdown(),
-        "![Success](success.png)",
-        "",
-        "![Differences](differences.png)",
-        "",
-        "![Errors](errors.png)",
-        "",
-        "![Loss](loss.png)",
-        "",
+        *_picture_lines(figures),
         "The arms:",
         "",
         *(f"- **{ARM_DESIGNS[arm].title}**: {ARM_DESIGNS[arm].description}." for arm in config.arms),
@@ -69,6 +62,26 @@ def markdown_report(config: ExperimentConfig, figures: Mapping[str, Any]) -> str
         "",
     ]
     return "\n".join(lines)
+
+
+def _picture_lines(figures: Mapping[str, Any]) -> list[str]:
+    """Link every plot with what it says in words, and its PNG for a slide."""
+    successes = ", ".join(f"{one['title']} {_percent(one['success'][0])}" for one in _all(figures))
+    differences = ", ".join(
+        f"against {ARM_DESIGNS[one['first']].title} {100 * one['difference'][0]:+.1f} points ({one['verdict']})"
+        for one in figures["comparisons"]
+    )
+    invalid = ", ".join(f"{one['title']} {_percent(one['invalid'])}" for one in _all(figures))
+    said = {
+        "success": f"Success by arm, each seed as a point: {successes}",
+        "differences": f"Success of STeP minus that of each other arm: {differences or 'no comparisons were made'}",
+        "errors": f"Errors by kind; replies without effect: {invalid}",
+        "loss": "Training loss of every arm, one line for each seed",
+    }
+    lines = []
+    for name, text in said.items():
+        lines += [f"![{markdown(text)}.]({name}.svg)", "", f"[For a slide]({name}.png)", ""]
+    return lines
 
 
 def _data_lines(config: ExperimentConfig, figures: Mapping[str, Any]) -> list[str]:
