@@ -7,8 +7,8 @@ from step_envs.errors import missing_package
 from step_envs.training.turn_kinds import KINDS
 
 # Colours of Okabe and Ito, which colour-blind people can tell apart, too; the error is the red one.
-_COLOURS = dict(zip(KINDS, ("#0072b2", "#56b4e9", "#009e73", "#d55e00"), strict=True))
-_STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "figure.dpi": 110}
+KIND_COLOURS = dict(zip(KINDS, ("#0072b2", "#56b4e9", "#009e73", "#d55e00"), strict=True))
+PLOT_STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "figure.dpi": 110}
 
 Audit = Mapping[str, Sequence[Mapping[str, float]]]
 
@@ -28,7 +28,7 @@ def draw_audit(audits: Mapping[str, Audit], file: Path) -> None:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise missing_package("matplotlib", "A plot", "train") from error
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(PLOT_STYLE):
         figure = Figure(figsize=(max(4.5, 4 * len(audits)), 5), layout="constrained")
         grid = figure.subplots(2, len(audits), squeeze=False, sharex="col", sharey="row")
         for column, (title, audit) in enumerate(audits.items()):
@@ -38,7 +38,7 @@ def draw_audit(audits: Mapping[str, Audit], file: Path) -> None:
                     axes.plot(
                         [point["step"] for point in points],
                         [point[name] for point in points],
-                        color=_COLOURS[kind],
+                        color=KIND_COLOURS[kind],
                         linewidth=1.2,
                         marker="o",
                         markersize=3,
