@@ -48,9 +48,11 @@ def make_model_card(
         The text of README.md.
     """
     adapter = "adapter_config.json" in files
+    recipe = str(settings.get("recipe", "step"))
+    estimator = recipe.partition(":")[0] == "estimator"
     metadata: dict[str, Any] = {
         "library_name": "peft" if adapter else "transformers",
-        "pipeline_tag": "text-generation",
+        "pipeline_tag": "token-classification" if estimator else "text-generation",
         "tags": ["step-envs", "agent", "self-correction", "text-games", *(["lora"] if adapter else [])],
     }
     base = base_model(settings)
@@ -59,11 +61,12 @@ def make_model_card(
     if license is not None:
         metadata["license"] = license
     owner, _, short = name.rpartition("/")
-    recipe = str(settings.get("recipe", "step"))
+    what = "An estimator of progress" if estimator else "A language model that acts"
+    use = str(facts["try_it"]) if facts else "step-envs eval --agent local:model={out}"
     load = [f"step-envs load {name} --out checkpoints/{short}"] if owner else []
     parts = [
         f"# {short}",
-        f"A language model that acts in text worlds, trained by `step-envs train` with the recipe {code(recipe)} from "
+        f"{what} in text worlds, trained by `step-envs train` with the recipe {code(recipe)} from "
         f"{code(base) if base else 'a model that is not on the hub'}.",
         *(["This is a LoRA adapter; it needs its base model."] if adapter else []),
         "## Use it",
@@ -71,7 +74,7 @@ def make_model_card(
             [
                 "```sh",
                 *load,
-                f"step-envs eval --agent local:model=checkpoints/{short} --out runs/{short}",
+                use.replace("{out}", f"checkpoints/{short}"),
                 "```",
             ]
         ),

@@ -49,6 +49,7 @@ def training_facts(material: Material, prepared: PreparedTraining, command: str)
         "agents": sorted(facts.agents),
         "teachers": sorted(facts.teachers),
         "recorded_with": {name: sorted(versions) for name, versions in sorted(facts.versions.items())},
+        "try_it": prepared.try_it,
         "unit": prepared.unit,
         "kept": prepared.kept,
         "dropped": dict(sorted((+prepared.dropped).items())),
