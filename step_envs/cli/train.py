@@ -181,12 +181,12 @@ def train(
         read_template,
         with_template_options,
     )
-    from step_envs.agents.local.quiet_loading import quiet_loading
+    from step_envs.agents.local.library_messages import quiet_loading
     from step_envs.cli.config_file import settings
     from step_envs.cli.config_output import print_settings
     from step_envs.cli.train_progress import show_progress, stopped_sentence, watched_training
     from step_envs.cli.typed_command import typed_command
-    from step_envs.hub.training_facts import is_finished, training_facts, write_card
+    from step_envs.hub.model_facts import is_finished, training_facts, write_card
     from step_envs.run_folder import write_json
     from step_envs.specs import read_option
     from step_envs.training.loss_curves import LOSS_PLOTS

@@ -17,8 +17,8 @@ from step_envs.file_reading import read_json, read_text, require_regular
 from step_envs.hub.cards import BEGIN, merge_cards
 from step_envs.hub.dataset_card import make_dataset_card
 from step_envs.hub.model_card import make_model_card
+from step_envs.hub.model_facts import CARD, TRAINING_DATA, read_records
 from step_envs.hub.run_facts import PUSHED, RunFacts, check_settings, copy_trajectories
-from step_envs.hub.training_facts import CARD, TRAINING_DATA, read_records
 
 RUN = "run"
 _WEIGHTS = (".safetensors",)

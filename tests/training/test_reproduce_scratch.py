@@ -87,7 +87,9 @@ def test_a_numbered_name_begins_as_its_name_and_its_number(tmp_path):
     tokenizer = learn_tokenizer(TEXTS, WORLD.names(TEXTS), 1024)
     folder = make_tiny_model(tokenizer, TinyModelSize(width=32, layers=2, heads=2, context=128), tmp_path / "model")
     weights = AutoModelForCausalLM.from_pretrained(str(folder)).get_input_embeddings().weight
-    whole, name, number = (weights[tokenizer.convert_tokens_to_ids(token)] for token in ("ĠfridgeĠ1", "Ġfridge", "Ġ1"))
+    whole, name, number = (
+        weights[tokenizer.convert_tokens_to_ids(token)] for token in ("ĠfridgeĠ1", "Ġfridge", "Ġ1")
+    )
     assert (whole == name + number).all()
 
 

@@ -22,7 +22,7 @@ from small_checkpoints import save_checkpoint
 from small_tokenizers import make_tokenizer
 from typer.testing import CliRunner
 
-from step_envs.agents.local.quiet_loading import quiet_loading
+from step_envs.agents.local.library_messages import quiet_loading
 from step_envs.cli import app
 from step_envs.training import reporting
 from step_envs.training.finetuning import FinetuneConfig, finetune

@@ -17,7 +17,7 @@ from step_envs.agents.local.cache import CacheShape, shape_of
 from step_envs.agents.local.chat_template import SHIELD, ChatTemplate
 from step_envs.agents.local.checkpoint import check_checkpoint, checkpoint_folder, load_tokenizer
 from step_envs.agents.local.continuation import find_continuation
-from step_envs.agents.local.quiet_loading import quiet_loading
+from step_envs.agents.local.library_messages import quiet_loading
 from step_envs.errors import DataError, TemplateError
 from step_envs.replies import ends_in_thought, is_over
 from step_envs.trajectory import TokenLogprob
