@@ -129,7 +129,7 @@ $(VENV)/dev: $(VENV)/core
 	@touch $@
 
 $(VENV)/train: $(VENV)/dev
-	$(PIP) --editable ".[dev,train]"
+	$(PIP) --editable ".[dev,train,tensorboard]"
 	@touch $@
 
 $(VENV)/docs: $(VENV)/dev

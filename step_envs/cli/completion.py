@@ -15,6 +15,13 @@ def export_formats() -> list[str]:
     return [*FORMATS, *PAIR_FORMATS, *PRIVILEGED_FORMATS]
 
 
+def backend_names() -> list[str]:
+    """Return the logging backends of ``step-envs train``."""
+    from step_envs.training.reporting import BACKENDS
+
+    return list(BACKENDS)
+
+
 def recipe_names() -> list[str]:
     """Return the recipes of ``step-envs train``."""
     from step_envs.training.recipes import RECIPES

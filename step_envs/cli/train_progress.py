@@ -91,7 +91,13 @@ def show_progress(trainer: Any, console: Console, interrupt: TrainingInterrupt) 
             interrupt.working = True
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **rest: Any) -> None:
-            """Print step, loss, rate and time left."""
+            """Print step, loss, rate and time left; or the loss on tasks that are not trained on."""
+            if logs and "eval_loss" in logs:
+                console.print(
+                    f"step {state.global_step} of {state.max_steps}  validation loss {float(logs['eval_loss']):.3f}",
+                    highlight=False,
+                    soft_wrap=True,
+                )
             if logs and "loss" in logs and state.global_step > self.pace.first:
                 self.say(state, f"  loss {float(logs['loss']):.3f}")
 

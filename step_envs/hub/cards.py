@@ -27,13 +27,14 @@ def make_card(metadata: Mapping[str, Any], text: str) -> str:
     return _join(metadata, f"{BEGIN}\n\n{text.strip()}\n\n{END}\n")
 
 
-def merge_cards(ours: str, existing: str, *, set_license: bool) -> str:
-    """Renew a card that is on the hub.
+def merge_cards(ours: str, existing: str, *, set_license: bool, where: str = "the README.md on the hub") -> str:
+    """Renew a card that is there.
 
     Args:
-        ours: The card as it would be in a new repository.
+        ours: The card as it would be if there were none.
         existing: The card that is there.
         set_license: The licence of ``ours`` was asked for, and wins.
+        where: Where the existing card is, for the error.
 
     Returns:
         The card to write. Text outside the marks is kept; where somebody took the marks out, all of the text is. Of the
@@ -42,8 +43,8 @@ def merge_cards(ours: str, existing: str, *, set_license: bool) -> str:
     Raises:
         HubError: The metadata of the existing card is no valid YAML.
     """
-    new, text = _split(ours)
-    old, kept = _split(existing)
+    new, text = _split(ours, where)
+    old, kept = _split(existing, where)
     renewed = {name: value for name, value in old.items() if name not in OWNED}
     renewed |= {name: value for name, value in new.items() if name in OWNED or name not in renewed}
     renewed["tags"] = list(dict.fromkeys([*_listed(old.get("tags")), *_listed(new.get("tags"))]))
@@ -65,7 +66,7 @@ def _join(metadata: Mapping[str, Any], text: str) -> str:
     return f"---\n{header}---\n\n{text.strip()}\n"
 
 
-def _split(card: str) -> tuple[dict[str, Any], str]:
+def _split(card: str, where: str) -> tuple[dict[str, Any], str]:
     import yaml
 
     found = re.match(r"\s*---\s*\n(.*?)(?:^---\s*$)(.*)", card.replace("\r\n", "\n"), re.DOTALL | re.MULTILINE)
@@ -75,9 +76,9 @@ def _split(card: str) -> tuple[dict[str, Any], str]:
         metadata = yaml.safe_load(found[1]) or {}
     except yaml.YAMLError as error:
         reason = " ".join(str(error).split())
-        raise HubError(f"The metadata of the README.md on the hub is no YAML ({reason}): correct it there.") from error
+        raise HubError(f"The metadata of {where} is no YAML ({reason}): correct it there.") from error
     if not isinstance(metadata, dict):
-        raise HubError("The metadata of the README.md on the hub is no table of fields: correct it there.")
+        raise HubError(f"The metadata of {where} is no table of fields: correct it there.")
     return metadata, found[2]
 
 

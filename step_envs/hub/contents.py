@@ -14,15 +14,16 @@ from step_envs.confidential import find_key
 from step_envs.errors import StoreError, missing_package
 from step_envs.exports import export
 from step_envs.file_reading import read_json, read_text, require_regular
+from step_envs.hub.cards import BEGIN, merge_cards
 from step_envs.hub.dataset_card import make_dataset_card
 from step_envs.hub.model_card import make_model_card
+from step_envs.hub.model_facts import CARD, TRAINING_DATA, read_records
 from step_envs.hub.run_facts import PUSHED, RunFacts, check_settings, copy_trajectories
 
-CARD = "README.md"
 RUN = "run"
 _WEIGHTS = (".safetensors",)
 _TEXTS = (".json", ".jsonl", ".jinja", ".txt")
-_OTHERS = (".model", ".png")
+_OTHERS = (".model", ".png", ".svg")
 MODEL_FILES = (*_WEIGHTS, *_TEXTS, *_OTHERS)
 """Endings of the files of a model. Weights as pickles, which run code when they are loaded, are not among them."""
 
@@ -146,14 +147,22 @@ def _prepare_model(folder: Path, repo: str, license: str | None) -> Contents:
     if not any(name.endswith(_WEIGHTS) for name in contents.files):
         raise StoreError(f"{folder} holds no weights (*.safetensors): the training is not complete.")
     contents.settings = dict(read_json(folder / "train.json"))
-    records = {}
-    for name in contents.files:
-        content = read_json(folder / name) if name.endswith(".json") and name != "tokenizer.json" else None
-        if isinstance(content, dict) and {"complete", "figures", "versions"} <= content.keys():
-            if not content["complete"]:
-                raise StoreError(f"{folder} holds a training that is not complete: run `step-envs train` again first.")
-            records[name] = content
-    contents.card = make_model_card(repo, contents.settings, records, contents.left_out, license)
+    records = read_records(folder)
+    if not all(record["complete"] for record in records.values()):
+        raise StoreError(f"{folder} holds a training that is not complete: run `step-envs train` again first.")
+    contents.card = make_model_card(
+        repo,
+        contents.settings,
+        records,
+        contents.left_out,
+        license,
+        facts=read_json(folder / TRAINING_DATA) if TRAINING_DATA in contents.files else None,
+        files=contents.files,
+    )
+    local = folder / CARD
+    if local.is_file() and BEGIN in (written := read_text(local)):
+        # What somebody has written into the card beside the weights goes with it.
+        contents.card = merge_cards(contents.card, written, set_license=license is not None, where=str(local))
     return contents
 
 

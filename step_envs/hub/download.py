@@ -10,7 +10,8 @@ from typing import Any
 from step_envs.errors import HubError, StoreError, unknown_name
 from step_envs.files import replacing
 from step_envs.hub.client import check_name, hub_errors, is_same_file, make_client, patience
-from step_envs.hub.contents import CARD, MODEL_FILES, RUN
+from step_envs.hub.contents import MODEL_FILES, RUN
+from step_envs.hub.model_facts import CARD
 from step_envs.hub.run_facts import PUSHED
 from step_envs.store import read_trajectories
 

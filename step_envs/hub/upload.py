@@ -18,7 +18,8 @@ from step_envs.errors import HubError
 from step_envs.file_reading import read_json, read_text
 from step_envs.hub.cards import merge_cards
 from step_envs.hub.client import check_name, hub_errors, import_hub, is_same_file, make_client, patience
-from step_envs.hub.contents import CARD, RUN, Contents, prepare
+from step_envs.hub.contents import RUN, Contents, prepare
+from step_envs.hub.model_facts import CARD
 
 _MARKS = {"dataset": f"{RUN}/trajectories.jsonl", "model": "train.json"}
 """The file by which a repository of each kind is known to be ours."""

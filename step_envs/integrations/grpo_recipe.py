@@ -170,7 +170,7 @@ class Grpo(Recipe):
             trainer = self._make_trainer(start, config, out, dataset, rollouts)
             watch.on_trainer(trainer)
             try:
-                train_and_save(trainer, out, start.tokenizer, record, RECORD)
+                train_and_save(trainer, out, start.tokenizer, config, record, RECORD)
             finally:
                 if values is not None:
                     values.close()
@@ -197,7 +197,7 @@ class Grpo(Recipe):
         trainer_class = StepGRPOTrainer if steps else GRPOTrainer
         compared: dict[str, Any] = {"compare": "state" if rollouts.values is None else "task"} if steps else {}
         return trainer_class(
-            model=str(start.model),
+            model=str(start.model.resolve()),  # an adapter writes it down
             reward_funcs=rollouts.reward,
             args=GRPOConfig(**options | config.trainer),
             train_dataset=dataset,

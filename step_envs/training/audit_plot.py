@@ -19,8 +19,8 @@ from step_envs.figure_style import (
 from step_envs.training.turn_kinds import KINDS
 
 # The error is the red one.
-_COLOURS = dict(zip(KINDS, (BLUE, SKY, GREEN, RED), strict=True))
-_MARKERS = dict(zip(KINDS, MARKERS[: len(KINDS)], strict=True))
+KIND_COLOURS = dict(zip(KINDS, (BLUE, SKY, GREEN, RED), strict=True))
+KIND_MARKERS = dict(zip(KINDS, MARKERS[: len(KINDS)], strict=True))
 
 Audit = Mapping[str, Sequence[Mapping[str, float]]]
 
@@ -47,8 +47,8 @@ def draw_audit(audits: Mapping[str, Audit], file: Path) -> None:
                     (shown[kind],) = axes.plot(
                         steps,
                         [point[quantity] for point in points],
-                        color=_COLOURS[kind],
-                        marker=_MARKERS[kind],
+                        color=KIND_COLOURS[kind],
+                        marker=KIND_MARKERS[kind],
                         clip_on=False,
                     )
                 axes.grid(axis="x", visible=False)

@@ -15,7 +15,9 @@ from pydantic import model_validator
 from step_envs.agents.local.checkpoint import checkpoint_folder, load_tokenizer
 from step_envs.errors import DataError, missing_package
 from step_envs.run_folder import write_model
+from step_envs.training.loss_curves import draw_losses
 from step_envs.training.mask_audit import plan_audits, write_audit
+from step_envs.training.reporting import check_backends, wandb_run
 from step_envs.training.trainer_setup import (
     TrainerConfig,
     TrainerRecord,
@@ -24,11 +26,13 @@ from step_envs.training.trainer_setup import (
     last_checkpoint,
     load_network,
     lora_config,
+    save_result,
     shared_options,
     stop_where_turns_end,
     trainer_versions,
     training_figures,
 )
+from step_envs.training.validation import ValidationRows, add_validation, validated
 
 RECORD = "finetune.json"
 """File in the folder of a checkpoint: its settings, and whether the training is complete."""
@@ -87,6 +91,7 @@ def finetune(
     model: str | Path,
     out: str | Path,
     config: FinetuneConfig | None = None,
+    validation: Any = None,
     tokenizer: Any = None,
     download: bool = False,
     on_trainer: Callable[[Any], object] = lambda trainer: None,
@@ -98,10 +103,13 @@ def finetune(
 
     Args:
         dataset: A ``datasets.Dataset`` with ``input_ids``, ``labels`` and optionally ``weights`` and ``kinds``. With
-            ``kinds``, training is audited: ``audit.json`` and ``audit.png`` are written beside the checkpoint.
+            ``kinds``, training is audited: ``audit.json`` and ``audit.png`` are written beside the checkpoint. The losses
+            are drawn in any case, as ``loss.svg`` and ``loss.png``.
         model: The checkpoint to start from: a folder, or a name on the hub.
         out: Folder of the result; it also holds the checkpoints during training.
         config: How to train.
+        validation: Rows of tasks that are not trained on, made in the same way; their loss is logged, as ``eval_loss``,
+            whenever that of the training is, and after the last step. ``validation.split_tasks`` splits trajectories.
         tokenizer: The tokenizer that made the rows; it is saved with the model, including its chat template. None loads
             the model's own.
         download: Download the model if it is not on this machine.
@@ -117,7 +125,10 @@ def finetune(
     """
     config = config or FinetuneConfig()
     out = Path(out)
+    check_backends(config.report_to)
     _check_rows(dataset, config)
+    if validation is not None:
+        _check_rows(validation, config)
     record = TrainingRecord(model=str(model), rows=len(dataset), fingerprint=fingerprint(dataset), config=config)
     if claim_folder(out, record, RECORD):
         return out
@@ -141,24 +152,32 @@ def finetune(
         tokenizer.pad_token = tokenizer.eos_token
     if not config.audit and "kinds" in dataset.column_names:
         dataset = dataset.remove_columns("kinds")
+    held_out = None if validation is None else ValidationRows(validation, config.batch_size)
     make_trainer = _small_trainer if config.loop == "small" else _trl_trainer
-    trainer = make_trainer(network, dataset, config, SFTConfig(**_trainer_options(config, out, on_gpu)), tokenizer)
+    args = SFTConfig(**_trainer_options(config, out, on_gpu))
+    trainer = make_trainer(network, dataset, config, args, tokenizer, held_out)
+    if held_out is not None:
+        add_validation(trainer)
     stop_where_turns_end(network, dataset["labels"], tokenizer)
     on_trainer(trainer)
-    trainer.train(resume_from_checkpoint=last_checkpoint(out))
-    trainer.save_model(str(out))
+    with wandb_run(config.report_to, out.resolve().name):
+        trainer.train(resume_from_checkpoint=last_checkpoint(out))
+    save_result(trainer, out, config)
     trainer.save_state()
     if trainer.is_world_process_zero():
         tokenizer.save_pretrained(str(out))
         results = {"complete": True, "figures": training_figures(trainer), "versions": trainer_versions()}
         write_audit(trainer.state.log_history, out)
         write_model(out / RECORD, record.model_copy(update=results))
+        draw_losses(trainer.state.log_history, out)
     if config.loop == "trl":
         trainer.accelerator.wait_for_everyone()
     return out
 
 
-def _trl_trainer(network: Any, dataset: Any, config: FinetuneConfig, args: Any, tokenizer: Any) -> Any:
+def _trl_trainer(
+    network: Any, dataset: Any, config: FinetuneConfig, args: Any, tokenizer: Any, held_out: ValidationRows | None
+) -> Any:
     from trl import SFTTrainer, pack_dataset
 
     weighted, audited_rows = ("weights" in dataset.column_names), ("kinds" in dataset.column_names)
@@ -178,12 +197,16 @@ def _trl_trainer(network: Any, dataset: Any, config: FinetuneConfig, args: Any, 
 
         plan = plan_audits(config.batch_size * config.accumulate, config.logging_steps)
         trainer_class = audited(trainer_class, plan)
+    if held_out is not None:
+        trainer_class = validated(trainer_class, held_out)
     return trainer_class(
         model=network, args=args, train_dataset=dataset, processing_class=tokenizer, peft_config=lora_config(config)
     )
 
 
-def _small_trainer(network: Any, dataset: Any, config: FinetuneConfig, args: Any, tokenizer: Any) -> Any:
+def _small_trainer(
+    network: Any, dataset: Any, config: FinetuneConfig, args: Any, tokenizer: Any, held_out: ValidationRows | None
+) -> Any:
     from step_envs.training.small_model_loop import SmallModelTrainer, plan_steps
 
     steps = plan_steps(
@@ -199,7 +222,7 @@ def _small_trainer(network: Any, dataset: Any, config: FinetuneConfig, args: Any
     if "kinds" in dataset.column_names:
         rows = sum(len(batch) for step in steps for batch in step) / len(steps)
         audit = plan_audits(max(1, int(rows)), config.logging_steps)
-    return SmallModelTrainer(network, args, dataset, steps, audit)
+    return SmallModelTrainer(network, args, dataset, steps, audit, held_out)
 
 
 def remove_trainer_checkpoints(out: Path) -> None:

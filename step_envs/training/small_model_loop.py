@@ -20,6 +20,7 @@ from step_envs.run_folder import write_json
 from step_envs.training.copied_names import count_copied, name_tokens
 from step_envs.training.mask_audit import AuditPlan, Document, choose_documents, measure_kinds
 from step_envs.training.tokens import IGNORED
+from step_envs.training.validation import ValidationRows
 
 _POOL = 64  # batches: rows are sorted by length within a pool of this size, so that batches still differ in every epoch
 _STATE = "small_model_loop.pt"
@@ -100,6 +101,7 @@ class SmallModelTrainer:
         dataset: Rows with ``input_ids``, ``labels`` and optionally ``weights`` and ``kinds``.
         steps: The rows of every optimizer step, as from ``plan_steps``.
         audit: How often rows with ``kinds`` are audited; None is never.
+        held_out: Rows that are not trained on, to evaluate on; None is none.
 
     Attributes:
         model: The model.
@@ -109,7 +111,15 @@ class SmallModelTrainer:
         DataError: The model computes its logits in another way, or several processes train.
     """
 
-    def __init__(self, model: Any, args: Any, dataset: Any, steps: list[Step], audit: AuditPlan | None = None) -> None:
+    def __init__(
+        self,
+        model: Any,
+        args: Any,
+        dataset: Any,
+        steps: list[Step],
+        audit: AuditPlan | None = None,
+        held_out: ValidationRows | None = None,
+    ) -> None:
         import torch
         from transformers import TrainerControl, TrainerState, get_scheduler
         from transformers.integrations import get_reporting_integration_callbacks
@@ -118,6 +128,7 @@ class SmallModelTrainer:
         if args.world_size > 1:
             raise DataError('loop="small" trains in one process: use loop="trl" with several.')
         self.model, self.args, self.steps, self._audit = model.to(args.device), args, steps, audit
+        self._held_out = held_out
         self._rows = _Rows(dataset, args.device)
         self._refuse_other_heads()
         decayed = [one for one in model.parameters() if one.ndim > 1]
@@ -176,11 +187,21 @@ class SmallModelTrainer:
                 self._losses = []
                 found |= self._names_right()
                 self.log({"loss": mean, "grad_norm": norm.item(), "learning_rate": rate} | found)
+            if self.control.should_evaluate:
+                self.evaluate()
             if self.control.should_save:
                 self._save(Path(self.args.output_dir) / f"checkpoint-{number + 1}")
                 self._call("on_save")
         self.log({"train_runtime": time.perf_counter() - began})
         self._call("on_train_end")
+
+    def evaluate(self) -> dict[str, float]:
+        """Measure the losses on the rows that are not trained on, log and return them; without such rows, none."""
+        self.control.should_evaluate = False
+        figures = {} if self._held_out is None else self._held_out.measure(self.model, self.args.device)
+        if figures:
+            self.log(figures)
+        return figures
 
     def log(self, logs: dict[str, Any]) -> None:
         """Add an entry to the log, and hand it to the backends."""

@@ -32,6 +32,7 @@ class TrainConfig(FinetuneConfig):
         min_score: Drop trajectories with a lower final score.
         max_errors: Drop trajectories with more error turns; None is the environment's own number.
         allow_unknown: Keep trajectories with a step on which the teacher gave no verdict.
+        validation: Share of the tasks that is not trained on, and on which the loss is logged; ``seed`` decides which.
     """
 
     runs: tuple[Path, ...] = Field(min_length=1)
@@ -46,6 +47,7 @@ class TrainConfig(FinetuneConfig):
     min_score: float = 1.0
     max_errors: int | None = Field(None, ge=0)
     allow_unknown: bool = False
+    validation: float = Field(0.0, ge=0, lt=1)
 
     def make_recipe(self) -> Recipe:
         """Make the recipe.
@@ -59,6 +61,8 @@ class TrainConfig(FinetuneConfig):
         unused += ["thoughts"] if not made.writes_thoughts and self._differs("thoughts") else []
         if unused:
             raise ValueError(f"The recipe {made.name!r} does not know {', '.join(unused)}: leave it away.")
+        if self.validation and not made.validates:
+            raise ValueError(f"The recipe {made.name!r} {made.no_validation}: leave validation away.")
         return made
 
     def _differs(self, name: str) -> bool:
@@ -92,4 +96,5 @@ class TrainConfig(FinetuneConfig):
             min_score=self.min_score,
             max_errors=self.max_errors,
             allow_unknown=self.allow_unknown,
+            validation=self.validation,
         )

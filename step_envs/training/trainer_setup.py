@@ -13,11 +13,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from step_envs.errors import DataError, StoreError
 from step_envs.file_reading import read_json
 from step_envs.run_folder import RunFolder, write_model
+from step_envs.training.loss_curves import draw_losses
+from step_envs.training.reporting import backend_options, check_backends, wandb_run
 from step_envs.training.tokens import IGNORED
 
 _WAIT_SECONDS = 120.0
@@ -42,12 +44,13 @@ class TrainerConfig(BaseModel):
         lora_rank: Rank of LoRA matrices on all linear layers; None trains all parameters.
         lora_alpha: Scale of LoRA; None is twice the rank.
         lora_dropout: Dropout of LoRA.
+        merge_lora: Save the base with the trained matrices merged into it, in place of an adapter that needs base and peft.
         gradient_checkpointing: Save memory at the cost of time. None turns it on for a GPU, except under FSDP, which has
             its own ``fsdp_activation_checkpointing``.
         seed: Decides the order of rows, dropout and new parameters.
         save_steps: Steps between checkpoints; None saves one per epoch.
         logging_steps: Steps between entries of the log.
-        report_to: Logging backends of the trainer, e.g. ``["tensorboard"]``.
+        report_to: Logging backends, ``tensorboard``, ``trackio`` and ``wandb`` (see ``reporting``); none unless named.
         trainer: More fields of the trainer's own configuration, e.g. ``{"optim": "adafactor"}``.
     """
 
@@ -66,12 +69,20 @@ class TrainerConfig(BaseModel):
     lora_rank: int | None = Field(None, ge=1)
     lora_alpha: int | None = Field(None, ge=1)
     lora_dropout: float = Field(0.0, ge=0, lt=1)
+    merge_lora: bool = False
     gradient_checkpointing: bool | None = None
     seed: int = 0
     save_steps: int | None = Field(None, ge=1)
     logging_steps: int = Field(10, ge=1)
     report_to: tuple[str, ...] = ()
     trainer: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _lora_has_a_rank(self) -> "TrainerConfig":
+        without = [name for name in ("lora_alpha", "lora_dropout", "merge_lora") if getattr(self, name)]
+        if self.lora_rank is None and without:
+            raise ValueError(f"{', '.join(without)} says how LoRA is trained: set lora_rank, too, or leave it away")
+        return self
 
 
 class TrainerRecord(BaseModel):
@@ -138,17 +149,24 @@ def shared_options(config: TrainerConfig, out: Path, on_gpu: bool) -> dict[str, 
         config: The settings.
         out: Folder of the training.
         on_gpu: Whether the model is trained on a GPU.
+
+    Raises:
+        UnknownNameError: There is no such logging backend.
+        DataError: A logging backend cannot be used.
+        gymnasium.error.DependencyNotInstalled: The package of a logging backend is missing.
     """
+    check_backends(config.report_to)
     checkpointing = config.gradient_checkpointing
     if checkpointing is None:
         # FSDP has its own checkpointing; with the trainer's on top, it would gather all weights once more.
         checkpointing = on_gpu and os.environ.get("ACCELERATE_USE_FSDP", "").lower() != "true"
-    return {
+    return backend_options(config.report_to, out.resolve().name) | {
         "output_dir": str(out),
         "learning_rate": config.learning_rate,
         "num_train_epochs": config.epochs,
         "max_steps": config.max_steps or -1,
         "per_device_train_batch_size": config.batch_size,
+        "per_device_eval_batch_size": config.batch_size,
         "gradient_accumulation_steps": config.accumulate,
         "warmup_steps": config.warmup,
         "lr_scheduler_type": config.schedule,
@@ -161,7 +179,6 @@ def shared_options(config: TrainerConfig, out: Path, on_gpu: bool) -> dict[str, 
         "save_steps": config.save_steps or 500,
         "save_total_limit": 1,
         "logging_steps": config.logging_steps,
-        "report_to": list(config.report_to) or "none",
         "bf16": on_gpu,
         "use_cpu": not on_gpu,
         "disable_tqdm": True,
@@ -173,9 +190,18 @@ def shared_options(config: TrainerConfig, out: Path, on_gpu: bool) -> dict[str, 
 
 
 def lora_config(config: TrainerConfig) -> Any:
-    """Return the configuration of LoRA; None if all parameters are trained."""
+    """Return the configuration of LoRA; None if all parameters are trained.
+
+    Raises:
+        DataError: The result is to be merged, and no process will have the whole model.
+    """
     if config.lora_rank is None:
         return None
+    if config.merge_lora and is_divided():
+        raise DataError(
+            "Under FSDP and DeepSpeed no process has the whole model to merge LoRA into: leave merge_lora away, and merge "
+            "the result with merge_and_unload of peft."
+        )
     from peft import LoraConfig
 
     return LoraConfig(
@@ -185,6 +211,25 @@ def lora_config(config: TrainerConfig) -> Any:
         target_modules="all-linear",
         task_type="CAUSAL_LM",
     )
+
+
+def is_divided() -> bool:
+    """Return True if ``accelerate launch`` divides the parameters among the processes (FSDP, DeepSpeed)."""
+    return any(os.environ.get(f"ACCELERATE_USE_{name}", "").lower() == "true" for name in ("FSDP", "DEEPSPEED"))
+
+
+def save_result(trainer: Any, out: Path, config: TrainerConfig) -> None:
+    """Save the trained model: whole, as an adapter, or as the base with the adapter merged into it.
+
+    Args:
+        trainer: The trainer; its model is of no use for training afterwards.
+        out: The folder.
+        config: Says which of these.
+    """
+    if not config.merge_lora:
+        trainer.save_model(str(out))
+    elif trainer.is_world_process_zero():
+        trainer.accelerator.unwrap_model(trainer.model).merge_and_unload().save_pretrained(str(out))
 
 
 def load_network(loader: Any, folder: Path, dtype: Any) -> Any:
@@ -240,6 +285,7 @@ def training_figures(trainer: Any) -> dict[str, Any]:
     history = trainer.state.log_history
     last = history[-1] if history else {}
     losses = [entry["loss"] for entry in history if "loss" in entry]
+    held_out = [entry["eval_loss"] for entry in history if "eval_loss" in entry]
     return {
         "steps": trainer.state.global_step,
         "epochs": trainer.state.epoch,
@@ -247,13 +293,14 @@ def training_figures(trainer: Any) -> dict[str, Any]:
         # The last loss in the log, because the trainer's own mean covers only the steps of the last session.
         "loss": float(losses[-1]) if losses else last.get("train_loss"),
         "seconds": last.get("train_runtime"),
-    }
+    } | ({"validation_loss": float(held_out[-1])} if held_out else {})
 
 
 def train_and_save(
     trainer: Any,
     out: Path,
     tokenizer: Any,
+    config: TrainerConfig,
     record: TrainerRecord,
     name: str,
     figures: Callable[[], dict[str, Any]] = dict,
@@ -264,6 +311,7 @@ def train_and_save(
         trainer: The trainer.
         out: The claimed folder.
         tokenizer: It is saved with the model, including its chat template.
+        config: How it is trained.
         record: The record that claimed the folder.
         name: Name of its file.
         figures: Called after the training; what it returns is added to the figures of the record.
@@ -271,18 +319,20 @@ def train_and_save(
     Raises:
         DataError: The trainer took no step.
     """
-    trainer.train(resume_from_checkpoint=last_checkpoint(out))
+    with wandb_run(config.report_to, out.resolve().name):
+        trainer.train(resume_from_checkpoint=last_checkpoint(out))
     if not trainer.state.global_step:
         raise DataError(
             f"Nothing was trained in {out}: {record.rows} rows do not fill one batch of the trainer. Give it more, or take "
             "smaller batches."
         )
-    trainer.save_model(str(out))
+    save_result(trainer, out, config)
     trainer.save_state()
     if trainer.is_world_process_zero():
         tokenizer.save_pretrained(str(out))
         results = {"complete": True, "figures": training_figures(trainer) | figures(), "versions": trainer_versions()}
         write_model(out / name, record.model_copy(update=results))
+        draw_losses(trainer.state.log_history, out)
     trainer.accelerator.wait_for_everyone()
 
 

@@ -344,3 +344,18 @@ def test_two_processes_train_what_one_does(tmp_path):
     )
     for name in one:
         torch.testing.assert_close(one[name], two[name], rtol=1e-3, atol=1e-4)
+
+
+def test_pairs_of_other_tasks_are_measured_and_not_trained_on(tokenizer, checkpoint, tmp_path):
+    settings = config(max_steps=3, logging_steps=2)
+    given = {"model": checkpoint, "config": settings, "tokenizer": tokenizer}
+    plain = preference_tune(pairs(4), out=tmp_path / "plain", **given)
+    watched = preference_tune(pairs(4), out=tmp_path / "watched", validation=pairs(6)[4:], **given)
+    history = json.loads((watched / "trainer_state.json").read_text())["log_history"]
+    measured = [one for one in history if "eval_loss" in one]
+    assert [one["step"] for one in measured] == [2, 3]
+    assert all("eval_rewards/margins" in one for one in measured)
+    figures = json.loads((watched / "preference.json").read_text())["figures"]
+    assert figures["validation_loss"] == measured[-1]["eval_loss"]
+    assert (plain / "model.safetensors").read_bytes() == (watched / "model.safetensors").read_bytes()
+    assert {"loss.svg", "loss.png"} <= {path.name for path in watched.iterdir()}

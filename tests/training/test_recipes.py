@@ -327,7 +327,7 @@ def test_what_a_recipe_cannot_use_is_said(material, checkpoint, tokenizer):
     with pytest.raises(ValueError, match=r"'eto' does not train on rows that can be packed: leave packing away"):
         make_recipe("eto").prepare(material, packed)
     lora = FinetuneConfig(lora_rank=4)
-    with pytest.raises(ValueError, match="LoRA makes an adapter: leave lora_rank away, or take iterations=1"):
+    with pytest.raises(ValueError, match="LoRA makes an adapter: add merge_lora, or leave lora_rank away"):
         make_recipe("eto:iterations=2").prepare(material, TrainingStart(checkpoint, tokenizer, lora))
     with pytest.raises(ValueError, match="The recipe 'distillation' does not know lora_rank: leave it away"):
         make_recipe("distillation").prepare(material, TrainingStart(checkpoint, tokenizer, lora))

@@ -12,12 +12,12 @@ from typing import Any, Self
 import torch
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM
-from transformers.utils import logging
 
 from step_envs.agents.local.cache import CacheShape, shape_of
 from step_envs.agents.local.chat_template import SHIELD, ChatTemplate
 from step_envs.agents.local.checkpoint import check_checkpoint, checkpoint_folder, load_tokenizer
 from step_envs.agents.local.continuation import find_continuation
+from step_envs.agents.local.library_messages import quiet_loading
 from step_envs.errors import DataError, TemplateError
 from step_envs.replies import ends_in_thought, is_over
 from step_envs.trajectory import TokenLogprob
@@ -101,21 +101,16 @@ class LocalModel:
         """
         folder = checkpoint_folder(name, download=download)
         check_checkpoint(folder)
-        bars = logging.is_progress_bar_enabled()
-        if not download:
-            logging.disable_progress_bar()
         try:
-            tokenizer: Any = load_tokenizer(folder)
-            model: Any = AutoModelForCausalLM.from_pretrained(str(folder), dtype=dtype, local_files_only=True)
+            with quiet_loading():
+                tokenizer: Any = load_tokenizer(folder)
+                model: Any = AutoModelForCausalLM.from_pretrained(str(folder), dtype=dtype, local_files_only=True)
         # Weights that end early, and packages for quantized weights that are not there, raise errors of many kinds.
         except (OSError, ValueError, KeyError, ImportError, RuntimeError, AttributeError, SafetensorError) as error:
             first = next(iter(str(error).strip().splitlines()), type(error).__name__)
             raise DataError(
                 f"{name} cannot be read as a checkpoint (config.json, weights, tokenizer): {first}"
             ) from error
-        finally:
-            if bars:
-                logging.enable_progress_bar()
         return cls(name, model.to(device).eval(), tokenizer)
 
     def prompt(self, messages: Sequence[Mapping[str, str]]) -> list[int]:

@@ -27,6 +27,7 @@ from step_envs.training.trainer_setup import (
     stop_where_turns_end,
     train_and_save,
 )
+from step_envs.training.validation import add_validation
 
 RECORD = "preference.json"
 """File in the folder of a checkpoint: its settings, and whether the training is complete."""
@@ -205,6 +206,7 @@ def preference_tune(
     model: str | Path,
     out: str | Path,
     config: PreferenceConfig | None = None,
+    validation: Iterable[PreferencePair] | None = None,
     tokenizer: Any = None,
     template_kwargs: Mapping[str, Any] | None = None,
     thoughts: Thoughts = "text",
@@ -221,6 +223,8 @@ def preference_tune(
         model: The checkpoint to start from, which is also the reference: a folder, or a name on the hub.
         out: Folder of the result; it also holds the checkpoints during training.
         config: How to train.
+        validation: Pairs of tasks that are not trained on; their loss, margin and accuracy are logged, as ``eval_loss`` and
+            so on, whenever those of the training are, and after the last step.
         tokenizer: The tokenizer to encode with; it is saved with the model, including its chat template. None loads the
             model's own.
         template_kwargs: Further variables for the chat template.
@@ -254,12 +258,20 @@ def preference_tune(
     record = PreferenceRecord(model=str(model), rows=len(rows), fingerprint=fingerprint(rows), config=config)
     if claim_folder(out, record, RECORD):
         return out
-    trainer = _make_trainer(rows, folder, out, config, tokenizer)
+    held_out = None
+    if validation is not None:
+        held_out, _ = encode_pairs(
+            validation, tokenizer, max_length=config.max_length, template_kwargs=template_kwargs, thoughts=thoughts
+        )
+    trainer = _make_trainer(rows, held_out, folder, out, config, tokenizer)
+    if held_out is not None:
+        add_validation(trainer)
     on_trainer(trainer)
     train_and_save(
         trainer,
         out,
         tokenizer,
+        config,
         record,
         RECORD,
         lambda: _preference_figures(trainer.state.log_history) | report.model_dump(),
@@ -267,7 +279,7 @@ def preference_tune(
     return out
 
 
-def _make_trainer(rows: Any, folder: Path, out: Path, config: PreferenceConfig, tokenizer: Any) -> Any:
+def _make_trainer(rows: Any, held_out: Any, folder: Path, out: Path, config: PreferenceConfig, tokenizer: Any) -> Any:
     try:
         import torch
         from transformers import AutoModelForCausalLM, set_seed
@@ -292,6 +304,7 @@ def _make_trainer(rows: Any, folder: Path, out: Path, config: PreferenceConfig, 
         args=DPOConfig(**options | config.trainer),
         data_collator=PairCollator(tokenizer.pad_token_id),
         train_dataset=rows,
+        eval_dataset=held_out,
         processing_class=tokenizer,
         peft_config=lora_config(config),
     )

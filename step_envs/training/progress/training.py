@@ -19,7 +19,9 @@ from step_envs.credit.episode_tokens import EpisodeEncoder, ReplySample
 from step_envs.credit.value_agreement import sum_agreement
 from step_envs.errors import DataError, missing_package
 from step_envs.run_folder import write_model
+from step_envs.training.loss_curves import draw_losses
 from step_envs.training.progress.episode_rows import EpisodeRows, encode_episodes, split_by_task
+from step_envs.training.reporting import wandb_run
 from step_envs.training.trainer_setup import (
     TrainerConfig,
     TrainerRecord,
@@ -131,7 +133,8 @@ def train_progress_estimator(
         return out
     trainer = _make_trainer(rows.select(to_train).remove_columns("task"), folder, out, config)
     on_trainer(trainer)
-    trainer.train(resume_from_checkpoint=last_checkpoint(out))
+    with wandb_run(config.report_to, out.resolve().name):
+        trainer.train(resume_from_checkpoint=last_checkpoint(out))
     network = trainer.accelerator.unwrap_model(trainer.model)
     if config.lora_rank:
         network = network.merge_and_unload()
@@ -142,6 +145,7 @@ def train_progress_estimator(
         figures = training_figures(trainer) | _figures(network, encoder, rows.select(held_out), report)
         results = {"complete": True, "figures": figures, "versions": trainer_versions()}
         write_model(out / RECORD, record.model_copy(update=results))
+        draw_losses(trainer.state.log_history, out)
     trainer.accelerator.wait_for_everyone()
     return out
 

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -12,13 +12,15 @@ from typing_extensions import override
 from step_envs.errors import DataError
 from step_envs.loss_weights import Masking
 from step_envs.options import NamesOptions
-from step_envs.training.dataset import build_dataset
+from step_envs.training.dataset import DatasetReport, build_dataset
 from step_envs.training.filters import Selection, select
 from step_envs.training.finetuning import RECORD as FINETUNE_RECORD
 from step_envs.training.finetuning import FinetuneConfig, finetune
 from step_envs.training.recipes.material import Material
 from step_envs.training.tokens import Thoughts
 from step_envs.training.trainer_setup import TrainerConfig, TrainerRecord
+from step_envs.training.validation import split_tasks
+from step_envs.trajectory import Trajectory
 
 
 class Watch(NamedTuple):
@@ -66,6 +68,7 @@ class TrainingStart:
         min_score: See ``filters.select``, as for the next two.
         max_errors: Most errors of a trajectory.
         allow_unknown: Keep trajectories with a verdict that is not known.
+        validation: Share of the tasks that is not trained on; see ``validation.split_tasks``.
     """
 
     model: Path
@@ -75,6 +78,7 @@ class TrainingStart:
     min_score: float = 1.0
     max_errors: int | None = None
     allow_unknown: bool = False
+    validation: float = 0.0
 
     def select(self, trajectories: Any) -> Selection:
         """Keep the trajectories that pass the filter."""
@@ -96,6 +100,7 @@ class PreparedTraining:
         train: Trains, given the folder of the result and who watches; returns the folder of the checkpoint.
         record: File beside the checkpoint in which the training keeps its figures.
         try_it: A command that uses the result, with ``{out}`` for its folder.
+        validation: What is not trained on (share, seed, tasks and figures of its rows); None is nothing.
     """
 
     kept: int
@@ -106,6 +111,7 @@ class PreparedTraining:
     train: Callable[[Path, Watch], Path]
     record: str = FINETUNE_RECORD
     try_it: str = "step-envs eval --agent local:model={out}"
+    validation: dict[str, Any] | None = None
 
 
 class Recipe(NamesOptions, ABC):
@@ -121,6 +127,10 @@ class Recipe(NamesOptions, ABC):
     """Whether it drops trajectories by ``min_score``, ``max_errors`` and ``allow_unknown``."""
     writes_thoughts: ClassVar[bool] = False
     """Whether it can write thoughts into the template's own section."""
+    validates: bool = False
+    """Whether it can hold out a part of the tasks, and log the loss on them."""
+    no_validation: ClassVar[str] = "has no validation split, because the model plays its tasks"
+    """Why it cannot, as the predicate of a sentence."""
     command: ClassVar[str]
     """Runs that it takes, as an example for the command line, e.g. ``runs/golden runs/reflected``."""
 
@@ -145,6 +155,7 @@ class SupervisedRecipe(Recipe):
     trainer = "finetune"
     filters = True
     writes_thoughts = True
+    validates = True
     masking: Masking = "partial"
     error_weight: float = 0.0
 
@@ -165,15 +176,19 @@ class SupervisedRecipe(Recipe):
         selection = self.choose(material, start)
         if not selection.kept:
             raise DataError(self._nothing(material, selection))
-        dataset, report = build_dataset(
-            selection.kept,
-            start.tokenizer,
-            masking=self.masking,
-            error_weight=self.error_weight,
-            max_length=start.config.max_length,
-            thoughts=start.thoughts,
-            kinds=start.config.audit,
-        )
+        split = split_tasks(selection.kept, start.validation, start.config.seed)
+        dataset, report = self._rows(split.trained, start)
+        held_out, facts, lines = None, None, report.lines()
+        if split.held_out:
+            try:
+                held_out, held_out_report = self._rows(split.held_out, start)
+            except ValueError as error:
+                raise DataError(f"The validation split gives no row, take another seed or share: {error}") from error
+            facts = split.facts(start.validation, start.config.seed) | {"rows": held_out_report.model_dump()}
+            lines.append(
+                f"Validation: {len(split.tasks):,} of {split.of:,} tasks are not trained on, {held_out_report.rows:,} rows "
+                f"with {held_out_report.trained_tokens:,} tokens under the same mask."
+            )
 
         def train(out: Path, watch: Watch) -> Path:
             return finetune(
@@ -181,6 +196,7 @@ class SupervisedRecipe(Recipe):
                 model=start.model,
                 out=out,
                 config=start.config,
+                validation=held_out,
                 tokenizer=start.tokenizer,
                 on_trainer=watch.on_trainer,
             )
@@ -190,8 +206,20 @@ class SupervisedRecipe(Recipe):
             dropped=selection.dropped,
             unit="trajectories",
             rows=report.model_dump(),
-            lines=report.lines(),
+            lines=lines,
             train=train,
+            validation=facts,
+        )
+
+    def _rows(self, trajectories: Sequence[Trajectory], start: TrainingStart) -> tuple[Any, DatasetReport]:
+        return build_dataset(
+            trajectories,
+            start.tokenizer,
+            masking=self.masking,
+            error_weight=self.error_weight,
+            max_length=start.config.max_length,
+            thoughts=start.thoughts,
+            kinds=start.config.audit,
         )
 
     def _nothing(self, material: Material, selection: Selection) -> str:

@@ -20,7 +20,7 @@ from step_envs.training.recipes.base import (
 from step_envs.training.recipes.material import Material
 from step_envs.training.trainer_setup import TrainerConfig
 
-_OTHERWISE = ("max_steps", "save_steps", "logging_steps", "epochs", "report_to", "gradient_checkpointing")
+_OTHERWISE = ("max_steps", "save_steps", "logging_steps", "epochs", "gradient_checkpointing")
 """Settings that have another name here, or no effect on the result."""
 _SHARED = frozenset(TrainerConfig.model_fields) & frozenset(DistillationConfig.model_fields)
 

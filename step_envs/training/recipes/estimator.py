@@ -29,6 +29,7 @@ class Estimator(Recipe):
 
     name = "estimator"
     trainer = "train_progress_estimator"
+    no_validation = "holds tasks out by its own option, estimator:held_out=0.1"
     command = "runs/explored"
     card = RecipeCard(
         title="Progress estimator",

@@ -28,6 +28,7 @@ from step_envs.training.recipes.base import (
     trainer_settings,
 )
 from step_envs.training.recipes.material import Material
+from step_envs.training.validation import split_tasks
 
 
 class PreferenceOptions(TypedDict, total=False):
@@ -68,6 +69,7 @@ class PreferenceRecipe(Recipe):
 
     trainer = "preference_tune"
     writes_thoughts = True
+    no_validation = "has no validation split with iterations, because each makes pairs of its own"
     sft_weight: ClassVar[float] = 0.0
     explorations: ClassVar[Mapping[str, Mapping[str, Any]]] = {"explored": {}}
     """The runs of an iteration: name -> settings of the collection."""
@@ -92,6 +94,7 @@ class PreferenceRecipe(Recipe):
         if not isinstance(given["temperature"], int | float) or given["temperature"] < 0:
             raise ValueError(f"temperature must be a number of at least 0, got {given['temperature']!r}.")
         self.options = given
+        self.validates = not given["iterations"]
 
     @abstractmethod
     def pairs(self, material: Material) -> tuple[list[PreferencePair], PairReport]:
@@ -103,20 +106,34 @@ class PreferenceRecipe(Recipe):
         if self.options["iterations"]:
             return self._prepare_iterations(material, start, config)
         pairs, report = self._some_pairs(material)
+        split = split_tasks(pairs, start.validation, config.seed)
         # Encoded here to be counted; the training encodes them again, from the same pairs.
-        _, rows = encode_pairs(pairs, start.tokenizer, max_length=config.max_length, thoughts=start.thoughts)
+        _, rows = encode_pairs(split.trained, start.tokenizer, max_length=config.max_length, thoughts=start.thoughts)
+        facts, lines = None, rows.lines()
+        if split.held_out:
+            try:
+                _, held_out = encode_pairs(
+                    split.held_out, start.tokenizer, max_length=config.max_length, thoughts=start.thoughts
+                )
+            except DataError as error:
+                raise DataError(f"The validation split gives no row, take another seed or share: {error}") from error
+            facts = split.facts(start.validation, config.seed) | {"rows": held_out.model_dump()}
+            lines.append(
+                f"Validation: {len(split.tasks):,} of {split.of:,} tasks are not trained on, {held_out.rows:,} pairs."
+            )
 
         def train(out: Path, watch: Watch) -> Path:
-            return self._tune(pairs, start.model, out, start, config, watch)
+            return self._tune(split.trained, start.model, out, start, config, watch, split.held_out or None)
 
         return PreparedTraining(
             kept=len(pairs),
             dropped=report.left_out,
             unit="pairs",
             rows=rows.model_dump(),
-            lines=rows.lines(),
+            lines=lines,
             train=train,
             record=RECORD,
+            validation=facts,
         )
 
     def _some_pairs(self, material: Material) -> tuple[list[PreferencePair], PairReport]:
@@ -136,12 +153,14 @@ class PreferenceRecipe(Recipe):
         start: TrainingStart,
         config: PreferenceConfig,
         watch: Watch,
+        held_out: list[PreferencePair] | None = None,
     ) -> Path:
         return preference_tune(
             pairs,
             model=model,
             out=out,
             config=config,
+            validation=held_out,
             tokenizer=start.tokenizer,
             thoughts=start.thoughts,
             on_trainer=watch.on_trainer,
@@ -151,10 +170,10 @@ class PreferenceRecipe(Recipe):
         self, material: Material, start: TrainingStart, config: PreferenceConfig
     ) -> PreparedTraining:
         number = self.options["iterations"]
-        if number > 1 and config.lora_rank is not None:
+        if number > 1 and config.lora_rank is not None and not config.merge_lora:
             raise ValueError(
-                "An iteration starts from the whole model of the one before, and LoRA makes an adapter: leave lora_rank "
-                "away, or take iterations=1 and merge the result."
+                "An iteration starts from the whole model of the one before, and LoRA makes an adapter: add merge_lora, or "
+                "leave lora_rank away."
             )
         own = load_tokenizer(start.model).chat_template
         if start.tokenizer.chat_template != own:

@@ -48,6 +48,7 @@ class Sdft(Recipe):
 
     name = "sdft"
     trainer = "SDFTTrainer"
+    no_validation = "has no validation split, because the model writes its replies anew"
     command = "runs/reflected"
     card = RecipeCard(
         title="Self-distillation (SDFT)",
@@ -120,12 +121,12 @@ class Sdft(Recipe):
             "max_prompt_length": config.max_length,
         }
         trainer = SDFTTrainer(
-            model=str(start.model),
+            model=str(start.model.resolve()),  # an adapter writes it down
             args=SDFTConfig(**options | config.trainer),
             train_dataset=dataset,
             processing_class=start.tokenizer,
             peft_config=lora_config(config),
         )
         watch.on_trainer(trainer)
-        train_and_save(trainer, out, start.tokenizer, record, RECORD)
+        train_and_save(trainer, out, start.tokenizer, config, record, RECORD)
         return out
