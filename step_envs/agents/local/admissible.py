@@ -8,7 +8,7 @@ action and its first words, and no tokenizer need agree with another on where an
 import re
 from collections.abc import Callable, Iterable
 
-_ACTION = re.compile(r"(?:^|\n)\s*Action:\s*")
+_ACTION = re.compile(r"(?:^|\n)Action: ?")
 _OTHER = "something else"
 
 
@@ -42,9 +42,15 @@ class AdmissibleActions:
         if begun is None:
             return True  # still the thought
         action = text[begun.end() :]
-        if ends or action.endswith("\n"):
-            action = action.strip()
-            return action in self._actions or (action.startswith(self._free) and action.endswith("]"))
-        return any(listed.startswith(action) for listed in self._actions) or (
-            action.startswith(self._free) and "\n" not in action and action.find("]") in (-1, len(action) - 1)
-        )
+        free = action.startswith(self._free)
+        if ends:
+            return action in self._actions or (free and action.endswith("]"))
+        if self._text([token]) == "":
+            return False  # a special token, which could follow itself for ever
+        if free:
+            return "\n" not in action and action.find("]") in (-1, len(action) - 1)
+        if action.endswith("\ufffd"):
+            # A letter of which some bytes are missing may still become one that is not ASCII.
+            whole = action.removesuffix("\ufffd")
+            return any(one.startswith(whole) and not one[len(whole) :][:1].isascii() for one in self._actions)
+        return any(one.startswith(action) for one in self._actions)
